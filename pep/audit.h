@@ -1,0 +1,31 @@
+/* The audit record: one JSON object on one line for each decision. Begun
+ * when the decision is made, ended when its answer is known. Never a token,
+ * a key or a payload; text from outside is escaped and cut. Pure formatting. */
+#ifndef POSTERN_AUDIT_H
+#define POSTERN_AUDIT_H
+
+#include "pep.h"
+
+enum audit_limits { AUDIT_PATH_MAX = 256 };
+
+struct audit_start {
+    int64_t wall_s;
+    uint32_t wall_us;
+    uint64_t association; /* 0: none */
+    const char *peer;
+    const char *subject;
+    const char *device; /* or NULL */
+};
+
+/* Everything that the decision knows; no closing brace yet. False: did not
+ * fit (it always does in EXCHANGE_RECORD_MAX by the cuts above). */
+MUST_USE bool audit_begin(const struct audit_start *s, const struct request *r,
+                          const struct pep_decision *d, struct buf *out);
+/* A token that was taken or refused (authz-info, identity). */
+MUST_USE bool audit_begin_token(const struct audit_start *s, enum pep_via via,
+                                const struct pep_taken *t, const char *policy_hash,
+                                struct buf *out);
+/* Response code and duration; closes the object, adds the newline. */
+MUST_USE bool audit_end(uint8_t code, uint64_t us, struct buf *out);
+
+#endif

@@ -1,0 +1,175 @@
+/* The policy enforcement point: turns proof into a question, and a verdict
+ * into an answer. It knows tokens and keys, not sockets; it calls no clock
+ * and writes no log. All calls finish at once.
+ *
+ * One `struct pep` serves the daemon. Policy and keys are one snapshot,
+ * swapped by pep_load(); the store of grants outlives it. Calls come from
+ * one thread at a time (the workers' lock is pep's own business when there
+ * is more than one).
+ *
+ * A `struct pep_session` is what pep keeps for one security association:
+ * what the handshake proved, and the grants that rest on it. The proxy opens
+ * it when a handshake completes and closes it when the association ends.
+ */
+#ifndef POSTERN_PEP_H
+#define POSTERN_PEP_H
+
+#include "../policy/policy.h"
+#include "err.h"
+#include "request.h"
+#include "token.h"
+
+struct pep;
+struct pep_session;
+struct store;
+
+enum pep_limits {
+    PEP_KEY_ID = 32,      /* SHA-256 over kind and key: names a proof key */
+    PEP_SUBJECT_MAX = 64, /* printable name of a subject, with NUL */
+    PEP_PAYLOAD_MAX = 512,
+};
+
+/* A device as far as judgement goes. Strings are borrowed for pep's life. */
+struct pep_device {
+    const char *name;
+    const char *audience;  /* NULL: only tokens for the gateway as a whole count */
+    const char *authority; /* where a client without a token is sent; NULL: the first */
+};
+
+struct pep_config {
+    const struct pep_device *devices;
+    size_t n_devices;
+    const char *const *audience; /* names of the gateway as a whole */
+    size_t n_audience;
+    int64_t build_s;     /* a clock that shows less is not set */
+    size_t max_grants;   /* live grants held; then new ones are refused */
+    struct store *store; /* where grants survive; NULL: nowhere */
+};
+
+MUST_USE struct pep *pep_new(const struct pep_config *c);
+void pep_free(struct pep *p);
+
+/* Takes a reference on the policy, loads its keys (files relative to `dir`),
+ * and swaps both in at once. On failure nothing changes and `diag` says why.
+ * Grants of authorities that are no longer there end. The first load also
+ * takes in the grants that the store kept. */
+MUST_USE bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now_s,
+                       struct buf *diag);
+const struct policy *pep_policy(const struct pep *p);
+
+/* ---- handshakes ---- */
+
+enum pep_key_state { PEP_KEY_NONE = 0, PEP_KEY_FOUND = 1, PEP_KEY_WAIT = 2 };
+
+/* Why there was no key, for counters and the log. */
+enum pep_identity_kind {
+    PEP_IDENTITY_UNKNOWN = 0, /* names nobody */
+    PEP_IDENTITY_SUBJECT,     /* an enrolled client's plain name */
+    PEP_IDENTITY_KID,         /* {8: {1: {1: 4, 2: kid}}}, RFC 9202 3.3.2 */
+    PEP_IDENTITY_TOKEN,       /* a whole token */
+};
+
+/* What a handshake proved. Plain data; wipe after use (it holds the key). */
+struct pep_proof {
+    enum pep_identity_kind kind;
+    enum policy_strength strength;
+    int subject;                /* index of the enrolled subject, or -1 */
+    uint8_t key_id[PEP_KEY_ID]; /* the proof key, for ACE clients */
+    uint8_t key[TOKEN_KEY_MAX]; /* PSK for the handshake */
+    size_t key_n;
+    enum pep_err err;  /* why not, when the token form was refused */
+    bool utf8_wrapped; /* the identity came as UTF-8 code points (PROTOCOL 4) */
+};
+
+/* The key for a psk_identity. A token in the token form is verified, judged
+ * and kept as by authz-info. */
+MUST_USE enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t now_s,
+                                         struct pep_proof *out);
+
+/* A client's certificate, as the DTLS engine saw it. */
+struct pep_certificate {
+    bool trusted;          /* chains to the client CA, in its time */
+    struct bytes spki;     /* SubjectPublicKeyInfo, DER */
+    struct bytes names[8]; /* subjectAltName dNSName and URI, else the CN */
+    size_t n_names;
+};
+
+/* True if the handshake may go on: the certificate is trusted, or its public
+ * key is the cnf key of a live grant. */
+MUST_USE bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64_t now_s,
+                                    struct pep_proof *out);
+
+MUST_USE struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof);
+void pep_session_close(struct pep_session *s);                /* NULL is fine */
+const char *pep_session_subject(const struct pep_session *s); /* printable, never NULL */
+
+/* When the last grant of an ACE client's association ends, in UTC seconds:
+ * then the association ends (RFC 9202 3.4?). INT64_MAX: never (enrolled). */
+int64_t pep_session_ends(struct pep_session *s, int64_t now_s);
+
+/* ---- requests ---- */
+
+enum pep_outcome {
+    PEP_DENY = 0,    /* answer `code` with `payload` */
+    PEP_FORWARD = 1, /* to the device of the request */
+    PEP_WAIT = 2,    /* something is being asked elsewhere */
+};
+
+struct pep_decision {
+    enum pep_outcome outcome;
+    uint8_t code;                     /* response code of a denial */
+    uint16_t content_format;          /* of the payload, when there is one */
+    uint8_t payload[PEP_PAYLOAD_MAX]; /* AS Request Creation Hints (RFC 9200 5.3) */
+    size_t payload_n;
+    /* for the record */
+    enum policy_verdict verdict; /* what the rules say; in report mode a denial may be forwarded */
+    const char *reason;          /* static text: "permitted", "not-method", "token-expired", ... */
+    struct policy_rule_ref rule; /* borrowed from the policy in force */
+    const char *missing;
+    const char *authority; /* name, or NULL */
+    uint64_t grant;        /* id of the grant it rests on, 0: none */
+    const char *policy_hash;
+};
+
+/* Judges one request. `s` is NULL for a request without an association.
+ * Strings in `out` live until the next pep_load(). */
+void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
+                   struct pep_decision *out);
+
+/* Of POLICY_METHODS_ALL, those that the session may use on r's path now
+ * (r->method is ignored). For discovery. */
+uint32_t pep_methods(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s);
+
+/* A device answered 2.01 with this Location-Path to the session's POST or
+ * PUT: remembered for AIF's Dynamic bits, bounded per subject. */
+void pep_note_created(struct pep *p, struct pep_session *s, const struct bytes *path,
+                      size_t n_path);
+
+/* ---- tokens ---- */
+
+enum pep_via { PEP_VIA_AUTHZ_INFO = 0, PEP_VIA_IDENTITY = 1, PEP_VIA_OPTION = 2 };
+
+/* What became of a token that was posted; for the answer and the record. */
+struct pep_taken {
+    enum pep_err err;
+    uint8_t code;          /* 2.01 or pep_err_code() */
+    uint64_t grant;        /* id, 0: none */
+    const char *authority; /* name, or NULL */
+    char subject[PEP_SUBJECT_MAX];
+    bool replaced;              /* an older grant of the same key and authority */
+    size_t n_unknown, n_beyond; /* as in policy_grant_report */
+};
+
+/* POST /authz-info, over coap (s NULL) or coaps. content_format -1: none. */
+void pep_take_token(struct pep *p, struct pep_session *s, struct bytes raw, int content_format,
+                    int64_t now_s, struct pep_taken *out);
+
+/* Ends what has expired; returns when to call again, in UTC seconds. */
+int64_t pep_expire(struct pep *p, int64_t now_s);
+
+struct pep_stats {
+    uint64_t grants, sessions, verified, cache_hits, refused, expired, replaced;
+};
+void pep_get_stats(const struct pep *p, struct pep_stats *out);
+
+#endif

@@ -1,0 +1,29 @@
+/* What the enforcement point may know of a request. No CoAP library type:
+ * all slices are borrowed from the datagram until the end of the event. */
+#ifndef POSTERN_REQUEST_H
+#define POSTERN_REQUEST_H
+
+#include "../policy/bytes.h"
+#include "../policy/policy.h"
+
+enum request_limits {
+    REQUEST_QUERIES_MAX = 16, /* more Uri-Query options than this: 4.02 before it comes here */
+};
+
+struct request {
+    uint8_t method; /* CoAP method code, 1..7 */
+    /* The path in the gateway's name space, one slice an option. For a
+     * device found by Uri-Host its name comes first, so that no path of one
+     * device can be read as another's. Never joined, never decoded. */
+    struct bytes path[POLICY_PATH_SEGMENTS_MAX];
+    size_t n_path;
+    struct bytes query[REQUEST_QUERIES_MAX];
+    size_t n_query;
+    struct bytes token;      /* value of the Access-Token option, or empty */
+    bool has_token;          /* the option was there (an empty one is not none) */
+    struct bytes originator; /* oneM2M FR, or empty */
+    int device;              /* index into the devices given to pep_new(), -1: none */
+    struct policy_peer peer; /* where it came from */
+};
+
+#endif

@@ -1,0 +1,185 @@
+/* The judgement: a compiled policy, a question, a verdict.
+ *
+ * `struct policy` is opaque and immutable once loaded. It is shared by
+ * reference count (atomic) and swapped whole at reload, so a decision never
+ * sees two policies. Nothing here touches a socket, a clock, a key or a log:
+ * the time, the peer and the proof come in with the question.
+ *
+ * Grants are compiled against one policy (`policy_grant_new`): their words
+ * become role and scope bits, clipped to what their authority may grant. A
+ * grant that was compiled against another policy must not be asked about;
+ * compare policy_grant_policy().
+ *
+ * Default deny; zero is the safe value of every enum.
+ */
+#ifndef POSTERN_POLICY_H
+#define POSTERN_POLICY_H
+
+#include "bytes.h"
+
+struct policy;
+struct policy_grant;
+
+/* Methods are CoAP method codes (RFC 7252 12.1.1, RFC 8132): 1 GET ... 7
+ * iPATCH. A set of them has bit code-1, as in AIF (RFC 9237 3). */
+#define POLICY_METHOD_BIT(code) (1u << ((code)-1))
+#define POLICY_METHODS_ALL      0x7fu
+
+enum policy_limits {
+    POLICY_PATH_SEGMENTS_MAX = 32, /* a longer path matches no pattern */
+    POLICY_GRANTS_MAX = 16,        /* grants looked at in one question */
+    POLICY_HASH_HEX = 16,          /* hex digits of the policy's hash */
+};
+
+enum policy_verdict { POLICY_DENY = 0, POLICY_PERMIT = 1 };
+
+/* Why, in rising order of nearness: the reason of a denial is the highest
+ * that any grant and rule came to. `forbid` outranks all. */
+enum policy_reason {
+    POLICY_NO_GRANT = 0,     /* nothing was held: 4.01 */
+    POLICY_NOT_AUDIENCE,     /* held, but for other devices: 4.03 */
+    POLICY_NOT_RESOURCE,     /* no rule of the grants names this path: 4.03 */
+    POLICY_BEYOND_AUTHORITY, /* the token says so, its authority may not: 4.03 */
+    POLICY_NOT_METHOD,       /* the path, but not this method: 4.05 */
+    POLICY_CONDITION,        /* the rule, but not here and now: 4.03 */
+    POLICY_FORBIDDEN,        /* a `forbid` rule: 4.03 */
+    POLICY_PERMITTED,
+};
+
+/* How strongly the association is known, in rising order. */
+enum policy_strength {
+    POLICY_STRENGTH_NONE = 0,
+    POLICY_STRENGTH_BEARER = 1, /* only a bearer token speaks for it */
+    POLICY_STRENGTH_PSK = 2,
+    POLICY_STRENGTH_CERTIFICATE = 3, /* asymmetric key of the handshake */
+};
+
+enum policy_mode { POLICY_ENFORCE = 0, POLICY_REPORT = 1 };
+
+/* One entry of an AIF scope (RFC 9237 2), already read from CBOR. */
+struct policy_aif {
+    struct bytes path; /* "/s/temp?q": absolute, exact, UTF-8 */
+    uint64_t mask;     /* bit code-1; +32 for resources this client created */
+};
+
+/* What a token or an enrolment says, by name. Borrowed for the call. */
+struct policy_claims {
+    int authority;      /* index into policy_authority(), -1: enrolled subject */
+    struct bytes scope; /* words separated by single spaces (RFC 6749 3.3) */
+    const struct policy_aif *aif;
+    size_t n_aif;
+    const struct bytes *roles; /* roles named outside the scope (enrolled subjects) */
+    size_t n_roles;
+};
+
+/* What became of the claims: counts, and the first word of each kind. */
+struct policy_grant_report {
+    size_t n_known;                           /* words and entries that the grant now holds */
+    size_t n_unknown;                         /* words that name neither a scope nor a role */
+    size_t n_beyond;                          /* known, but more than the authority may grant */
+    struct bytes first_unknown, first_beyond; /* into the claims */
+};
+
+/* One thing held by the asker. */
+struct policy_holding {
+    const struct policy_grant *grant;
+    bool covers; /* its audience covers the device that is asked for */
+    enum policy_strength strength;
+};
+
+struct policy_peer {
+    uint8_t family; /* 4, 6, or 0: unknown, no network condition holds */
+    uint8_t addr[16];
+};
+
+struct policy_question {
+    uint8_t method; /* CoAP method code */
+    const struct bytes *path;
+    size_t n_path;
+    struct bytes query; /* joined by '&' as in an AIF path, without '?' */
+    const struct policy_holding *held;
+    size_t n_held;
+    int64_t now_s; /* UTC seconds since 1970 */
+    struct policy_peer peer;
+    bool created; /* this subject created the resource (AIF Dynamic) */
+};
+
+struct policy_rule_ref {
+    const char *file; /* of the policy; NULL: no rule, or an AIF entry */
+    unsigned line;
+};
+
+struct policy_decision {
+    enum policy_verdict verdict; /* what is true by the rules */
+    enum policy_reason reason;
+    struct policy_rule_ref rule; /* permitted by, forbidden by, or nearest */
+    int held;                    /* index into question.held, -1: none */
+    const char *holder;          /* role, scope or "aif" that the rule is of; may be NULL */
+    const char *missing;         /* for CONDITION: which condition, e.g. "hours"; or NULL */
+};
+
+/* Reads a policy. `name` is how diagnostics call the file; `hash` is hex of
+ * its content's hash (POLICY_HASH_HEX digits). On failure NULL, and `diag`
+ * (storage of the caller) holds compiler-style text: file:line:col, the
+ * offending line, a caret. */
+MUST_USE struct policy *policy_load(const char *name, struct bytes text, const char *hash,
+                                    struct buf *diag);
+struct policy *policy_ref(struct policy *p);
+void policy_unref(struct policy *p); /* NULL is fine */
+
+const char *policy_hash(const struct policy *p);
+const char *policy_name(const struct policy *p);
+enum policy_mode policy_mode(const struct policy *p);
+
+/* NULL on allocation failure only; a grant of nothing is a grant. The
+ * grant keeps a reference on its policy. */
+MUST_USE struct policy_grant *policy_grant_new(struct policy *p, const struct policy_claims *c,
+                                               struct policy_grant_report *report);
+void policy_grant_free(struct policy_grant *g);
+const struct policy *policy_grant_policy(const struct policy_grant *g);
+
+void policy_decide(const struct policy *p, const struct policy_question *q,
+                   struct policy_decision *out);
+
+/* The methods of POLICY_METHODS_ALL that would be permitted; q->method is
+ * ignored. For discovery. */
+uint32_t policy_methods(const struct policy *p, const struct policy_question *q);
+
+/* The one scope word that would permit this method on this path and that
+ * the authority may grant: the narrowest by number of rules, empty if none.
+ * For hints (RFC 9200 5.3). Borrowed from the policy. */
+struct bytes policy_scope_for(const struct policy *p, int authority,
+                              const struct policy_question *q);
+
+const char *policy_reason_str(enum policy_reason r);
+
+/* ---- what the file says of others, as written; used by pep and proxy ---- */
+
+enum policy_dialect { POLICY_RFC9200 = 0, POLICY_ACE07 = 1 };
+
+struct policy_authority {
+    const char *name;
+    const char *issuer; /* NULL: none given; then tokens must carry no iss */
+    enum policy_dialect dialect;
+    const char *keys; /* file, as written (relative to the policy file) */
+    bool bearer;      /* tokens without a proof-of-possession key count */
+    unsigned line;
+};
+
+struct policy_subject {
+    const char *name;
+    const char *psk_identity; /* or NULL */
+    const char *key_file;     /* with psk_identity */
+    const char *certificate;  /* name in the certificate (SAN, else CN), or NULL */
+    const char *originator;   /* or NULL */
+    const char *const *roles;
+    size_t n_roles;
+    unsigned line;
+};
+
+const struct policy_authority *policy_authority(const struct policy *p,
+                                                size_t i); /* NULL: past the end */
+const struct policy_subject *policy_subject(const struct policy *p, size_t i);
+int policy_authority_find(const struct policy *p, struct bytes name); /* -1: none */
+
+#endif

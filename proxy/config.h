@@ -1,0 +1,58 @@
+/* postern.yaml as one value, wholly validated before the first socket opens.
+ * Every path in it is absolute after loading (relative ones are relative to
+ * the file). What this version cannot honour is refused, not ignored. */
+#ifndef POSTERN_CONFIG_H
+#define POSTERN_CONFIG_H
+
+#include "upstream.h"
+
+enum config_limits {
+    CONFIG_LISTENERS_MAX = 16,
+    CONFIG_DEVICES_MAX = 1024,
+    CONFIG_FILE_MAX = 16 << 20
+};
+
+struct config_listener {
+    struct peer local;
+    bool secure; /* coaps: DTLS; coap: authz-info and discovery only */
+    bool v6only;
+    const char *text;
+};
+
+struct config_device {
+    struct device_config upstream;
+    const char *audience, *authority; /* may be NULL */
+    unsigned line;
+};
+
+enum audit_permits { AUDIT_PERMITS_ALL = 0, AUDIT_PERMITS_NONE = 1 };
+
+struct config {
+    const char *file, *dir;
+    struct config_listener listeners[CONFIG_LISTENERS_MAX];
+    size_t n_listeners;
+    const char *const *audience;
+    size_t n_audience;
+    struct dtls_config dtls;
+    unsigned workers;   /* 1 */
+    const char *state;  /* directory, or NULL: grants do not survive */
+    const char *policy; /* file */
+    const char *audit;  /* file, or NULL */
+    enum audit_permits audit_permits;
+    bool audit_required; /* deny rather than lose a record */
+    const char *control; /* socket, or NULL */
+    const struct config_device *devices;
+    size_t n_devices;
+    uint16_t access_token_option; /* 65000 */
+    size_t max_assocs, max_handshakes, max_exchanges, max_grants;
+    uint64_t idle_s;
+};
+
+/* NULL on failure, with compiler-style diagnostics in `diag`. */
+MUST_USE struct config *config_load(const char *file, struct buf *diag);
+void config_free(struct config *c);
+
+/* Reads the policy that the configuration names. */
+MUST_USE struct policy *config_load_policy(const struct config *c, struct buf *diag);
+
+#endif

@@ -1,0 +1,103 @@
+/* DTLS 1.2 as an engine: datagrams in, plaintext and datagrams out. It owns
+ * no socket and calls no clock. Nothing above this header names mbedtls.
+ *
+ * A stranger costs no state: dtls_greet() answers a ClientHello without a
+ * good cookie by a HelloVerifyRequest computed on the stack (RFC 6347
+ * 4.2.1). Only a returned cookie earns a session.
+ *
+ * The psk_identity is read from the ClientKeyExchange before the engine
+ * needs the key: `find_psk` may answer DTLS_KEY_WAIT; the datagram is then
+ * kept and the handshake goes on at dtls_wake().
+ */
+#ifndef POSTERN_DTLS_H
+#define POSTERN_DTLS_H
+
+#include "../pep/pep.h"
+#include "instant.h"
+#include "peer.h"
+
+struct dtls;         /* one a worker: credentials, suites, randomness, cookie secret */
+struct dtls_session; /* one handshake, and the association it becomes */
+
+enum dtls_event {
+    DTLS_NOTHING = 0, /* nothing for the caller */
+    DTLS_ESTABLISHED, /* the handshake is complete */
+    DTLS_CLOSED,      /* over; see dtls_close_reason() */
+};
+
+enum dtls_greeting {
+    DTLS_GREET_DROP = 0, /* not a ClientHello we can answer */
+    DTLS_GREET_ANSWER,   /* send `out` back; forget the rest */
+    DTLS_GREET_WELCOME,  /* the cookie is good: make a session, feed it this datagram */
+};
+
+struct dtls_config {
+    const char *certificate, *key, *client_ca; /* PEM files, absolute; NULL: PSK only */
+    const char *psk_hint;                      /* NULL: none is sent */
+};
+
+/* What the engine asks of its owner. `user` is dtls_new()'s. */
+struct dtls_ops {
+    /* The proof for an identity; its key is used for the handshake. */
+    enum pep_key_state (*find_psk)(void *user, struct dtls_session *s, struct bytes identity,
+                                   struct pep_proof *out);
+    bool (*judge_certificate)(void *user, struct dtls_session *s, const struct pep_certificate *c,
+                              struct pep_proof *out);
+    /* A datagram of the handshake, an alert. Borrowed for the call. */
+    void (*send)(void *user, struct dtls_session *s, struct bytes datagram);
+};
+
+/* On failure NULL and `diag` says which file and why. */
+MUST_USE struct dtls *dtls_new(const struct dtls_config *c, const struct dtls_ops *ops, void *user,
+                               struct buf *diag);
+void dtls_free(struct dtls *d); /* after all of its sessions */
+
+/* Fills with cryptographic randomness. */
+void dtls_random(struct dtls *d, void *to, size_t n);
+
+bool dtls_is_client_hello(struct bytes datagram);
+MUST_USE enum dtls_greeting dtls_greet(struct dtls *d, const struct peer *peer,
+                                       struct bytes datagram, struct instant now, struct buf *out);
+
+/* `owner` is the caller's own, found again by dtls_session_owner(). */
+MUST_USE struct dtls_session *dtls_session_new(struct dtls *d, const struct peer *peer,
+                                               void *owner);
+void dtls_session_free(struct dtls_session *s);
+void *dtls_session_owner(const struct dtls_session *s);
+
+/* Takes one datagram. Then call dtls_read() until it returns nothing. */
+MUST_USE enum dtls_event dtls_receive(struct dtls_session *s, struct bytes datagram,
+                                      struct instant now);
+/* The next plaintext record into `storage`; n 0: none. *event tells whether
+ * the peer closed meanwhile. */
+struct bytes dtls_read(struct dtls_session *s, struct instant now, uint8_t *storage, size_t cap,
+                       enum dtls_event *event);
+/* Encrypts one record into `out` (room for plaintext + DTLS_OVERHEAD). */
+MUST_USE bool dtls_write(struct dtls_session *s, struct bytes plain, struct buf *out);
+
+/* Whether a record after a handshake is this session's: authentic, not a
+ * replay. Changes nothing. */
+bool dtls_owns(struct dtls_session *s, struct bytes datagram);
+
+bool dtls_is_established(const struct dtls_session *s);
+bool dtls_is_parked(const struct dtls_session *s);
+/* A parked handshake goes on: find_psk is asked again. */
+MUST_USE enum dtls_event dtls_wake(struct dtls_session *s, struct instant now);
+
+/* What the handshake proved; valid once established. */
+const struct pep_proof *dtls_proof(const struct dtls_session *s);
+/* The owner has taken the proof: its key is wiped. */
+void dtls_forget_key(struct dtls_session *s);
+const char *dtls_suite(const struct dtls_session *s);
+
+uint64_t dtls_deadline_ms(const struct dtls_session *s); /* UINT64_MAX: none */
+MUST_USE enum dtls_event dtls_expire(struct dtls_session *s, struct instant now);
+
+/* Sends close_notify (established) or a fatal alert; the session stays until
+ * freed. */
+void dtls_close(struct dtls_session *s, const char *reason);
+const char *dtls_close_reason(const struct dtls_session *s);
+
+enum { DTLS_OVERHEAD = 64 }; /* record header, nonce, tag; with room */
+
+#endif

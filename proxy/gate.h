@@ -1,0 +1,45 @@
+/* The story of one request, from a client's datagram to the record of its
+ * end. A few entry points, each a straight list of steps that stops at the
+ * first failure. The gate owns no socket: the worker lends it the batches. */
+#ifndef POSTERN_GATE_H
+#define POSTERN_GATE_H
+
+#include "config.h"
+#include "exchange.h"
+#include "upstream.h"
+
+struct gate;
+struct audit_sink;
+
+struct gate_config {
+    const struct config *config;
+    struct pep *pep;
+    struct audit_sink *audit;     /* NULL: no record */
+    struct udp *const *listeners; /* by index of config->listeners */
+};
+
+struct gate_stats {
+    uint64_t requests, permitted, denied, reported, answered_here, tokens_taken, tokens_refused;
+    uint64_t malformed, plain_refused;
+    struct assocs_stats assocs;
+    struct exchanges_stats exchanges;
+};
+
+MUST_USE struct gate *gate_new(const struct gate_config *c, struct buf *diag);
+void gate_free(struct gate *g);
+
+void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
+                          struct bytes datagram, struct instant now);
+void gate_device_datagram(struct gate *g, int device, struct bytes datagram, struct instant now);
+/* Timers; then flushes all batches and reaps. Returns the next deadline. */
+uint64_t gate_turn(struct gate *g, struct instant now);
+/* Policy and keys were swapped: sessions whose grants ended are closed. */
+void gate_reloaded(struct gate *g, struct instant now);
+/* Planned stop: refuse what is new; true when nothing is under way. */
+bool gate_drain(struct gate *g, struct instant now);
+void gate_close_all(struct gate *g, struct instant now);
+
+struct upstreams *gate_upstreams(struct gate *g);
+void gate_get_stats(const struct gate *g, struct gate_stats *out);
+
+#endif

@@ -1,0 +1,47 @@
+/* Every cap and timeout, with its reason. Times are in milliseconds unless
+ * the name says otherwise. What an operator may change is in config.h; its
+ * defaults are here. */
+#ifndef POSTERN_LIMITS_H
+#define POSTERN_LIMITS_H
+
+enum limits {
+    /* One datagram. RFC 7252 4.6 suggests 1152 for a message; devices on
+     * Ethernet send a little more, and nothing sane sends twice that. */
+    DATAGRAM_MAX = 2304, /* with DTLS overhead and a token in a psk_identity */
+    MESSAGE_MAX = 2048,  /* a CoAP message, both ways; larger: 4.13 or 5.02 */
+    DATAGRAM_BATCH = 32, /* datagrams an event before the socket yields */
+
+    /* RFC 7252 4.8 */
+    ACK_TIMEOUT_MS = 2000,
+    ACK_RANDOM_PERCENT = 50, /* ACK_RANDOM_FACTOR 1.5 */
+    MAX_RETRANSMIT = 4,
+    EXCHANGE_LIFETIME_MS = 247000, /* 4.8.2 */
+    NON_LIFETIME_MS = 145000,      /* 4.8.2 */
+    MAX_TRANSMIT_WAIT_MS = 93000,  /* 4.8.2 */
+
+    /* An empty ACK after this long without an answer: well before the
+     * client's first retransmission at ACK_TIMEOUT (RFC 7252 5.2.2). */
+    SEPARATE_AFTER_MS = 1000,
+    /* After a device's ACK of our CON we wait this long for the answer
+     * itself: its own transmit wait on top of some work. */
+    SEPARATE_WAIT_MS = 120000,
+
+    DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
+    DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
+    EXCHANGES = 8192,         /* slots of the exchange table of a worker */
+    EXCHANGES_PER_ASSOC = 64, /* under way for one client; then 5.03 */
+
+    ASSOCS = 10000,             /* associations of a worker */
+    HANDSHAKES = 256,           /* half-open handshakes; then the oldest gives way */
+    HANDSHAKES_PER_NET = 32,    /* of them from one /24 or /56 */
+    HANDSHAKE_MS = 30000,       /* a handshake that takes longer is dropped */
+    DTLS_TIMEOUT_MIN_MS = 1000, /* RFC 6347 4.2.4.1 */
+    DTLS_TIMEOUT_MAX_MS = 16000,
+    IDENTITY_MAX = 2048,  /* a psk_identity that holds a token */
+    COOKIE_LIFE_S = 60,   /* a DTLS cookie is good for one to two of these */
+    ASSOC_IDLE_S = 86400, /* an association without traffic is closed */
+
+    DRAIN_MS = 5000, /* planned stop: what is under way may finish */
+};
+
+#endif

@@ -1,0 +1,65 @@
+/* Devices: route, socket, window (NSTART), queue, health; and RFC 7252
+ * section 4 for the side where we are the client. An answer is matched by
+ * the device's socket (connected: the kernel checks the source) and by a
+ * token of 64 random bits. */
+#ifndef POSTERN_UPSTREAM_H
+#define POSTERN_UPSTREAM_H
+
+#include "exchange.h"
+#include "forward.h"
+#include "udp.h"
+
+struct upstreams;
+
+/* One device as configured; strings are borrowed for the table's life. */
+struct device_config {
+    const char *name;
+    const char *host;           /* by Uri-Host; or NULL */
+    const struct bytes *prefix; /* by path: its segments; n 0 with host */
+    size_t n_prefix;
+    struct peer to;           /* resolved address */
+    const struct bytes *base; /* path of the URL, put before what is left */
+    size_t n_base;
+    unsigned window; /* requests in flight; NSTART 1 */
+    unsigned queue;  /* DEVICE_QUEUE */
+};
+
+struct device_stats {
+    uint64_t sent, answered, retransmitted, silent, refused, stray, in_flight, queued;
+    bool down;
+    uint64_t rtt_us; /* smoothed */
+};
+
+struct upstream_ops {
+    /* The device answered x (view into the datagram), or never did: m NULL. */
+    void (*answered)(void *user, struct exchange *x, const struct msg *m, struct instant now);
+};
+
+MUST_USE struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
+                                         const struct upstream_ops *ops, void *user,
+                                         void (*random)(void *user, void *to, size_t n),
+                                         struct buf *diag);
+void upstreams_free(struct upstreams *u);
+
+/* Which device a request is for: the longest path prefix, or the host.
+ * Returns its index or -1; *strip is how many segments are its prefix. A
+ * request with a Uri-Host that names a device goes there by host alone. */
+int upstream_route(const struct upstreams *u, struct bytes uri_host, const struct bytes *path,
+                   size_t n_path, size_t *strip);
+const struct device_config *upstream_config(const struct upstreams *u, int device);
+struct udp *upstream_udp(struct upstreams *u, int device); /* for the loop to watch and flush */
+
+/* Sends the request `m` for x now, or queues it. False: the queue is full.
+ * CON goes as CON, NON as NON; message ID and token are ours. */
+MUST_USE bool upstream_submit(struct upstreams *u, struct exchange *x, int device, struct msg *m,
+                              struct instant now);
+/* x is over (its client left): its place is given on. Nothing is called. */
+void upstream_cancel(struct upstreams *u, struct exchange *x, struct instant now);
+
+void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now);
+
+uint64_t upstreams_deadline_ms(const struct upstreams *u);
+void upstreams_expire(struct upstreams *u, struct instant now);
+void upstream_get_stats(const struct upstreams *u, int device, struct device_stats *out);
+
+#endif
