@@ -5,7 +5,7 @@
 
 #include "../policy/bytes.h"
 
-enum msg_type { MSG_CON = 0, MSG_NON = 1, MSG_ACK = 2, MSG_RST = 3 };
+enum msg_type { TYPE_CON = 0, TYPE_NON = 1, TYPE_ACK = 2, TYPE_RST = 3 };
 
 #define MSG_CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
 #define MSG_CLASS(code)         ((code) >> 5)

@@ -1,0 +1,37 @@
+#include "err.h"
+
+#define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
+
+static const struct {
+    const char *text;
+    uint8_t code;
+} table[] = {
+    [PEP_OK] = {"ok", CODE(2, 1)},
+    [PEP_MALFORMED] = {"malformed-token", CODE(4, 0)},
+    [PEP_TOO_LARGE] = {"token-too-large", CODE(4, 13)},
+    [PEP_UNSUPPORTED] = {"unsupported-token", CODE(4, 1)},
+    [PEP_UNKNOWN_KEY] = {"unknown-authority", CODE(4, 1)},
+    [PEP_PROTECTION] = {"bad-protection", CODE(4, 1)},
+    [PEP_CLAIMS] = {"bad-claims", CODE(4, 0)},
+    [PEP_CONFIRMATION] = {"bad-confirmation", CODE(4, 0)},
+    [PEP_ISSUER] = {"wrong-issuer", CODE(4, 1)},
+    [PEP_EXPIRED] = {"token-expired", CODE(4, 1)},
+    [PEP_NOT_YET] = {"token-not-yet-valid", CODE(4, 1)},
+    [PEP_NO_EXPIRY] = {"token-without-expiry", CODE(4, 1)},
+    [PEP_CLOCK] = {"clock-not-set", CODE(4, 1)},
+    [PEP_AUDIENCE] = {"wrong-audience", CODE(4, 3)},
+    [PEP_SCOPE] = {"unknown-scope", CODE(4, 0)},
+    [PEP_KID_TAKEN] = {"kid-taken", CODE(4, 0)},
+    [PEP_FULL] = {"grants-full", CODE(5, 3)},
+    [PEP_STORE] = {"store-failed", CODE(5, 0)},
+};
+
+const char *pep_err_str(enum pep_err e)
+{
+    return (size_t)e < sizeof table / sizeof *table ? table[e].text : "unknown-error";
+}
+
+uint8_t pep_err_code(enum pep_err e)
+{
+    return (size_t)e < sizeof table / sizeof *table ? table[e].code : CODE(5, 0);
+}
