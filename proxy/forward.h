@@ -21,19 +21,30 @@ struct forward_config {
 MUST_USE uint8_t forward_read(const struct forward_config *c, const struct msg *m,
                               struct request *out, struct bytes *uri_host, const char **why);
 
-/* The request for the device: options filtered, the first `strip` path
- * segments dropped, Hop-Limit decremented. Type, MID and token are the
- * caller's to set. `scratch` holds rewritten values. */
+/* Where a device's resources stand here and there: `prefix` is its path in
+ * the gateway (none when it is found by host), `base` the path of its URL. */
+struct forward_map {
+    const struct bytes *prefix;
+    size_t n_prefix;
+    const struct bytes *base;
+    size_t n_base;
+};
+
+/* The request for the device: options filtered, the first map->n_prefix path
+ * segments replaced by the base, Hop-Limit decremented. Type, MID and token
+ * are the caller's to set. `scratch` holds rewritten values. */
 struct forward_scratch {
     uint8_t hop_limit;
 };
-MUST_USE bool forward_request(const struct forward_config *c, const struct msg *in, size_t strip,
-                              struct msg *out, struct forward_scratch *scratch);
+MUST_USE bool forward_request(const struct forward_config *c, const struct msg *in,
+                              const struct forward_map *map, struct msg *out,
+                              struct forward_scratch *scratch);
 
-/* The answer for the client: options filtered, Location-Path put behind the
- * device's prefix. Returns 0, or 5.02 when the device's answer has a
- * critical option that we do not know. */
+/* The answer for the client: options filtered, the base of a Location-Path
+ * replaced by the prefix (one that is not below the base is dropped: it has
+ * no name here). Returns 0, or 5.02 when the device's answer has a critical
+ * option that we do not know. */
 MUST_USE uint8_t forward_response(const struct forward_config *c, const struct msg *in,
-                                  const struct bytes *prefix, size_t n_prefix, struct msg *out);
+                                  const struct forward_map *map, struct msg *out);
 
 #endif
