@@ -104,7 +104,9 @@ void pep_session_close(struct pep_session *s);                /* NULL is fine */
 const char *pep_session_subject(const struct pep_session *s); /* printable, never NULL */
 
 /* When the last grant of an ACE client's association ends, in UTC seconds:
- * then the association ends (RFC 9202 3.4?). INT64_MAX: never (enrolled). */
+ * then the association ends (RFC 9202 5). INT64_MAX: never (enrolled, or
+ * known by the client CA). In the past: now, also when the subject is no
+ * longer enrolled with this key. */
 int64_t pep_session_ends(struct pep_session *s, int64_t now_s);
 
 /* ---- requests ---- */
@@ -128,6 +130,8 @@ struct pep_decision {
     const char *missing;
     const char *authority; /* name, or NULL */
     uint64_t grant;        /* id of the grant it rests on, 0: none */
+    int64_t ends_s;        /* when that grant ends: an answer that comes later is 4.01 to the
+                              client (RFC 9200 5.10.3). INT64_MAX: never */
     const char *policy_hash;
 };
 

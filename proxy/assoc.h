@@ -33,6 +33,7 @@ struct assoc {
     uint64_t used_ms; /* last authentic record */
     /* kept by assoc.c */
     struct deadline deadline;
+    struct deadline ends; /* kept by the gate: when the last grant ends */
     struct assoc *hash_next, *idle_prev, *idle_next, *half_prev, *half_next, *dead_next;
     uint64_t born_ms;
 };

@@ -40,7 +40,9 @@ struct exchange {
     struct assoc *assoc; /* NULL: plain coap, or the association is gone */
     struct peer peer;
     int listener;
-    bool gone; /* the client is gone: the answer is for the record only */
+    bool gone;      /* the client is gone: the answer is for the record only */
+    bool own;       /* a request of the gate's own to a device: no client at all */
+    int64_t ends_s; /* when the grant it rests on ends; kept by the gate */
     uint8_t type, method;
     uint16_t mid;
     uint8_t token_n, token[MSG_TOKEN_MAX];
@@ -92,6 +94,10 @@ MUST_USE enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc
                                                const struct peer *from, const struct msg *m,
                                                struct bytes datagram, struct instant now,
                                                struct exchange **out, struct bytes *again);
+
+/* A slot for a request of the gate's own to a device (discovery): it has no
+ * client, and upstream answers it as any other. NULL: the table is full. */
+struct exchange *exchange_own(struct exchanges *t, struct instant now);
 
 /* Answers: sets type, message ID and token of `m` (piggybacked on the ACK,
  * separate CON with retransmission, or NON), sends it and keeps it. */

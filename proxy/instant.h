@@ -7,6 +7,7 @@
 struct instant {
     uint64_t mono_us; /* monotonic; for deadlines and durations */
     int64_t wall_s;   /* UTC seconds since 1970; for tokens and conditions */
+    uint32_t wall_us; /* its fraction, for the record */
 };
 
 static inline uint64_t instant_ms(struct instant t)
