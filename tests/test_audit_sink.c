@@ -1,0 +1,192 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../proxy/audit_sink.h"
+
+static char dir[] = "/tmp/postern-audit-XXXXXX";
+static char file[64], moved[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    (void)snprintf(file, sizeof file, "%s/audit.jsonl", dir);
+    (void)snprintf(moved, sizeof moved, "%s/audit.jsonl.1", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return rmdir(dir);
+}
+
+static int remove_files(void **state)
+{
+    (void)state;
+    (void)unlink(file);
+    (void)unlink(moved);
+    return 0;
+}
+
+static struct audit_sink *open_sink(void)
+{
+    char text[256] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct audit_sink *s = audit_sink_open(file, &diag);
+    if (!s)
+        fail_msg("%s", text);
+    return s;
+}
+
+static bool put(struct audit_sink *s, const char *line)
+{
+    return audit_sink_write(s, bytes_str(line));
+}
+
+static void expect_file(const char *name, const char *want)
+{
+    char got[4096];
+    FILE *f = fopen(name, "r");
+    assert_non_null(f);
+    got[fread(got, 1, sizeof got - 1, f)] = '\0';
+    fclose(f);
+    assert_string_equal(got, want);
+}
+
+static void close_writes_what_is_queued(void **state)
+{
+    (void)state;
+    struct audit_sink *s = open_sink();
+    assert_true(audit_sink_has_room(s));
+    assert_true(put(s, "{\"a\":1}\n"));
+    assert_true(put(s, "{\"a\":2}\n"));
+    audit_sink_close(s);
+    expect_file(file, "{\"a\":1}\n{\"a\":2}\n");
+    struct stat st;
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 0137, 0); /* nobody else reads who did what */
+}
+
+static void appends_and_mends_a_cut_line(void **state)
+{
+    (void)state;
+    FILE *f = fopen(file, "w");
+    fputs("{\"cut\":", f);
+    fclose(f);
+    struct audit_sink *s = open_sink();
+    assert_true(put(s, "{\"a\":1}\n"));
+    audit_sink_close(s);
+    expect_file(file, "{\"cut\":\n{\"a\":1}\n");
+}
+
+static void half_a_line_is_refused(void **state)
+{
+    (void)state;
+    struct audit_sink *s = open_sink();
+    assert_false(put(s, "{\"a\":1}"));
+    assert_false(put(s, ""));
+    assert_int_equal(audit_sink_lost(s), 2);
+    audit_sink_close(s);
+}
+
+static void reopen_follows_a_rotation(void **state)
+{
+    (void)state;
+    struct audit_sink *s = open_sink();
+    assert_int_equal(rename(file, moved), 0);
+    audit_sink_reopen(s);
+    audit_sink_close(s); /* the writer has seen it by now */
+    s = open_sink();
+    assert_true(put(s, "{\"a\":2}\n"));
+    audit_sink_close(s);
+    expect_file(moved, "");
+    expect_file(file, "{\"a\":2}\n");
+}
+
+static void no_directory_is_told(void **state)
+{
+    (void)state;
+    char text[256] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    assert_null(audit_sink_open("/nonexistent/audit.jsonl", &diag));
+    assert_string_equal(
+        text, "cannot open the audit file /nonexistent/audit.jsonl: No such file or directory");
+}
+
+/* A reader that does not read is the slow disk: the ring fills, losses are
+ * counted, and when it reads again everything kept and the count arrive. */
+static void losses_are_counted_and_told(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo(file, 0600), 0);
+    int fd = open(file, O_RDONLY | O_NONBLOCK);
+    struct audit_sink *s = open_sink();
+    char line[256];
+    memset(line, 'x', sizeof line);
+    line[sizeof line - 1] = '\n';
+    uint64_t kept = 0;
+    while (audit_sink_lost(s) < 7)
+        kept += audit_sink_write(s, bytes_of(line, sizeof line));
+    assert_false(audit_sink_has_room(s));
+    assert_int_equal(fcntl(fd, F_SETFL, 0), 0); /* read() now waits for the writer */
+
+    FILE *f = fdopen(fd, "r");
+    uint64_t seen = 0, lost = 0;
+    char got[512];
+    while (lost < 7 && fgets(got, sizeof got, f)) {
+        unsigned long long n;
+        const char *told = strstr(got, "\"event\":\"lost\",\"records\":");
+        if (told && sscanf(strrchr(told, ':'), ":%llu", &n) == 1) {
+            lost += n;
+        } else {
+            assert_int_equal(strlen(got), sizeof line);
+            seen++;
+        }
+    }
+    assert_int_equal(lost, 7);
+    assert_int_equal(seen, kept);
+    assert_true(put(s, "{\"after\":1}\n"));
+    assert_non_null(fgets(got, sizeof got, f));
+    assert_string_equal(got, "{\"after\":1}\n");
+    assert_true(audit_sink_has_room(s));
+    audit_sink_close(s);
+    fclose(f);
+}
+
+static void a_full_disk_is_no_room(void **state)
+{
+    (void)state;
+    char text[256] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct audit_sink *s = audit_sink_open("/dev/full", &diag);
+    if (!s)
+        skip();
+    while (audit_sink_has_room(s)) /* until the writer has met ENOSPC */
+        (void)put(s, "{\"a\":1}\n");
+    audit_sink_close(s); /* must not hang */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(close_writes_what_is_queued, remove_files),
+        cmocka_unit_test_teardown(appends_and_mends_a_cut_line, remove_files),
+        cmocka_unit_test_teardown(half_a_line_is_refused, remove_files),
+        cmocka_unit_test_teardown(reopen_follows_a_rotation, remove_files),
+        cmocka_unit_test_teardown(no_directory_is_told, remove_files),
+        cmocka_unit_test_teardown(losses_are_counted_and_told, remove_files),
+        cmocka_unit_test_teardown(a_full_disk_is_no_room, remove_files),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
