@@ -40,9 +40,10 @@ struct exchange {
     struct assoc *assoc; /* NULL: plain coap, or the association is gone */
     struct peer peer;
     int listener;
-    bool gone;      /* the client is gone: the answer is for the record only */
-    bool own;       /* a request of the gate's own to a device: no client at all */
-    int64_t ends_s; /* when the grant it rests on ends; kept by the gate */
+    bool gone;        /* the client is gone: the answer is for the record only */
+    bool own;         /* a request of the gate's own to a device: no client at all */
+    int64_t ends_s;   /* when the grant it rests on ends; kept by the gate */
+    int device_index; /* whom it went to; kept by the gate */
     uint8_t type, method;
     uint16_t mid;
     uint8_t token_n, token[MSG_TOKEN_MAX];
