@@ -7,6 +7,9 @@
  * afterwards, when it only remembers its answer for duplicates. When the
  * table is full the oldest ANSWERED slot gives way; OPEN ones never do.
  *
+ * A slot whose separate CON awaits its ACK counts as under way for its
+ * client (EXCHANGES_PER_ASSOC), and gives way last.
+ *
  * A duplicate is a message with the same message ID from the same endpoint
  * and the same bytes: a retransmission is identical (4.2). The same ID with
  * other bytes is a client that has run through its IDs, and a new exchange.
@@ -25,53 +28,75 @@ enum exchange_state { EXCHANGE_FREE = 0, EXCHANGE_OPEN = 1, EXCHANGE_ANSWERED = 
 
 enum exchange_arrival {
     EXCHANGE_NEW = 0,
-    EXCHANGE_REPEAT, /* `again` (maybe empty) is to be sent; nothing else to do */
+    EXCHANGE_REPEAT, /* `again` (maybe empty) is to be sent; nothing else to do.
+                        Borrowed until the next call */
     EXCHANGE_FULL,   /* no slot: 5.03 without state */
 };
 
-/* What upstream.c keeps here of the request's other half. */
+/* What upstream.c keeps here of the request's other half: in the device's
+ * queue; sent and unheard of; acknowledged, its answer to come. */
 enum exchange_up { UP_NONE = 0, UP_QUEUED, UP_SENT, UP_ACKED };
+
+/* How the device's half ended, or why it never began. */
+enum exchange_up_end {
+    UP_SILENT = 0, /* no answer in time */
+    UP_ANSWERED,
+    UP_RESET,     /* the device rejected the message (RFC 7252 4.2) */
+    UP_REFUSED,   /* silent before, and now its host says that nobody listens */
+    UP_DRAINED,   /* it waited in the queue of a device that went down */
+    UP_FULL,      /* not taken: no room in the queue, or the device is down */
+    UP_TOO_LARGE, /* not taken: longer than MESSAGE_MAX as we would send it */
+};
 
 enum { EXCHANGE_RECORD_MAX = 1024 };
 
+/* What a new request and its forgetting touch comes first, and `stored` and
+ * `record` last: a busy table is larger than the processor's caches. */
 struct exchange {
-    enum exchange_state state;
     /* the client's half */
-    struct assoc *assoc; /* NULL: plain coap, or the association is gone */
-    struct peer peer;
-    int listener;
-    bool gone;        /* the client is gone: the answer is for the record only */
-    bool own;         /* a request of the gate's own to a device: no client at all */
-    int64_t ends_s;   /* when the grant it rests on ends; kept by the gate */
-    int device_index; /* whom it went to; kept by the gate */
-    uint8_t type, method;
+    _Alignas(64) struct assoc *assoc; /* NULL: plain coap, or the association is gone */
+    uint64_t hash;                    /* of the message's bytes */
+    /* kept by exchange.c: lists, and the endpoint's part of its keys */
+    struct exchange *assoc_prev, *assoc_next, *age_prev, *age_next;
+    uint64_t kept_ms; /* since when it only remembers */
+    uint32_t tag, confirm_tag;
+
+    enum exchange_state state;
     uint16_t mid;
+    uint8_t type, method;
     uint8_t token_n, token[MSG_TOKEN_MAX];
-    uint64_t hash; /* of the message's bytes */
+    bool gone;     /* the client is gone: the answer is for the record only */
+    bool own;      /* a request of the gate's own to a device: no client at all */
     bool acked;    /* its CON was acknowledged by an empty ACK */
     bool confirm;  /* our separate CON answer awaits its ACK */
-    uint16_t answer_mid;
+    bool findable; /* by its message ID */
     uint8_t tries; /* transmissions of the separate answer */
+    uint16_t answer_mid;
+    uint32_t wait_ms; /* until its next transmission */
     struct instant born;
-    /* the device's half */
+    int64_t ends_s;   /* when the grant it rests on ends; kept by the gate */
+    int device_index; /* whom it went to; kept by the gate */
+    int listener;
+    struct peer peer;
+    struct deadline deadline; /* of the separate answer */
+
+    /* the device's half, kept by upstream.c */
     enum exchange_up up;
+    enum exchange_up_end up_end; /* once it is over */
     struct device *device;
-    uint16_t up_mid;
-    uint64_t up_token;
-    uint8_t up_tries;
+    uint64_t up_token, sent_us;
     uint32_t up_wait_ms;
+    uint16_t up_mid;
+    uint8_t up_tries;
     struct exchange *up_prev, *up_next; /* the device's queue or flight */
-    uint64_t sent_us;
+    struct deadline up_deadline;
+
     /* the request for the device while OPEN; then the answer's bytes */
     size_t stored_n;
-    uint8_t stored[MESSAGE_MAX];
     /* the audit record, begun at the decision and ended with the answer */
     size_t record_n;
+    uint8_t stored[MESSAGE_MAX];
     char record[EXCHANGE_RECORD_MAX];
-    /* kept by exchange.c */
-    struct deadline deadline;    /* client's half */
-    struct deadline up_deadline; /* device's half, set by upstream.c */
-    struct exchange *hash_next, *assoc_prev, *assoc_next, *age_prev, *age_next;
 };
 
 /* What the table asks of its owner. */
@@ -101,14 +126,19 @@ MUST_USE enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc
 struct exchange *exchange_own(struct exchanges *t, struct instant now);
 
 /* Answers: sets type, message ID and token of `m` (piggybacked on the ACK,
- * separate CON with retransmission, or NON), sends it and keeps it. */
+ * separate CON with retransmission, or NON), sends it and keeps it. An answer
+ * that would be longer than MESSAGE_MAX becomes an empty 5.02, and `m` says
+ * so. The device's half must be over (else cancel it first). When the client
+ * is gone, or never was, nothing is sent and the slot is free; what it holds
+ * stays readable until the next accept. */
 void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now);
 
 /* The request is dropped without an answer (for example a NON that needs
- * none): duplicates stay quiet. */
+ * none): duplicates stay quiet, but for a CON that we had acknowledged. */
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now);
 
-/* ACK or RST from a client: ends the retransmission that it names. */
+/* ACK or RST from a client: ends the retransmission that it names; what
+ * names none is ignored. */
 void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
                            int listener, uint16_t mid, bool reset, struct instant now);
 
@@ -116,7 +146,7 @@ void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct pe
  * its open ones lose their client (`gone`). */
 void exchange_forget(struct exchanges *t, struct assoc *a);
 
-/* Open slots, each once; for reload and drain. */
+/* Open slots, each once; for reload and drain. `visit` may end any. */
 void exchanges_each_open(struct exchanges *t, void (*visit)(void *user, struct exchange *x),
                          void *user);
 

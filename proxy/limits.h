@@ -26,6 +26,15 @@ enum limits {
      * itself: its own transmit wait on top of some work. */
     SEPARATE_WAIT_MS = 120000,
 
+    /* A NON is sent once, so what is lost is lost for good: it holds the
+     * device's window only this long. Work that takes longer is for a CON. */
+    NON_WAIT_MS = 30000,
+    /* Requests that a device has acknowledged and not answered, beyond its
+     * window: they are no longer outstanding (RFC 7252 4.7), but a constrained
+     * device works on each. */
+    DEVICE_ACKED = 16,
+    DEVICE_WINDOW_MAX = 4096,
+
     DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
     EXCHANGES = 8192,         /* slots of the exchange table of a worker */

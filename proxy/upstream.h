@@ -20,7 +20,7 @@ struct device_config {
     struct peer to;           /* resolved address */
     const struct bytes *base; /* path of the URL, put before what is left */
     size_t n_base;
-    unsigned window; /* requests in flight; NSTART 1 */
+    unsigned window; /* requests it has not acknowledged or answered; NSTART 1 */
     unsigned queue;  /* DEVICE_QUEUE */
 };
 
@@ -31,7 +31,8 @@ struct device_stats {
 };
 
 struct upstream_ops {
-    /* The device answered x (view into the datagram), or never did: m NULL. */
+    /* The device answered x (view into the datagram), or never did: m NULL,
+     * and x->up_end says why. x has left the device; may call upstream_*. */
     void (*answered)(void *user, struct exchange *x, const struct msg *m, struct instant now);
 };
 
@@ -49,13 +50,17 @@ int upstream_route(const struct upstreams *u, struct bytes uri_host, const struc
 const struct device_config *upstream_config(const struct upstreams *u, int device);
 struct udp *upstream_udp(struct upstreams *u, int device); /* for the loop to watch and flush */
 
-/* Sends the request `m` for x now, or queues it. False: the queue is full.
- * CON goes as CON, NON as NON; message ID and token are ours. */
+/* Sends the request `m` for x now, or queues it. CON goes as CON, NON as
+ * NON; message ID and token are ours. False: not taken, and x->up_end says
+ * why: UP_FULL (the queue; or the device is down, and as many as its window
+ * holds are trying whether it is back), UP_TOO_LARGE. */
 MUST_USE bool upstream_submit(struct upstreams *u, struct exchange *x, int device, struct msg *m,
                               struct instant now);
-/* x is over (its client left): its place is given on. Nothing is called. */
+/* x is over (its client left): its place is given on. Nothing is called;
+ * fine when x is with no device. */
 void upstream_cancel(struct upstreams *u, struct exchange *x, struct instant now);
 
+/* An empty datagram is an ICMP error (udp_receive). */
 void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now);
 
 uint64_t upstreams_deadline_ms(const struct upstreams *u);
