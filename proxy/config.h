@@ -9,7 +9,8 @@
 enum config_limits {
     CONFIG_LISTENERS_MAX = 16,
     CONFIG_DEVICES_MAX = 1024,
-    CONFIG_FILE_MAX = 16 << 20
+    CONFIG_AUDIENCE_MAX = 64,
+    CONFIG_FILE_MAX = 16 << 20,
 };
 
 struct config_listener {
@@ -22,7 +23,8 @@ struct config_listener {
 struct config_device {
     struct device_config upstream;
     const char *audience, *authority; /* may be NULL */
-    unsigned line;
+    const char *url;                  /* as written */
+    unsigned line, authority_line;
 };
 
 enum audit_permits { AUDIT_PERMITS_ALL = 0, AUDIT_PERMITS_NONE = 1 };
@@ -52,7 +54,8 @@ struct config {
 MUST_USE struct config *config_load(const char *file, struct buf *diag);
 void config_free(struct config *c);
 
-/* Reads the policy that the configuration names. */
+/* Reads the policy that the configuration names, and holds it against the
+ * configuration: a device's authority must be one of the policy's. */
 MUST_USE struct policy *config_load_policy(const struct config *c, struct buf *diag);
 
 #endif

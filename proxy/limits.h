@@ -49,6 +49,7 @@ enum limits {
     IDENTITY_MAX = 2048,  /* a psk_identity that holds a token */
     COOKIE_LIFE_S = 60,   /* a DTLS cookie is good for one to two of these */
     ASSOC_IDLE_S = 86400, /* an association without traffic is closed */
+    GRANTS = 10000,       /* live grants held; then new ones are refused */
 
     DRAIN_MS = 5000, /* planned stop: what is under way may finish */
 };
