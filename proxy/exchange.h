@@ -70,6 +70,7 @@ struct exchange {
     bool acked;    /* its CON was acknowledged by an empty ACK */
     bool confirm;  /* our separate CON answer awaits its ACK */
     bool findable; /* by its message ID */
+    uint8_t list;  /* which of the table's lists it is in */
     uint8_t tries; /* transmissions of the separate answer */
     uint16_t answer_mid;
     uint32_t wait_ms; /* until its next transmission */

@@ -25,7 +25,11 @@ struct device_config {
 };
 
 struct device_stats {
-    uint64_t sent, answered, retransmitted, silent, refused, stray, in_flight, queued;
+    uint64_t sent, answered, retransmitted, silent, reset, drained;
+    uint64_t refused;           /* not taken */
+    uint64_t unreachable;       /* ICMP errors */
+    uint64_t stray;             /* datagrams that are no answer to what is in flight */
+    uint64_t in_flight, queued; /* now */
     bool down;
     uint64_t rtt_us; /* smoothed */
 };

@@ -1,0 +1,460 @@
+#include "device.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    TOKEN_BYTES = 8,
+    RECENT = 8,     /* separate answers whose ACK we can repeat */
+    HEADER_MID = 2, /* where they stand in a message (RFC 7252 3) */
+    HEADER_TOKEN = 4,
+    /* Silence that makes a device down. One lost CON was five times sent; of
+     * NON it takes two in a row, for one may just have been lost. */
+    SILENCE_CON = 2,
+    SILENCE_NON = 1,
+    SILENCE_DOWN = 2,
+};
+
+struct device {
+    const struct device_config *config;
+    struct device_shared *shared;
+    struct udp *udp;
+    uint16_t next_mid;
+
+    /* The flight. A token ends in the number of its place; the message IDs
+     * lie together, for an empty ACK has nothing else to be found by. */
+    struct exchange **places;
+    uint16_t *mids, *free_places;
+    size_t n_places, n_free;
+    size_t n_window; /* of them UP_SENT */
+
+    struct exchange *queue_head, *queue_tail;
+    size_t n_queued;
+
+    bool down;
+    unsigned silence;
+    uint64_t heard_us; /* last authentic message */
+
+    struct {
+        uint16_t mid;
+        uint64_t token, until_ms;
+    } recent[RECENT];
+    size_t next_recent;
+    struct device_stats stats;
+};
+
+size_t device_places(const struct device_config *c)
+{
+    return (size_t)c->window + DEVICE_ACKED;
+}
+
+static void random_bytes(struct device_shared *s, void *to, size_t n)
+{
+    if (s->pool_n < n) {
+        s->random(s->user, s->pool, sizeof s->pool);
+        s->pool_n = sizeof s->pool;
+    }
+    s->pool_n -= n;
+    memcpy(to, s->pool + s->pool_n, n);
+    memset(s->pool + s->pool_n, 0, n);
+}
+
+struct device *device_new(const struct device_config *c, struct device_shared *shared,
+                          struct buf *diag)
+{
+    struct device *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->config = c;
+    d->shared = shared;
+    d->n_places = d->n_free = device_places(c);
+    d->places = calloc(d->n_places, sizeof *d->places);
+    d->mids = calloc(d->n_places, sizeof *d->mids);
+    d->free_places = calloc(d->n_places, sizeof *d->free_places);
+    if (d->places && d->mids && d->free_places)
+        d->udp = udp_connect(&c->to, diag);
+    if (!d->udp) {
+        device_free(d);
+        return NULL;
+    }
+    for (size_t i = 0; i < d->n_places; i++)
+        d->free_places[i] = (uint16_t)(d->n_places - 1 - i);
+    random_bytes(shared, &d->next_mid, sizeof d->next_mid); /* RFC 7252 4.4 */
+    return d;
+}
+
+void device_free(struct device *d)
+{
+    if (!d)
+        return;
+    udp_free(d->udp);
+    free(d->free_places);
+    free(d->mids);
+    free(d->places);
+    free(d);
+}
+
+struct udp *device_udp(const struct device *d)
+{
+    return d->udp;
+}
+
+/* ---- the flight ---- */
+
+static struct exchange *find_token(const struct device *d, const struct msg *m, uint64_t *token)
+{
+    *token = 0;
+    if (m->token_n != TOKEN_BYTES)
+        return NULL;
+    for (size_t i = 0; i < TOKEN_BYTES; i++)
+        *token = *token << 8 | m->token[i];
+    size_t place = *token & 0xffff;
+    struct exchange *x = place < d->n_places ? d->places[place] : NULL;
+    return x && x->up_token == *token ? x : NULL;
+}
+
+/* One that was sent and neither acknowledged nor answered. */
+static struct exchange *find_mid(const struct device *d, uint16_t mid)
+{
+    for (size_t i = 0; i < d->n_places; i++)
+        if (d->mids[i] == mid && d->places[i] && d->places[i]->up == UP_SENT)
+            return d->places[i];
+    return NULL;
+}
+
+/* In turn, past those in flight. RFC 7252 4.4 wants none again within
+ * EXCHANGE_LIFETIME. A device that is asked more than 265 times a second all
+ * that while would have to be made to wait for it; we let the ID come again,
+ * since the token tells the answers apart. */
+static uint16_t take_mid(struct device *d)
+{
+    for (;;) {
+        uint16_t mid = d->next_mid++;
+        size_t i = 0;
+        while (i < d->n_places && d->mids[i] != mid)
+            i++;
+        if (i == d->n_places)
+            return mid;
+    }
+}
+
+static void arm(struct device *d, struct exchange *x, struct instant now, uint32_t wait_ms)
+{
+    /* It cannot be full: it has room for every place of every device. */
+    (void)deadline_set(&d->shared->deadlines, &x->up_deadline, instant_ms(now) + wait_ms);
+}
+
+static bool has_room(const struct device *d)
+{
+    return d->n_window < d->config->window && d->n_free > 0;
+}
+
+static void transmit(struct device *d, const struct exchange *x)
+{
+    udp_send(d->udp, &d->config->to, bytes_of(x->stored, x->stored_n));
+}
+
+static void send_first(struct device *d, struct exchange *x, struct instant now)
+{
+    assert(has_room(d) && x->up == UP_NONE);
+    uint16_t place = d->free_places[--d->n_free];
+    random_bytes(d->shared, &x->up_token, sizeof x->up_token);
+    x->up_token = (x->up_token & ~(uint64_t)0xffff) | place;
+    x->up_mid = take_mid(d);
+    d->places[place] = x;
+    d->mids[place] = x->up_mid;
+    d->n_window++;
+    d->stats.in_flight++;
+
+    struct buf header = buf_on(x->stored + HEADER_MID, 2 + TOKEN_BYTES);
+    buf_put_be(&header, x->up_mid, 2);
+    buf_put_be(&header, x->up_token, TOKEN_BYTES);
+
+    x->up = UP_SENT;
+    x->device = d;
+    x->sent_us = now.mono_us;
+    x->up_tries = 1;
+    uint32_t jitter;
+    random_bytes(d->shared, &jitter, sizeof jitter);
+    x->up_wait_ms = x->type == TYPE_CON
+                        ? ACK_TIMEOUT_MS + jitter % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1)
+                        : NON_WAIT_MS;
+    arm(d, x, now, x->up_wait_ms);
+    d->stats.sent++;
+    transmit(d, x);
+}
+
+static void enqueue(struct device *d, struct exchange *x)
+{
+    x->up = UP_QUEUED;
+    x->device = d;
+    x->up_next = NULL;
+    x->up_prev = d->queue_tail;
+    if (d->queue_tail)
+        d->queue_tail->up_next = x;
+    else
+        d->queue_head = x;
+    d->queue_tail = x;
+    d->n_queued++;
+}
+
+/* The only way out: gives back what x holds. */
+static void leave(struct device *d, struct exchange *x)
+{
+    assert(x->device == d && x->up != UP_NONE);
+    if (x->up == UP_QUEUED) {
+        if (x->up_prev)
+            x->up_prev->up_next = x->up_next;
+        else
+            d->queue_head = x->up_next;
+        if (x->up_next)
+            x->up_next->up_prev = x->up_prev;
+        else
+            d->queue_tail = x->up_prev;
+        assert(d->n_queued > 0);
+        d->n_queued--;
+    } else {
+        uint16_t place = (uint16_t)(x->up_token & 0xffff);
+        assert(d->places[place] == x && d->n_free < d->n_places);
+        d->places[place] = NULL;
+        d->free_places[d->n_free++] = place;
+        d->stats.in_flight--;
+        assert(x->up != UP_SENT || d->n_window > 0);
+        if (x->up == UP_SENT)
+            d->n_window--;
+        deadline_cancel(&d->shared->deadlines, &x->up_deadline);
+    }
+    x->up = UP_NONE;
+    x->device = NULL;
+}
+
+/* What waits moves up. While the device is down nothing waits for long. */
+static void move_up(struct device *d, struct instant now)
+{
+    while (d->queue_head && !d->down && has_room(d)) {
+        struct exchange *x = d->queue_head;
+        leave(d, x);
+        send_first(d, x, now);
+    }
+}
+
+/* The call at its end may come back to this device: what follows an end()
+ * looks at it anew. */
+static void end(struct device *d, struct exchange *x, enum exchange_up_end how, const struct msg *m,
+                struct instant now)
+{
+    leave(d, x);
+    x->up_end = how;
+    move_up(d, now);
+    d->shared->ops->answered(d->shared->user, x, m, now);
+}
+
+/* ---- requests ---- */
+
+bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct instant now)
+{
+    assert(x->up == UP_NONE && (x->type == TYPE_CON || x->type == TYPE_NON));
+    bool wait = d->n_queued > 0 || !has_room(d);
+    if (wait && (d->down || d->n_queued >= d->config->queue)) {
+        d->stats.refused++;
+        x->up_end = UP_FULL;
+        return false;
+    }
+    m->type = x->type;
+    m->mid = 0; /* this and the token when it is sent */
+    m->token_n = TOKEN_BYTES;
+    memset(m->token, 0, sizeof m->token);
+    /* Written elsewhere first: parts of `m` may lie in the slot. */
+    uint8_t text[MESSAGE_MAX];
+    struct buf b = buf_on(text, sizeof text);
+    if (!msg_write(m, &b)) {
+        d->stats.refused++;
+        x->up_end = UP_TOO_LARGE;
+        return false;
+    }
+    memcpy(x->stored, b.p, b.n);
+    x->stored_n = b.n;
+    if (wait)
+        enqueue(d, x);
+    else
+        send_first(d, x, now);
+    return true;
+}
+
+void device_cancel(struct device *d, struct exchange *x, struct instant now)
+{
+    leave(d, x);
+    move_up(d, now);
+}
+
+/* ---- silence ---- */
+
+static void heard(struct device *d, struct instant now)
+{
+    d->heard_us = now.mono_us;
+    d->silence = 0;
+    d->down = false;
+}
+
+/* No answer came to x. The device is down only if nothing else came either. */
+static void lost(struct device *d, struct exchange *x, struct instant now)
+{
+    d->stats.silent++;
+    if (d->heard_us <= x->sent_us)
+        d->silence += x->type == TYPE_CON ? SILENCE_CON : SILENCE_NON;
+    if (d->silence >= SILENCE_DOWN)
+        d->down = true;
+    end(d, x, UP_SILENT, NULL, now);
+    /* Those behind it would wait in vain, one transmit wait after the other. */
+    while (d->down && d->queue_head) {
+        d->stats.drained++;
+        end(d, d->queue_head, UP_DRAINED, NULL, now);
+    }
+}
+
+void device_expire(struct device *d, struct exchange *x, struct instant now)
+{
+    if (x->up != UP_SENT || x->type != TYPE_CON || x->up_tries > MAX_RETRANSMIT) {
+        lost(d, x, now);
+        return;
+    }
+    x->up_tries++; /* RFC 7252 4.2: the same message, after twice the time */
+    x->up_wait_ms *= 2;
+    arm(d, x, now, x->up_wait_ms);
+    d->stats.retransmitted++;
+    transmit(d, x);
+}
+
+/* ICMP: nobody listens on the port. It may be forged, and a device that
+ * restarts answers again soon, so requests keep being retransmitted. Only
+ * those to a device that is down already need not wait any longer. */
+static void unreachable(struct device *d, struct instant now)
+{
+    d->stats.unreachable++;
+    for (size_t i = 0; d->down && i < d->n_places; i++) {
+        struct exchange *x = d->places[i];
+        if (x && x->up == UP_SENT && x->sent_us < now.mono_us)
+            end(d, x, UP_REFUSED, NULL, now);
+    }
+}
+
+/* ---- answers ---- */
+
+static void send_empty(struct device *d, enum msg_type type, uint16_t mid)
+{
+    struct buf slot = udp_slot(d->udp);
+    msg_write_empty(type, mid, &slot);
+    udp_commit(d->udp, &d->config->to, &slot);
+}
+
+/* RFC 7252 4.2, 4.3: a CON that we cannot use is rejected, the rest ignored. */
+static void reject(struct device *d, const struct msg *m)
+{
+    d->stats.stray++;
+    if (m->type == TYPE_CON)
+        send_empty(d, TYPE_RST, m->mid);
+}
+
+static void take_empty(struct device *d, const struct msg *m, struct instant now)
+{
+    if (m->type == TYPE_CON || m->type == TYPE_NON) {
+        reject(d, m); /* a ping (4.3) */
+        return;
+    }
+    struct exchange *x = find_mid(d, m->mid);
+    if (!x || (m->type == TYPE_ACK && x->type != TYPE_CON)) {
+        d->stats.stray++; /* also the ACKs of our retransmissions */
+        return;
+    }
+    heard(d, now);
+    if (m->type == TYPE_RST) {
+        d->stats.reset++;
+        end(d, x, UP_RESET, NULL, now);
+        return;
+    }
+    x->up = UP_ACKED;
+    d->n_window--;
+    arm(d, x, now, SEPARATE_WAIT_MS);
+    move_up(d, now);
+}
+
+static void remember(struct device *d, uint16_t mid, uint64_t token, struct instant now)
+{
+    d->recent[d->next_recent].mid = mid;
+    d->recent[d->next_recent].token = token;
+    d->recent[d->next_recent].until_ms = instant_ms(now) + EXCHANGE_LIFETIME_MS;
+    d->next_recent = (d->next_recent + 1) % RECENT;
+}
+
+static bool is_recent(const struct device *d, uint16_t mid, uint64_t token, struct instant now)
+{
+    for (size_t i = 0; i < RECENT; i++)
+        if (d->recent[i].mid == mid && d->recent[i].token == token &&
+            instant_ms(now) < d->recent[i].until_ms)
+            return true;
+    return false;
+}
+
+static void measure(struct device *d, const struct exchange *x, struct instant now)
+{
+    if (x->up_tries != 1) /* which of them was answered? */
+        return;
+    uint64_t rtt = now.mono_us - x->sent_us;
+    d->stats.rtt_us = d->stats.rtt_us ? (7 * d->stats.rtt_us + rtt) / 8 : rtt;
+}
+
+static void take_answer(struct device *d, const struct msg *m, struct instant now)
+{
+    uint64_t token;
+    struct exchange *x = find_token(d, m, &token);
+    if (!x) {
+        /* An answer again whose ACK was lost is no stray (RFC 7252 4.2). */
+        if (m->type == TYPE_CON && m->token_n == TOKEN_BYTES && is_recent(d, m->mid, token, now))
+            send_empty(d, TYPE_ACK, m->mid);
+        else
+            reject(d, m);
+        return;
+    }
+    /* Piggybacked, it must acknowledge the message that carried the token
+     * (RFC 7252 5.3.2); a NON is never acknowledged, and RST carries nothing. */
+    if (m->type == TYPE_RST ||
+        (m->type == TYPE_ACK && (x->type != TYPE_CON || m->mid != x->up_mid))) {
+        d->stats.stray++;
+        return;
+    }
+    if (m->type == TYPE_CON) {
+        remember(d, m->mid, token, now);
+        send_empty(d, TYPE_ACK, m->mid);
+    }
+    heard(d, now);
+    measure(d, x, now);
+    d->stats.answered++;
+    end(d, x, UP_ANSWERED, m, now);
+}
+
+void device_receive(struct device *d, struct bytes datagram, struct instant now)
+{
+    if (datagram.n == 0) {
+        unreachable(d, now);
+        return;
+    }
+    struct msg m;
+    enum msg_parse parse = msg_parse(datagram, &m);
+    if (parse == MSG_IGNORE)
+        d->stats.stray++;
+    else if (parse == MSG_BAD)
+        reject(d, &m);
+    else if (m.code == MSG_EMPTY)
+        take_empty(d, &m, now);
+    else if (msg_is_response(&m))
+        take_answer(d, &m, now);
+    else
+        reject(d, &m); /* a request: we serve devices nothing */
+}
+
+void device_get_stats(const struct device *d, struct device_stats *out)
+{
+    *out = d->stats;
+    out->queued = d->n_queued;
+    out->down = d->down;
+}

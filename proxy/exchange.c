@@ -1,0 +1,560 @@
+#include "exchange.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "limits.h"
+#include "siphash.h"
+#include "tagmap.h"
+
+/* Times that are the same for all need no heap: each list is in the order of
+ * its members' deadlines. Only separate answers back off, each by itself. */
+enum list {
+    LIST_NONE = 0,
+    LIST_UNACKED,  /* OPEN and CON: the empty ACK is due at born + SEPARATE_AFTER */
+    LIST_KEPT_CON, /* ANSWERED, by kept_ms */
+    LIST_KEPT_NON,
+    LIST_CONFIRM, /* ANSWERED, its separate CON awaits the ACK */
+    LISTS,
+};
+
+struct exchanges {
+    struct exchange *slots;
+    size_t n_slots, n_used;    /* slots from n_used on were never touched */
+    struct exchange *free_top; /* last freed, first taken: it is still in the cache */
+    struct {
+        struct exchange *head, *tail;
+    } lists[LISTS];
+    struct tagmap by_mid, by_answer;
+    struct deadlines retransmissions;
+    const struct exchange_ops *ops;
+    void *user;
+    uint32_t (*random)(void *user);
+    struct siphash_key seed;
+    uint16_t next_mid; /* for endpoints of plain coap */
+    struct exchanges_stats stats;
+    uint8_t scratch[MESSAGE_MAX];
+};
+
+struct exchanges *exchanges_new(size_t slots, const struct exchange_ops *ops, void *user,
+                                uint32_t (*random)(void *user))
+{
+    if (slots == 0 || slots >= UINT32_MAX)
+        return NULL;
+    struct exchanges *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    /* Not cleared: a slot is, when it is taken. The pages of slots that are
+     * never used are never there. */
+    t->slots = aligned_alloc(_Alignof(struct exchange), slots * sizeof *t->slots);
+    bool ok = tagmap_init(&t->by_mid, slots);
+    ok = tagmap_init(&t->by_answer, slots) && ok;
+    ok = deadlines_init(&t->retransmissions, slots) && ok;
+    if (!ok || !t->slots) {
+        exchanges_free(t);
+        return NULL;
+    }
+    t->n_slots = slots;
+    t->ops = ops;
+    t->user = user;
+    t->random = random;
+    t->seed.k0 = (uint64_t)random(user) << 32 | random(user);
+    t->seed.k1 = (uint64_t)random(user) << 32 | random(user);
+    t->next_mid = (uint16_t)random(user);
+    return t;
+}
+
+void exchanges_free(struct exchanges *t)
+{
+    if (!t)
+        return;
+    deadlines_clear(&t->retransmissions);
+    tagmap_clear(&t->by_answer);
+    tagmap_clear(&t->by_mid);
+    free(t->slots);
+    free(t);
+}
+
+/* ---- lists ---- */
+
+static void list_leave(struct exchanges *t, struct exchange *x)
+{
+    if (x->list == LIST_NONE)
+        return;
+    if (x->age_prev)
+        x->age_prev->age_next = x->age_next;
+    else
+        t->lists[x->list].head = x->age_next;
+    if (x->age_next)
+        x->age_next->age_prev = x->age_prev;
+    else
+        t->lists[x->list].tail = x->age_prev;
+    x->list = LIST_NONE;
+}
+
+static void list_enter(struct exchanges *t, struct exchange *x, enum list l)
+{
+    list_leave(t, x);
+    x->list = (uint8_t)l;
+    x->age_next = NULL;
+    x->age_prev = t->lists[l].tail;
+    if (x->age_prev)
+        x->age_prev->age_next = x;
+    else
+        t->lists[l].head = x;
+    t->lists[l].tail = x;
+}
+
+static void assoc_enter(struct exchange *x, struct assoc *a)
+{
+    x->assoc = a;
+    x->assoc_prev = NULL;
+    x->assoc_next = a->exchanges;
+    if (x->assoc_next)
+        x->assoc_next->assoc_prev = x;
+    a->exchanges = x;
+}
+
+static void assoc_leave(struct exchange *x)
+{
+    if (!x->assoc)
+        return;
+    if (x->assoc_prev)
+        x->assoc_prev->assoc_next = x->assoc_next;
+    else
+        x->assoc->exchanges = x->assoc_next;
+    if (x->assoc_next)
+        x->assoc_next->assoc_prev = x->assoc_prev;
+    x->assoc = NULL;
+}
+
+/* ---- keys ---- */
+
+static uint32_t number(const struct exchanges *t, const struct exchange *x)
+{
+    return (uint32_t)(x - t->slots);
+}
+
+/* An endpoint is an association, or an address and the socket it came to. */
+static uint32_t key_tag(const struct exchanges *t, const struct assoc *a, int listener,
+                        const struct peer *from, uint16_t mid)
+{
+    uint64_t key[2];
+    if (a) {
+        key[0] = a->id;
+        key[1] = mid;
+    } else {
+        uint8_t seed[16];
+        memcpy(seed, &t->seed, sizeof seed);
+        key[0] = peer_hash(from, seed);
+        key[1] = (uint64_t)1 << 63 | (uint64_t)(unsigned)listener << 16 | mid;
+    }
+    return (uint32_t)siphash(&t->seed, bytes_of(key, sizeof key));
+}
+
+static bool is_endpoint(const struct exchange *x, const struct assoc *a, int listener,
+                        const struct peer *from)
+{
+    if (a)
+        return x->assoc == a;
+    return !x->assoc && x->listener == listener && peer_equal(&x->peer, from);
+}
+
+static struct exchange *find_request(const struct exchanges *t, uint32_t tag, const struct assoc *a,
+                                     int listener, const struct peer *from, uint16_t mid)
+{
+    size_t step = 0;
+    for (uint32_t i; tagmap_find(&t->by_mid, tag, &step, &i);)
+        if (t->slots[i].mid == mid && is_endpoint(&t->slots[i], a, listener, from))
+            return &t->slots[i];
+    return NULL;
+}
+
+static struct exchange *find_answer(const struct exchanges *t, uint32_t tag, const struct assoc *a,
+                                    int listener, const struct peer *from, uint16_t mid)
+{
+    size_t step = 0;
+    for (uint32_t i; tagmap_find(&t->by_answer, tag, &step, &i);)
+        if (t->slots[i].answer_mid == mid && is_endpoint(&t->slots[i], a, listener, from))
+            return &t->slots[i];
+    return NULL;
+}
+
+/* ---- the life of a slot ---- */
+
+static bool is_under_way(const struct exchange *x)
+{
+    return x->state == EXCHANGE_OPEN || x->confirm;
+}
+
+static void lose_mid(struct exchanges *t, struct exchange *x)
+{
+    if (x->findable)
+        tagmap_remove(&t->by_mid, x->tag, number(t, x));
+    x->findable = false;
+}
+
+static void lose_confirm(struct exchanges *t, struct exchange *x)
+{
+    if (!x->confirm)
+        return;
+    deadline_cancel(&t->retransmissions, &x->deadline);
+    tagmap_remove(&t->by_answer, x->confirm_tag, number(t, x));
+    x->confirm = false;
+    if (x->assoc)
+        x->assoc->n_exchanges--;
+}
+
+static void close_open(struct exchanges *t, struct exchange *x)
+{
+    assert(x->state == EXCHANGE_OPEN && x->up == UP_NONE);
+    t->stats.open--;
+    if (x->assoc)
+        x->assoc->n_exchanges--;
+}
+
+/* Content stays as it is: the gate may still look at it. */
+static void release(struct exchanges *t, struct exchange *x)
+{
+    if (x->state == EXCHANGE_OPEN)
+        close_open(t, x);
+    else
+        t->stats.kept--;
+    lose_confirm(t, x);
+    lose_mid(t, x);
+    list_leave(t, x);
+    assoc_leave(x);
+    x->state = EXCHANGE_FREE;
+    x->age_next = t->free_top;
+    t->free_top = x;
+}
+
+static void keep(struct exchanges *t, struct exchange *x, struct instant now)
+{
+    if (x->state == EXCHANGE_OPEN) {
+        close_open(t, x);
+        t->stats.kept++;
+    }
+    x->state = EXCHANGE_ANSWERED;
+    x->kept_ms = instant_ms(now);
+    list_enter(t, x, x->type == TYPE_CON ? LIST_KEPT_CON : LIST_KEPT_NON);
+}
+
+static struct exchange *victim(const struct exchanges *t)
+{
+    struct exchange *con = t->lists[LIST_KEPT_CON].head, *non = t->lists[LIST_KEPT_NON].head;
+    if (con && non)
+        return con->kept_ms < non->kept_ms ? con : non;
+    if (con || non)
+        return con ? con : non;
+    return t->lists[LIST_CONFIRM].head;
+}
+
+static struct exchange *take_slot(struct exchanges *t, struct instant now)
+{
+    if (!t->free_top && t->n_used == t->n_slots) {
+        struct exchange *v = victim(t);
+        if (!v)
+            return NULL;
+        t->stats.evicted++;
+        release(t, v);
+        struct exchange *next = victim(t);
+        if (next)
+            __builtin_prefetch(next, 1);
+    }
+    struct exchange *x = t->free_top;
+    if (x)
+        t->free_top = x->age_next;
+    else
+        x = &t->slots[t->n_used++];
+    memset(x, 0, offsetof(struct exchange, stored));
+    x->state = EXCHANGE_OPEN;
+    x->born = now;
+    t->stats.open++;
+    return x;
+}
+
+/* ---- requests ---- */
+
+static uint64_t lifetime_ms(const struct exchange *x)
+{
+    return x->type == TYPE_CON ? EXCHANGE_LIFETIME_MS : NON_LIFETIME_MS;
+}
+
+static bool is_forgotten(const struct exchange *x, struct instant now)
+{
+    return !is_under_way(x) && instant_ms(now) >= instant_ms(x->born) + lifetime_ms(x);
+}
+
+static struct bytes empty_ack(struct exchanges *t, uint16_t mid)
+{
+    struct buf b = buf_on(t->scratch, sizeof t->scratch);
+    msg_write_empty(TYPE_ACK, mid, &b);
+    return buf_bytes(&b);
+}
+
+/* RFC 7252 4.2: a duplicate CON gets the same ACK again. 4.5: a duplicate
+ * NON is ignored; its client makes a new message to ask again. */
+static struct bytes answer_again(struct exchanges *t, const struct exchange *x)
+{
+    if (x->type != TYPE_CON)
+        return BYTES_NONE;
+    if (x->acked)
+        return empty_ack(t, x->mid);
+    return x->state == EXCHANGE_ANSWERED ? bytes_of(x->stored, x->stored_n) : BYTES_NONE;
+}
+
+enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int listener,
+                                      const struct peer *from, const struct msg *m,
+                                      struct bytes datagram, struct instant now,
+                                      struct exchange **out, struct bytes *again)
+{
+    assert(m->type == TYPE_CON || m->type == TYPE_NON);
+    uint32_t tag = key_tag(t, a, listener, from, m->mid);
+    uint64_t hash = siphash(&t->seed, datagram);
+    struct exchange *old = find_request(t, tag, a, listener, from, m->mid);
+    if (old && is_forgotten(old, now)) {
+        release(t, old);
+        old = NULL;
+    }
+    if (old && old->hash == hash) {
+        t->stats.repeated++;
+        *again = answer_again(t, old);
+        return EXCHANGE_REPEAT;
+    }
+    if (a && a->n_exchanges >= EXCHANGES_PER_ASSOC) {
+        t->stats.full++;
+        return EXCHANGE_FULL;
+    }
+    if (old && !is_under_way(old)) {
+        release(t, old);
+        old = NULL;
+    }
+    struct exchange *x = take_slot(t, now);
+    if (!x) {
+        t->stats.full++;
+        return EXCHANGE_FULL;
+    }
+    /* The older message of this ID, if its client still waits for it, is
+     * answered by its token. (x is old when take_slot() had to evict it.) */
+    if (old && old != x)
+        lose_mid(t, old);
+    x->peer = *from;
+    x->listener = listener;
+    x->type = m->type;
+    x->method = m->code;
+    x->mid = m->mid;
+    x->token_n = m->token_n;
+    memcpy(x->token, m->token, sizeof x->token);
+    x->hash = hash;
+    x->tag = tag;
+    x->findable = true;
+    tagmap_put(&t->by_mid, tag, number(t, x));
+    if (x->type == TYPE_CON)
+        list_enter(t, x, LIST_UNACKED);
+    if (a) {
+        assoc_enter(x, a);
+        a->n_exchanges++;
+    }
+    t->stats.accepted++;
+    *out = x;
+    return EXCHANGE_NEW;
+}
+
+struct exchange *exchange_own(struct exchanges *t, struct instant now)
+{
+    struct exchange *x = take_slot(t, now);
+    if (!x)
+        return NULL;
+    x->own = true;
+    x->type = TYPE_CON;
+    x->method = MSG_GET;
+    return x;
+}
+
+/* ---- answers ---- */
+
+/* RFC 7252 4.4: not one that we still use with this endpoint. Others may
+ * come again within EXCHANGE_LIFETIME of a client that makes us send more
+ * than 65536 messages in it, which by then reuses its own. */
+static uint16_t own_mid(struct exchanges *t, struct exchange *x, uint32_t *tag)
+{
+    uint16_t *next = x->assoc ? &x->assoc->next_mid : &t->next_mid;
+    for (;;) {
+        uint16_t mid = (*next)++;
+        *tag = key_tag(t, x->assoc, x->listener, &x->peer, mid);
+        if (!find_answer(t, *tag, x->assoc, x->listener, &x->peer, mid))
+            return mid;
+    }
+}
+
+static void arm(struct exchanges *t, struct exchange *x, struct instant now)
+{
+    /* It cannot be full: it has room for every slot. */
+    (void)deadline_set(&t->retransmissions, &x->deadline, instant_ms(now) + x->wait_ms);
+}
+
+static void await_ack(struct exchanges *t, struct exchange *x, uint32_t tag, struct instant now)
+{
+    x->confirm = true;
+    x->confirm_tag = tag;
+    tagmap_put(&t->by_answer, tag, number(t, x));
+    if (x->assoc)
+        x->assoc->n_exchanges++;
+    list_enter(t, x, LIST_CONFIRM);
+    x->tries = 1;
+    x->wait_ms =
+        ACK_TIMEOUT_MS + t->random(t->user) % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1);
+    arm(t, x, now);
+}
+
+void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now)
+{
+    if (x->gone || x->own) {
+        release(t, x);
+        return;
+    }
+    uint32_t tag = 0;
+    if (x->type == TYPE_CON && !x->acked) {
+        m->type = TYPE_ACK;
+        m->mid = x->mid;
+    } else {
+        m->type = x->type;
+        m->mid = x->answer_mid = own_mid(t, x, &tag);
+    }
+    m->token_n = x->token_n;
+    memcpy(m->token, x->token, sizeof m->token);
+
+    /* Written elsewhere first: parts of `m` may lie in the slot. */
+    struct buf b = buf_on(t->scratch, sizeof t->scratch);
+    if (!msg_write(m, &b)) {
+        m->code = MSG_CODE(5, 2);
+        m->n_options = 0;
+        m->payload = BYTES_NONE;
+        b = buf_on(t->scratch, sizeof t->scratch);
+        bool fits = msg_write(m, &b); /* a header and a token */
+        assert(fits);
+        (void)fits;
+    }
+    keep(t, x, now);
+    if (x->type == TYPE_CON) {
+        memcpy(x->stored, b.p, b.n);
+        x->stored_n = b.n;
+    }
+    if (m->type == TYPE_CON)
+        await_ack(t, x, tag, now);
+    /* Last: a send that fails may close the association, and forget x. */
+    t->ops->send(t->user, x, buf_bytes(&b));
+}
+
+void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
+{
+    x->stored_n = 0;
+    if (x->gone || x->own)
+        release(t, x);
+    else
+        keep(t, x, now);
+}
+
+void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
+                           int listener, uint16_t mid, bool reset, struct instant now)
+{
+    if (t->by_answer.n == 0)
+        return;
+    uint32_t tag = key_tag(t, a, listener, from, mid);
+    struct exchange *x = find_answer(t, tag, a, listener, from, mid);
+    if (!x)
+        return;
+    lose_confirm(t, x);
+    keep(t, x, now);
+    if (reset) {
+        t->stats.undelivered++;
+        t->ops->undelivered(t->user, x, true);
+    }
+}
+
+void exchange_forget(struct exchanges *t, struct assoc *a)
+{
+    for (struct exchange *x = a->exchanges, *next; x; x = next) {
+        next = x->assoc_next;
+        if (x->state != EXCHANGE_OPEN) {
+            release(t, x);
+            continue;
+        }
+        lose_mid(t, x);
+        list_leave(t, x);
+        assoc_leave(x);
+        a->n_exchanges--;
+        x->gone = true;
+    }
+    assert(a->n_exchanges == 0);
+}
+
+void exchanges_each_open(struct exchanges *t, void (*visit)(void *user, struct exchange *x),
+                         void *user)
+{
+    /* By slot, so that it does not matter what `visit` ends. */
+    for (size_t i = 0; i < t->n_used; i++)
+        if (t->slots[i].state == EXCHANGE_OPEN)
+            visit(user, &t->slots[i]);
+}
+
+/* ---- time ---- */
+
+static uint64_t head_due_ms(const struct exchanges *t, enum list l)
+{
+    const struct exchange *x = t->lists[l].head;
+    if (!x)
+        return UINT64_MAX;
+    return l == LIST_UNACKED ? instant_ms(x->born) + SEPARATE_AFTER_MS
+                             : x->kept_ms + lifetime_ms(x);
+}
+
+uint64_t exchanges_deadline_ms(const struct exchanges *t)
+{
+    uint64_t first = deadlines_next(&t->retransmissions);
+    for (enum list l = LIST_UNACKED; l <= LIST_KEPT_NON; l++) {
+        uint64_t due = head_due_ms(t, l);
+        first = due < first ? due : first;
+    }
+    return first;
+}
+
+static void retransmit(struct exchanges *t, struct exchange *x, struct instant now)
+{
+    if (x->tries > MAX_RETRANSMIT) {
+        lose_confirm(t, x);
+        keep(t, x, now);
+        t->stats.undelivered++;
+        t->ops->undelivered(t->user, x, false);
+        return;
+    }
+    x->tries++;
+    x->wait_ms *= 2;
+    arm(t, x, now);
+    t->ops->send(t->user, x, bytes_of(x->stored, x->stored_n));
+}
+
+void exchanges_expire(struct exchanges *t, struct instant now)
+{
+    uint64_t now_ms = instant_ms(now);
+    while (head_due_ms(t, LIST_UNACKED) <= now_ms) {
+        struct exchange *x = t->lists[LIST_UNACKED].head;
+        list_leave(t, x);
+        x->acked = true;
+        t->stats.separate++;
+        t->ops->send(t->user, x, empty_ack(t, x->mid));
+    }
+    for (struct deadline *d; (d = deadlines_pop(&t->retransmissions, now_ms));)
+        retransmit(t,
+                   (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, deadline)),
+                   now);
+    for (enum list l = LIST_KEPT_CON; l <= LIST_KEPT_NON; l++)
+        while (head_due_ms(t, l) <= now_ms)
+            release(t, t->lists[l].head);
+}
+
+void exchanges_get_stats(const struct exchanges *t, struct exchanges_stats *out)
+{
+    *out = t->stats;
+}

@@ -1,0 +1,126 @@
+#include "upstream.h"
+
+#include <stdlib.h>
+
+#include "device.h"
+#include "route.h"
+
+struct upstreams {
+    const struct device_config *configs;
+    struct device **devices;
+    size_t n;
+    struct routes *routes;
+    struct device_shared shared;
+};
+
+static bool is_sound(const struct device_config *c, struct buf *diag)
+{
+    if (c->window > 0 && c->window <= DEVICE_WINDOW_MAX)
+        return true;
+    buf_put_str(diag, c->name);
+    buf_put_str(diag, ": window out of range\n");
+    return false;
+}
+
+static bool open_all(struct upstreams *u, struct buf *diag)
+{
+    struct siphash_key seed;
+    u->shared.random(u->shared.user, &seed, sizeof seed);
+    u->routes = routes_new(u->configs, u->n, &seed, diag);
+    u->devices = calloc(u->n ? u->n : 1, sizeof *u->devices);
+    size_t places = 0;
+    for (size_t i = 0; i < u->n; i++) {
+        if (!is_sound(&u->configs[i], diag))
+            return false;
+        places += device_places(&u->configs[i]);
+    }
+    if (!u->routes || !u->devices || !deadlines_init(&u->shared.deadlines, places))
+        return false;
+    for (size_t i = 0; i < u->n; i++)
+        if (!(u->devices[i] = device_new(&u->configs[i], &u->shared, diag)))
+            return false;
+    return true;
+}
+
+struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
+                                const struct upstream_ops *ops, void *user,
+                                void (*random)(void *user, void *to, size_t n), struct buf *diag)
+{
+    struct upstreams *u = calloc(1, sizeof *u);
+    if (!u)
+        return NULL;
+    u->configs = devices;
+    u->n = n;
+    u->shared.ops = ops;
+    u->shared.user = user;
+    u->shared.random = random;
+    if (open_all(u, diag))
+        return u;
+    upstreams_free(u);
+    return NULL;
+}
+
+void upstreams_free(struct upstreams *u)
+{
+    if (!u)
+        return;
+    for (size_t i = 0; u->devices && i < u->n; i++)
+        device_free(u->devices[i]);
+    free(u->devices);
+    routes_free(u->routes);
+    deadlines_clear(&u->shared.deadlines);
+    free(u);
+}
+
+int upstream_route(const struct upstreams *u, struct bytes uri_host, const struct bytes *path,
+                   size_t n_path, size_t *strip)
+{
+    return routes_find(u->routes, uri_host, path, n_path, strip);
+}
+
+const struct device_config *upstream_config(const struct upstreams *u, int device)
+{
+    return &u->configs[device];
+}
+
+struct udp *upstream_udp(struct upstreams *u, int device)
+{
+    return device_udp(u->devices[device]);
+}
+
+bool upstream_submit(struct upstreams *u, struct exchange *x, int device, struct msg *m,
+                     struct instant now)
+{
+    return device_submit(u->devices[device], x, m, now);
+}
+
+void upstream_cancel(struct upstreams *u, struct exchange *x, struct instant now)
+{
+    (void)u;
+    if (x->up != UP_NONE)
+        device_cancel(x->device, x, now);
+}
+
+void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now)
+{
+    device_receive(u->devices[device], datagram, now);
+}
+
+uint64_t upstreams_deadline_ms(const struct upstreams *u)
+{
+    return deadlines_next(&u->shared.deadlines);
+}
+
+void upstreams_expire(struct upstreams *u, struct instant now)
+{
+    for (struct deadline *d; (d = deadlines_pop(&u->shared.deadlines, instant_ms(now)));) {
+        struct exchange *x =
+            (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, up_deadline));
+        device_expire(x->device, x, now);
+    }
+}
+
+void upstream_get_stats(const struct upstreams *u, int device, struct device_stats *out)
+{
+    device_get_stats(u->devices[device], out);
+}
