@@ -130,6 +130,7 @@ class House(unittest.TestCase):
             cls.mac = mint.SymmetricKey(b"m1", 5)        # HMAC 256/256
             cls.ec = mint.SigningKey(b"s1")              # ES256
             cls.sign = mint.SigningKey(None)             # ES256, as PEM
+            cls.derivation = mint.SymmetricKey(b"d1", -10)  # direct+HKDF-SHA-256
             cls.lamp = cls.start(rig.Device())
             cls.door = cls.start(rig.Device(family=cls.families[-1]))
             cls.gw = cls.start(rig.Gateway(cls.policy, cls.devices(), identity=cls.identity,
@@ -172,7 +173,7 @@ class House(unittest.TestCase):
     @classmethod
     def secrets(cls):
         psk = PSK.hex() + "\n"
-        return {"keys/home-as.keys": mint.key_set(cls.encrypt, cls.mac, cls.ec),
+        return {"keys/home-as.keys": mint.key_set(cls.encrypt, cls.mac, cls.ec, cls.derivation),
                 "keys/sign-as.pem": cls.sign.pem(), "keys/panel.psk": psk,
                 "keys/visitor.psk": psk, "keys/owl.psk": psk}
 

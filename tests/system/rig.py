@@ -248,27 +248,9 @@ class Gateway:
 
     def start(self):
         self.proc = Process([os.path.join(BUILD, "posternd"), "-c", self.path("postern.yaml")])
-        self.ready()
+        self.proc.wait_line(r"\bready\b")
         if not self.tail:
             self.tail = Process(["tail", "-q", "-n", "+1", "-F", self.path("log/audit.jsonl")])
-
-    def ready(self):
-        """Until the plain listener answers a CoAP ping (RFC 7252 4.3)."""
-        f = next(iter(self.ports))
-        with socket.socket(socket.AF_INET6 if f == 6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.connect(("::1" if f == 6 else "127.0.0.1", self.ports[f][0]))
-            s.settimeout(0.05)
-            until = time.monotonic() + DEADLINE
-            while time.monotonic() < until:
-                if self.proc.proc.poll() is not None:
-                    raise AssertionError("posternd ended at once:\n" + self.proc.output())
-                try:
-                    s.send(b"\x40\x00\x12\x34")
-                    s.recv(64)
-                    return
-                except (socket.timeout, ConnectionError):
-                    continue
-        raise AssertionError("posternd does not answer:\n" + self.proc.output())
 
     def coaps(self, path, family=4):
         return "coaps://%s:%d%s" % (host_of(family), self.ports[family][1], path)

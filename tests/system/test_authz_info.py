@@ -75,7 +75,8 @@ class Refusals(House):
 
     def test_issuer(self):
         self.post(self.token(iss="someone"), "4.01")
-        self.post(self.token(iss=None), "4.01")
+        self.post(self.token(iss="as.sign"), "4.01")  # an authority's, but another's key
+        self.post(self.token(iss=None))  # "if present": the key tells whose it is
 
     def test_times(self):
         now = int(time.time())

@@ -112,6 +112,24 @@ class Tokens(House):
         a = rig.coap(self.gw.coaps("/lamp/state"), psk=(token, client.key), wait=3)
         self.assertIsNone(a.code, a.output)
 
+    def test_signed_then_encrypted(self):
+        client = Client()
+        inner = mint.protect(self.ec, cbor2.dumps(claims(client.kid, client.key)), cwt=False)
+        self.post(mint.protect(self.encrypt, inner))
+        self.ask("/lamp/state", "2.05", client.psk)
+
+    def test_derived_key(self):
+        """RFC 9202 3.3.1: the token names a kid, the key is of a secret that
+        the authorization server and the gateway share."""
+        client = Client()
+        while True:
+            token = mint.cwt(self.mac, claims(cnf={1: {1: 4, 2: client.kid}}))
+            client.key = mint.derived_key(self.derivation.k, token)
+            if b"\0" not in client.key:  # for a stock client's command line
+                break
+        self.post(token)
+        self.ask("/lamp/state", "2.05", client.psk)
+
     def test_a_second_token_of_the_same_key_replaces_the_first(self):
         client = self.enter(scope="resident", aud=["lamp", "door"])
         self.ask("/door/lock", "2.05", client.psk)
