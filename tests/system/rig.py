@@ -15,6 +15,7 @@ import time
 DEADLINE = 30.0  # for what must come; only a failure waits so long
 BUILD = None     # set by run.py
 _claimed = set()
+_running = set()
 _lock = threading.Lock()
 
 
@@ -31,6 +32,13 @@ def free_port(family=socket.AF_INET):
                 return port
 
 
+def kill_all():
+    """The run was interrupted: nothing may stay behind."""
+    for proc in list(_running):
+        if proc.poll() is None:
+            proc.kill()
+
+
 def host_of(family):
     return "[::1]" if family == 6 else "127.0.0.1"
 
@@ -44,6 +52,8 @@ class Process:
         self._news = threading.Condition()
         self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        with _lock:
+            _running.add(self.proc)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -95,6 +105,8 @@ class Process:
             raise AssertionError("%s did not stop:\n%s" % (self.argv[0], self.output()))
         self._reader.join(DEADLINE)
         self.proc.stdout.close()
+        with _lock:
+            _running.discard(self.proc)
         return status
 
 

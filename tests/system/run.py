@@ -6,9 +6,9 @@ import argparse
 import concurrent.futures
 import glob
 import importlib
-import io
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -77,6 +77,12 @@ def main():
     p.add_argument("-j", type=int, default=4, help="classes at a time")
     a = p.parse_args()
     rig.BUILD = os.path.abspath(a.build)
+
+    def interrupted(signo, _frame):
+        rig.kill_all()
+        os._exit(128 + signo)
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
 
     for program in ("posternd", "postern"):
         if not os.path.exists(os.path.join(rig.BUILD, program)):
