@@ -623,6 +623,10 @@ static void read_top(struct reader *r)
     const struct yaml_node *policy = yaml_map_need(&m, "policy");
     c->policy = read_file(r, policy, false);
     r->l->policy = arena_text(&r->l->arena, yaml_raw(policy));
+    if (c->policy) {
+        size_t n = (size_t)(strrchr(c->policy, '/') - c->policy);
+        c->policy_dir = arena_text(&r->l->arena, bytes_of(c->policy, n ? n : 1));
+    }
     read_audit(r, yaml_map_get(&m, "audit"));
     read_control(r, yaml_map_get(&m, "control"));
     read_access_token_option(r, yaml_map_get(&m, "access-token-option"));
@@ -688,6 +692,31 @@ struct config *config_load(const char *file, struct buf *diag)
         return &l->c;
     config_free(&l->c);
     return NULL;
+}
+
+bool config_find_control(const char *file, char **out, struct buf *diag)
+{
+    struct loaded l = {0};
+    uint8_t *text = NULL;
+    size_t n = 0;
+    const char *why = "out of memory";
+    struct yaml *y = NULL;
+    struct yaml_map m;
+    bool ok = false;
+    *out = NULL;
+    if (!place(&l, file) || !file_read(file, false, CONFIG_FILE_MAX, &text, &n, &why)) {
+        put_reason(diag, file, why);
+    } else if ((y = yaml_load(file, bytes_of(text, n), diag)) &&
+               yaml_map_open(y, yaml_root(y), &m)) {
+        struct reader r = {y, &l};
+        const struct yaml_node *control = yaml_map_get(&m, "control");
+        const char *path = NULL;
+        ok = !control || (read_path(&r, control, &path) && (*out = strdup(path)));
+    }
+    yaml_free(y);
+    free(text);
+    arena_clear(&l.arena);
+    return ok;
 }
 
 /* How diagnostics and records call the policy: beside the configuration as

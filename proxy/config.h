@@ -6,6 +6,8 @@
 
 #include "upstream.h"
 
+#define CONFIG_FILE_DEFAULT "/etc/postern/postern.yaml"
+
 enum config_limits {
     CONFIG_LISTENERS_MAX = 16,
     CONFIG_DEVICES_MAX = 1024,
@@ -36,10 +38,11 @@ struct config {
     const char *const *audience;
     size_t n_audience;
     struct dtls_config dtls;
-    unsigned workers;   /* 1 */
-    const char *state;  /* directory, or NULL: grants do not survive */
-    const char *policy; /* file */
-    const char *audit;  /* file, or NULL */
+    unsigned workers;       /* 1 */
+    const char *state;      /* directory, or NULL: grants do not survive */
+    const char *policy;     /* file */
+    const char *policy_dir; /* where it lies: its key files are relative to it */
+    const char *audit;      /* file, or NULL */
     enum audit_permits audit_permits;
     bool audit_required; /* deny rather than lose a record */
     const char *control; /* socket, or NULL */
@@ -53,6 +56,11 @@ struct config {
 /* NULL on failure, with compiler-style diagnostics in `diag`. */
 MUST_USE struct config *config_load(const char *file, struct buf *diag);
 void config_free(struct config *c);
+
+/* The control socket alone, for those who may ask the daemon but not read
+ * its keys: nothing else is checked. *out is the caller's to free; NULL: the
+ * configuration names none. */
+MUST_USE bool config_find_control(const char *file, char **out, struct buf *diag);
 
 /* Reads the policy that the configuration names, and holds it against the
  * configuration: a device's authority must be one of the policy's. */

@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,10 +15,24 @@ static struct {
     bool journal;
 } settings = {LOG_LEVEL_INFO, false};
 
-void log_open(enum log_level most, bool journal)
+/* systemd.exec(5): JOURNAL_STREAM is device and inode of the stream. It may
+ * be inherited by a process whose stderr is another. */
+static bool is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat st;
+    char own[64];
+    if (!stream || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    (void)snprintf(own, sizeof own, "%llu:%llu", (unsigned long long)st.st_dev,
+                   (unsigned long long)st.st_ino);
+    return strcmp(own, stream) == 0;
+}
+
+void log_open(enum log_level most)
 {
     settings.most = most;
-    settings.journal = journal;
+    settings.journal = is_journal();
 }
 
 const char *log_decimal(char out[24], uint64_t n)

@@ -18,9 +18,9 @@ enum log_limits {
     LOG_INTERVAL_MS = 60000, /* ... in this time */
 };
 
-/* Under a journal (it stamps lines itself) lines begin with their priority
- * instead of the time. */
-void log_open(enum log_level most, bool journal);
+/* When stderr is a journal, which stamps lines itself, they begin with their
+ * priority instead of the time. */
+void log_open(enum log_level most);
 
 /* Pairs of key and value, ended by NULL: log_event(LOG_LEVEL_INFO, "reload",
  * "policy", hash, "rules", LOG_U(n), NULL). A NULL value ends the line too:

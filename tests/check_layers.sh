@@ -68,13 +68,14 @@ only 'mbedtls only in dtls and crypto_mbedtls' '#include +[<"](mbedtls|psa)/' \
     pep/crypto_mbedtls.c pep/compat_mbedtls.h
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c policy/compat_fyaml.h
 only 'lmdb only in store_lmdb' '#include +[<"]lmdb' pep/store_lmdb.c
-only 'network calls only in udp, control' \
+only 'network calls only in udp, control, notify' \
     '(^|[^_.>[:alnum:]])(socket|bind|connect|accept4?|listen|(send|recv)(m?msg|to|from)?) *\(' \
-    proxy/udp.c proxy/control.c
+    proxy/udp.c proxy/control.c proxy/notify.c
 # The log stamps its lines, the audit's thread waits; neither tells anyone.
-only 'clocks only in loop, log, the audit thread and the commands' \
+only 'clocks only in loop, log, the audit thread and the programs' \
     '(^|[^_.>[:alnum:]])(clock_gettime|gettimeofday|time) *\((NULL|0|CLOCK_|&)' \
-    proxy/loop.c proxy/log.c proxy/audit_sink.c proxy/postern.c proxy/cmd_*.c
+    proxy/loop.c proxy/log.c proxy/audit_sink.c proxy/posternd.c proxy/postern.c \
+    proxy/cmd_*.c
 find policy pep -name '*.[ch]' -exec grep -nHE \
     '(^|[^_[:alnum:]])(printf|fprintf|perror|syslog|puts|vfprintf) *\(' {} + |
     verdict 'policy and pep write no log'

@@ -1,0 +1,201 @@
+#include "admin.h"
+
+#include <unistd.h>
+
+#include "json.h"
+#include "log.h"
+#include "notify.h"
+
+/* The lines that say what and where; the excerpts are for terminals. */
+static void log_diagnostics(struct bytes text)
+{
+    while (text.n > 0) {
+        const uint8_t *end = memchr(text.p, '\n', text.n);
+        struct bytes line = {text.p, end ? (size_t)(end - text.p) : text.n};
+        if (memmem(line.p, line.n, "error: ", 7))
+            log_event(LOG_LEVEL_ERROR, "diagnostic", "text", LOG_B(line), NULL);
+        size_t step = line.n + (end != NULL);
+        text = bytes_of(text.p + step, text.n - step);
+    }
+}
+
+bool admin_reload(struct admin *a, struct instant now, struct buf *diag)
+{
+    if (a->audit)
+        audit_sink_reopen(a->audit);
+    struct policy *p = config_load_policy(a->config, diag);
+    bool ok = p && pep_load(a->pep, p, a->config->policy_dir, now.wall_s, diag);
+    policy_unref(p); /* pep has its own reference */
+    a->last_failed = !ok;
+    if (ok) {
+        a->reloads++;
+        a->loaded_s = now.wall_s;
+        gate_reloaded(worker_gate(a->worker), now);
+        log_event(LOG_LEVEL_INFO, "reload", "policy", policy_hash(pep_policy(a->pep)), NULL);
+        notify("STATUS=serving");
+    } else {
+        a->reloads_failed++;
+        log_event(LOG_LEVEL_ERROR, "reload-failed", "kept", policy_hash(pep_policy(a->pep)), "why",
+                  LOG_B(buf_bytes(diag)), NULL);
+        notify("STATUS=serving; the last reload failed, the policy before it is in force");
+    }
+    return ok;
+}
+
+static void open_object(struct buf *out, const char *key)
+{
+    json_put_key(out, key);
+    buf_put_u8(out, '{');
+}
+
+static void close_object(struct buf *out)
+{
+    buf_put_u8(out, '}');
+}
+
+static void put_policy(const struct admin *a, struct buf *out)
+{
+    const struct policy *p = pep_policy(a->pep);
+    open_object(out, "policy");
+    json_member(out, "file", policy_name(p));
+    json_member(out, "hash", policy_hash(p));
+    json_member(out, "mode", policy_mode(p) == POLICY_REPORT ? "report" : "enforce");
+    json_member_u64(out, "since", (uint64_t)a->loaded_s);
+    json_member_u64(out, "reloads", a->reloads);
+    json_member_u64(out, "reloads_failed", a->reloads_failed);
+    json_member_bool(out, "last_reload_failed", a->last_failed);
+    close_object(out);
+}
+
+static void put_counters(const struct gate_stats *g, const struct pep_stats *p, struct buf *out)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        {"requests", g->requests},
+        {"permitted", g->permitted},
+        {"denied", g->denied},
+        {"reported", g->reported},
+        {"answered_here", g->answered_here},
+        {"plain_refused", g->plain_refused},
+        {"malformed", g->malformed},
+        {"tokens_taken", g->tokens_taken},
+        {"tokens_refused", g->tokens_refused},
+        {"tokens_verified", p->verified},
+        {"token_cache_hits", p->cache_hits},
+        {"grants_expired", p->expired},
+        {"grants_replaced", p->replaced},
+        {"hellos", g->assocs.hellos},
+        {"cookies", g->assocs.cookies},
+        {"handshakes", g->assocs.handshakes},
+        {"handshakes_completed", g->assocs.completed},
+        {"handshakes_failed", g->assocs.failed},
+        {"handshakes_refused", g->assocs.refused},
+        {"handshakes_evicted", g->assocs.evicted},
+        {"stray_datagrams", g->assocs.stray},
+        {"exchanges_accepted", g->exchanges.accepted},
+        {"exchanges_repeated", g->exchanges.repeated},
+        {"exchanges_full", g->exchanges.full},
+        {"answers_separate", g->exchanges.separate},
+        {"answers_undelivered", g->exchanges.undelivered},
+    };
+    open_object(out, "counters");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        json_member_u64(out, rows[i].name, rows[i].value);
+    close_object(out);
+}
+
+static void put_status(const struct admin *a, struct instant now, struct buf *out)
+{
+    struct gate_stats g;
+    struct pep_stats p;
+    gate_get_stats(worker_gate(a->worker), &g);
+    pep_get_stats(a->pep, &p);
+    json_member_bool(out, "ok", true);
+    json_member(out, "version", POSTERN_VERSION);
+    json_member_u64(out, "pid", (uint64_t)getpid());
+    json_member(out, "config", a->config->file);
+    json_member_u64(out, "started", (uint64_t)a->started_s);
+    json_member_u64(out, "uptime_s",
+                    now.wall_s > a->started_s ? (uint64_t)(now.wall_s - a->started_s) : 0);
+    put_policy(a, out);
+    json_member_u64(out, "associations", g.assocs.established);
+    json_member_u64(out, "half_open", g.assocs.half_open);
+    json_member_u64(out, "exchanges_open", g.exchanges.open);
+    json_member_u64(out, "exchanges_kept", g.exchanges.kept);
+    json_member_u64(out, "grants", p.grants);
+    json_member_u64(out, "device_count", a->config->n_devices);
+    json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);
+    put_counters(&g, &p, out);
+}
+
+static void put_device(const struct admin *a, size_t i, struct buf *out)
+{
+    struct device_stats s;
+    const struct config_device *d = &a->config->devices[i];
+    upstream_get_stats(gate_upstreams(worker_gate(a->worker)), (int)i, &s);
+    if (out->n && out->p[out->n - 1] == '}')
+        buf_put_u8(out, ',');
+    buf_put_u8(out, '{');
+    json_member(out, "name", d->upstream.name);
+    json_member(out, "url", d->url);
+    json_member_bool(out, "down", s.down);
+    json_member_u64(out, "in_flight", s.in_flight);
+    json_member_u64(out, "queued", s.queued);
+    json_member_u64(out, "rtt_us", s.rtt_us);
+    json_member_u64(out, "sent", s.sent);
+    json_member_u64(out, "answered", s.answered);
+    json_member_u64(out, "retransmitted", s.retransmitted);
+    json_member_u64(out, "silent", s.silent);
+    json_member_u64(out, "refused", s.refused);
+    json_member_u64(out, "stray", s.stray);
+    close_object(out);
+}
+
+static void put_devices(const struct admin *a, uint64_t from, struct buf *out)
+{
+    size_t i = from < a->config->n_devices ? (size_t)from : a->config->n_devices;
+    size_t n =
+        a->config->n_devices - i < ADMIN_DEVICES_MAX ? a->config->n_devices - i : ADMIN_DEVICES_MAX;
+    json_member_bool(out, "ok", true);
+    json_put_key(out, "devices");
+    buf_put_u8(out, '[');
+    for (size_t end = i + n; i < end; i++)
+        put_device(a, i, out);
+    buf_put_u8(out, ']');
+    if (i < a->config->n_devices)
+        json_member_u64(out, "next", i);
+}
+
+static void put_reload(struct admin *a, struct instant now, struct buf *out)
+{
+    char text[ADMIN_DIAG_MAX];
+    struct buf diag = buf_on(text, sizeof text);
+    bool ok = admin_reload(a, now, &diag);
+    diag.full = false; /* what fitted is shown */
+    json_member_bool(out, "ok", ok);
+    if (!ok) {
+        json_put_key(out, "error");
+        json_put_string(out, buf_bytes(&diag));
+    }
+    json_member(out, "policy", policy_hash(pep_policy(a->pep)));
+}
+
+void admin_answer(void *user, const struct control_request *r, struct instant now, struct buf *out)
+{
+    struct admin *a = user;
+    if (bytes_equal_str(r->command, "status")) {
+        put_status(a, now, out);
+    } else if (bytes_equal_str(r->command, "devices")) {
+        put_devices(a, r->from, out);
+    } else if (bytes_equal_str(r->command, "reload")) {
+        put_reload(a, now, out);
+    } else if (bytes_equal_str(r->command, "stop")) {
+        json_member_bool(out, "ok", true);
+        worker_stop(a->worker);
+    } else {
+        json_member_bool(out, "ok", false);
+        json_member(out, "error", "unknown command");
+    }
+}

@@ -1,0 +1,33 @@
+/* What the operator may ask of the running daemon, over the control socket
+ * or by signals: status, devices, reload, stop. Everything here runs on the
+ * worker's loop. */
+#ifndef POSTERN_ADMIN_H
+#define POSTERN_ADMIN_H
+
+#include "audit_sink.h"
+#include "control.h"
+#include "worker.h"
+
+enum admin_limits {
+    ADMIN_DEVICES_MAX = 100, /* in one answer; the rest is asked for by `from` */
+    ADMIN_DIAG_MAX = 16 << 10,
+};
+
+struct admin {
+    const struct config *config;
+    struct pep *pep;
+    struct worker *worker;
+    struct audit_sink *audit;    /* or NULL */
+    int64_t started_s, loaded_s; /* the daemon; the policy in force */
+    uint64_t reloads, reloads_failed;
+    bool last_failed;
+};
+
+/* control_answer_fn; `user` is a struct admin. */
+void admin_answer(void *user, const struct control_request *r, struct instant now, struct buf *out);
+
+/* Policy and keys anew, at once or not at all; the audit file reopened.
+ * False: the last good policy stays, and `diag` says why. */
+bool admin_reload(struct admin *a, struct instant now, struct buf *diag);
+
+#endif

@@ -1,0 +1,26 @@
+/* From a configuration's file to what judges: the order that the daemon and
+ * the commands share. Opens no socket. */
+#ifndef POSTERN_SETUP_H
+#define POSTERN_SETUP_H
+
+#include "config.h"
+
+struct setup {
+    struct config *config;
+    struct store *store; /* or NULL */
+    struct pep *pep;
+    struct pep_device *devices; /* pep borrows them */
+};
+
+enum { SETUP_DIAG_MAX = 16 << 10 };
+
+/* Configuration, policy, keys; with `with_store` also the kept grants. On
+ * failure nothing is left open and `diag` says why. */
+MUST_USE bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_s,
+                         struct buf *diag);
+void setup_close(struct setup *s); /* zeroed is fine */
+
+/* All that can be known before sockets open, DTLS credentials included. */
+MUST_USE bool setup_check(const char *file, int64_t now_s, struct buf *diag);
+
+#endif
