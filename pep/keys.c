@@ -1,0 +1,180 @@
+#include "keys.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct keys {
+    size_t n, n_authorities;
+    struct key *key;
+    enum policy_dialect *dialect;
+};
+
+void keys_free(struct keys *k)
+{
+    if (!k)
+        return;
+    for (size_t i = 0; i < k->n; i++)
+        key_clear(&k->key[i]);
+    free(k->key);
+    free(k->dialect);
+    free(k);
+}
+
+enum policy_dialect keys_dialect(const struct keys *k, int authority)
+{
+    return authority >= 0 && (size_t)authority < k->n_authorities ? k->dialect[authority]
+                                                                  : POLICY_RFC9200;
+}
+
+size_t keys_count(const struct keys *k)
+{
+    return k->n;
+}
+
+const struct key *keys_derivation(const struct keys *k, int authority)
+{
+    for (size_t i = 0; i < k->n; i++)
+        if (k->key[i].authority == authority && k->key[i].alg == KEY_ALG_DERIVATION)
+            return &k->key[i];
+    return NULL;
+}
+
+static void add(struct keys_found *f, const struct key *k)
+{
+    if (f->n < KEYS_TRIES_MAX)
+        f->key[f->n++] = k;
+}
+
+void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg, struct bytes kid,
+               struct keys_found *out)
+{
+    struct keys_found f = {.n = 0};
+    /* Two passes keep the order: first those that match as they should. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < k->n; i++) {
+            const struct key *one = &k->key[i];
+            if (authority >= 0 && one->authority != authority)
+                continue;
+            bool same = bytes_equal(key_kid(one), kid);
+            if (same && kid.n)
+                f.kid_known = true;
+            /* A kid that is not the token's never counts, none may. */
+            bool second = !same && (one->kid_n == 0 || kid.n == 0);
+            if ((pass == 0 ? same : second) && key_can_check(one, alg))
+                add(&f, one);
+        }
+    }
+    *out = f;
+}
+
+static bool complain(struct buf *diag, const char *file, const char *what)
+{
+    buf_put_str(diag, file);
+    buf_put_str(diag, ": error: ");
+    buf_put_str(diag, what);
+    buf_put_u8(diag, '\n');
+    return false;
+}
+
+/* Of one authority's fresh keys: one derivation key, no secret that mints. */
+static bool settle(struct key *key, size_t n, int authority, const char *file, struct buf *diag)
+{
+    size_t derivation = 0;
+    for (size_t i = 0; i < n; i++) {
+        key[i].authority = authority;
+        if (key[i].kind == KEY_EC) {
+            crypto_wipe(key[i].secret, sizeof key[i].secret);
+            key[i].secret_n = 0;
+            /* has_secret would let a sign-only key verify; keep that. */
+            if (key[i].has_secret && key[i].ops)
+                key[i].ops |= UINT32_C(1) << COSE_OP_VERIFY;
+            key[i].has_secret = false;
+        }
+        derivation += key[i].alg == KEY_ALG_DERIVATION;
+    }
+    if (derivation > 1)
+        return complain(diag, file, "holds more than one key-derivation key (alg -10)");
+    if (derivation == n)
+        return complain(diag, file, "holds no key that could protect a token");
+    return true;
+}
+
+/* No token may cost more than KEYS_TRIES_MAX attempts, and none be refused
+ * because its key came too late in the order. */
+static bool check_crowds(const struct keys *k, const struct policy *p, struct buf *diag)
+{
+    const struct crypto_alg *a;
+    for (size_t i = 0; i < k->n; i++)
+        for (size_t ai = 0; (a = crypto_alg_at(ai)); ai++) {
+            if (!key_can_check(&k->key[i], a))
+                continue;
+            size_t same = 1;
+            for (size_t j = 0; j < i; j++)
+                same += key_can_check(&k->key[j], a) &&
+                        bytes_equal(key_kid(&k->key[j]), key_kid(&k->key[i]));
+            if (same > KEYS_SAME_MAX)
+                return complain(diag, policy_authority(p, (size_t)k->key[i].authority)->keys,
+                                k->key[i].kid_n
+                                    ? "more than 4 keys of all authorities have the same kid"
+                                    : "more than 4 keys of all authorities have no kid; put them "
+                                      "into a COSE_KeySet, with a kid each");
+        }
+    return true;
+}
+
+static bool load_one(struct keys *k, const char *dir, int authority, const char *name,
+                     struct key *room, struct buf *diag)
+{
+    char path[PATH_MAX];
+    size_t n = 0;
+    if (!key_file_path(dir, name, path, sizeof path))
+        return complain(diag, name, "the path is too long");
+    if (!key_file_read(path, KEY_FILE_CHECK, room, KEY_FILE_KEYS_MAX, &n, diag))
+        return false;
+    struct key *grown = malloc((k->n + n) * sizeof *grown);
+    bool ok =
+        grown ? settle(room, n, authority, path, diag) : complain(diag, path, "out of memory");
+    if (ok) {
+        if (k->n)
+            memcpy(grown, k->key, k->n * sizeof *grown);
+        memcpy(grown + k->n, room, n * sizeof *grown);
+        crypto_wipe(k->key, k->n * sizeof *grown);
+        free(k->key);
+        k->key = grown;
+        k->n += n;
+    } else {
+        free(grown);
+    }
+    crypto_wipe(room, n * sizeof *room);
+    return ok;
+}
+
+struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag)
+{
+    struct keys *k = calloc(1, sizeof *k);
+    struct key *room = calloc(KEY_FILE_KEYS_MAX, sizeof *room);
+    const struct policy_authority *a;
+    size_t n = 0;
+    while (policy_authority(p, n))
+        n++;
+    bool ok = k && room && (k->dialect = calloc(n + 1, sizeof *k->dialect));
+    if (!ok)
+        complain(diag, "keys", "out of memory");
+    /* All files are looked at, so that one run names all that is wrong. */
+    for (size_t i = 0; k && k->dialect && room && (a = policy_authority(p, i)); i++) {
+        k->n_authorities = i + 1;
+        k->dialect[i] = a->dialect;
+        if (!a->keys)
+            ok = complain(diag, a->name, "the authority has no keys");
+        else if (!load_one(k, dir, (int)i, a->keys, room, diag))
+            ok = false;
+    }
+    ok = ok && check_crowds(k, p, diag);
+    free(room);
+    if (!ok) {
+        keys_free(k);
+        k = NULL;
+    }
+    return k;
+}
