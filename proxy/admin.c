@@ -35,8 +35,8 @@ bool admin_reload(struct admin *a, struct instant now, struct buf *diag)
         notify("STATUS=serving");
     } else {
         a->reloads_failed++;
-        log_event(LOG_LEVEL_ERROR, "reload-failed", "kept", policy_hash(pep_policy(a->pep)), "why",
-                  LOG_B(buf_bytes(diag)), NULL);
+        log_diagnostics(buf_bytes(diag));
+        log_event(LOG_LEVEL_ERROR, "reload-failed", "kept", policy_hash(pep_policy(a->pep)), NULL);
         notify("STATUS=serving; the last reload failed, the policy before it is in force");
     }
     return ok;
