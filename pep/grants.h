@@ -1,0 +1,101 @@
+/* The table of live grants: what a verified token gave, to whom, how long.
+ *
+ * A grant is keyed by the proof key that must stand behind it and by the
+ * authority that vouches, so that one authority's newer token replaces its
+ * older one and tokens of several authorities combine (RFC 9200 5.10.1,
+ * ace-07 5.7.1). It is one block of memory; all its slices point into it.
+ *
+ * The table only holds and finds. It judges nothing, and the store is its
+ * caller's. Bounded; nothing here is evicted for a stranger.
+ */
+#ifndef POSTERN_GRANTS_H
+#define POSTERN_GRANTS_H
+
+#include "hash.h"
+#include "pep.h"
+
+struct grants;
+
+enum grants_limits {
+    /* With one enrolment and one Access-Token option they fit one question
+     * (POLICY_GRANTS_MAX). */
+    GRANTS_PER_KEY_MAX = 8,     /* authorities that vouch for one proof key */
+    GRANTS_PER_SESSION_MAX = 6, /* bearer tokens of one association */
+    GRANTS_UNUSED_S = 86400,    /* never used so long: dropped (RFC 9202 7) */
+};
+
+/* A proof key: how a client shows that a grant is its own. */
+struct grant_key {
+    enum cnf_kind kind; /* CNF_SYMMETRIC, CNF_EC; CNF_NONE: bearer */
+    uint8_t id[PEP_KEY_ID];
+    uint8_t secret[TOKEN_KEY_MAX]; /* CNF_SYMMETRIC */
+    size_t secret_n;
+    uint8_t kid[TOKEN_KID_MAX];
+    size_t kid_n; /* 0: it has no name */
+};
+
+struct grant {
+    uint64_t id;
+    int authority; /* index in the policy in force */
+    struct grant_key key;
+    bool by_reference; /* the token named its key by kid only */
+    enum pep_via via;
+    struct pep_session *bearer; /* counts on this association only, or NULL */
+    uint8_t hash[TOKEN_HASH];
+    bool has_nbf, has_iat;
+    int64_t nbf_s, exp_s, iat_s;
+    int64_t taken_s;
+    bool used, used_kept;                          /* an association has held it; the store knows */
+    bool dynamic;                                  /* an AIF entry speaks of created resources */
+    bool whole;                                    /* audience: the gateway as a whole */
+    uint64_t *devices;                             /* audience: bits by device index */
+    struct policy_grant *compiled, *next_compiled; /* the latter during a reload */
+    char subject[PEP_SUBJECT_MAX];
+    struct bytes raw, iss, scope;
+    struct policy_aif *aif;
+    size_t n_aif;
+    /* kept by grants.c */
+    size_t size, slot;
+    struct grant *key_next, *kid_next;
+};
+
+MUST_USE struct grants *grants_new(size_t max, struct hash_seed seed);
+void grants_free(struct grants *t);
+
+size_t grants_count(const struct grants *t);
+size_t grants_max(const struct grants *t);
+struct grant *grants_at(const struct grants *t, size_t i); /* in no order */
+
+/* Those of one proof key; bearer grants have none. */
+struct grant *grants_of_key(const struct grants *t, const uint8_t key_id[PEP_KEY_ID]);
+struct grant *grants_next_of_key(const struct grant *g);
+struct grant *grants_of_kid(const struct grants *t, struct bytes kid);
+struct grant *grants_next_of_kid(const struct grant *g);
+
+/* A grant of these claims, not yet in the table; NULL: no memory. The caller
+ * fills what is not a claim. */
+MUST_USE struct grant *grant_new(const struct token *t, struct bytes raw, size_t n_devices);
+void grant_free(struct grant *g); /* wipes; NULL is fine */
+
+/* Owns g from now on. The caller has seen that there is room. */
+void grants_take(struct grants *t, struct grant *g);
+/* Takes it out and frees it. */
+void grants_drop(struct grants *t, struct grant *g);
+
+static inline bool grant_covers(const struct grant *g, int device)
+{
+    return g->whole ||
+           (device >= 0 && g->devices && (g->devices[device / 64] >> (device % 64) & 1) != 0);
+}
+
+/* Times only. A clock that is not set shows nothing (PROTOCOL 8). */
+static inline bool grant_is_live(const struct grant *g, int64_t now_s, int64_t build_s)
+{
+    return now_s >= build_s && now_s < g->exp_s && (!g->has_nbf || now_s >= g->nbf_s);
+}
+
+/* Names a proof key: SHA-256 over its kind and itself. */
+MUST_USE bool grant_key_id_secret(struct bytes secret, uint8_t out[PEP_KEY_ID]);
+MUST_USE bool grant_key_id_ec(int crv, struct bytes x, struct bytes y, uint8_t out[PEP_KEY_ID]);
+
+#endif
