@@ -1,0 +1,270 @@
+/* JSON Lines (RFC 8259). Each text has a cut of its own, so that the sum
+ * always fits one record; the cuts are at the places where they are used. */
+#include "audit.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum cut { CUT_PEER = 64, CUT_NAME = 64, CUT_SHORT = 40, CUT_WORD = 32, CUT_FILE = 80 };
+
+#define ELLIPSIS "\xe2\x80\xa6"
+
+/* The bytes of one well-formed UTF-8 character at b (RFC 3629 4), 0: none. */
+static size_t utf8_len(struct bytes b)
+{
+    if (b.n == 0)
+        return 0;
+    uint8_t c = b.p[0];
+    size_t n = c < 0x80                ? 1
+               : c >= 0xc2 && c < 0xe0 ? 2
+               : c >= 0xe0 && c < 0xf0 ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
+    if (n == 0 || n > b.n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((b.p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((c == 0xe0 && b.p[1] < 0xa0) || (c == 0xed && b.p[1] > 0x9f) ||
+        (c == 0xf0 && b.p[1] < 0x90) || (c == 0xf4 && b.p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+/* One unit of output for the front of b; returns how much of b it stands for. */
+typedef size_t escape_fn(struct bytes b, char unit[8], size_t *unit_n);
+
+static size_t unit_text(char unit[8], size_t *unit_n, const char *text)
+{
+    *unit_n = strlen(text);
+    memcpy(unit, text, *unit_n);
+    return 1;
+}
+
+static size_t escape_json(struct bytes b, char unit[8], size_t *unit_n)
+{
+    size_t n = utf8_len(b);
+    if (n == 0)
+        return unit_text(unit, unit_n, "\\ufffd");
+    if (n == 1 && (b.p[0] == '"' || b.p[0] == '\\')) {
+        unit[0] = '\\';
+        unit[1] = (char)b.p[0];
+        *unit_n = 2;
+        return 1;
+    }
+    if (n == 1 && (b.p[0] < 0x20 || b.p[0] == 0x7f)) {
+        char hex[8];
+        (void)snprintf(hex, sizeof hex, "\\u%04x", b.p[0]);
+        return unit_text(unit, unit_n, hex);
+    }
+    memcpy(unit, b.p, n);
+    *unit_n = n;
+    return n;
+}
+
+/* As in a URI (RFC 3986 2.1), for all that could be mistaken: the text of a
+ * path tells its segments exactly. What is left needs no JSON escape. */
+static size_t escape_segment(struct bytes b, char unit[8], size_t *unit_n)
+{
+    size_t n = utf8_len(b);
+    uint8_t c = b.p[0];
+    if (n == 0 || c < 0x21 || c == 0x7f || c == '/' || c == '%' || c == '"' || c == '\\') {
+        char hex[8];
+        (void)snprintf(hex, sizeof hex, "%%%02X", c);
+        return unit_text(unit, unit_n, hex);
+    }
+    memcpy(unit, b.p, n);
+    *unit_n = n;
+    return n;
+}
+
+/* At most `cut` bytes of escaped text, with an ellipsis when that was less
+ * than all. False: it was cut. */
+static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *escape)
+{
+    const size_t tail = sizeof ELLIPSIS - 1;
+    size_t begin = out->n, safe = out->n; /* up to `safe` an ellipsis still fits */
+    while (s.n > 0) {
+        char unit[8];
+        size_t unit_n, used = escape(s, unit, &unit_n);
+        if (out->n - begin + unit_n > cut || out->full) {
+            out->n = safe;
+            buf_put_str(out, ELLIPSIS);
+            return false;
+        }
+        buf_put(out, bytes_of(unit, unit_n));
+        if (out->n - begin + tail <= cut)
+            safe = out->n;
+        s.p += used;
+        s.n -= used;
+    }
+    return true;
+}
+
+static void put_name(struct buf *out, const char *name)
+{
+    buf_put_str(out, ",\"");
+    buf_put_str(out, name);
+    buf_put_str(out, "\":");
+}
+
+static void put_text(struct buf *out, const char *name, struct bytes s, size_t cut)
+{
+    put_name(out, name);
+    buf_put_u8(out, '"');
+    (void)put_escaped(out, s, cut, escape_json);
+    buf_put_u8(out, '"');
+}
+
+static void put_number(struct buf *out, const char *name, uint64_t v)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)v);
+    put_name(out, name);
+    buf_put_str(out, text);
+}
+
+/* RFC 3339 5.6, in UTC. */
+static void put_time(struct buf *out, int64_t wall_s, uint32_t wall_us)
+{
+    time_t t = (time_t)wall_s;
+    struct tm tm;
+    char text[64];
+    if (!gmtime_r(&t, &tm) || tm.tm_year + 1900 < 0 || tm.tm_year + 1900 > 9999) {
+        memset(&tm, 0, sizeof tm);
+        tm.tm_year = 70;
+        tm.tm_mday = 1;
+    }
+    (void)snprintf(text, sizeof text, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06uZ\"",
+                   tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+                   (unsigned)(wall_us % 1000000));
+    buf_put_str(out, text);
+}
+
+/* "/a/b"; a segment that is empty shows as "%" alone, which nothing else
+ * does; no segment at all is "/". */
+static void put_path(struct buf *out, const struct bytes *path, size_t n)
+{
+    put_name(out, "path");
+    buf_put_u8(out, '"');
+    size_t begin = out->n;
+    if (n == 0)
+        buf_put_u8(out, '/');
+    for (size_t i = 0; i < n; i++) {
+        size_t left = AUDIT_PATH_MAX - (out->n - begin);
+        if (left < 1 + 3 + sizeof ELLIPSIS - 1) {
+            buf_put_str(out, ELLIPSIS);
+            break;
+        }
+        buf_put_u8(out, '/');
+        if (path[i].n == 0)
+            buf_put_u8(out, '%');
+        /* room stays for the ellipsis of a next segment */
+        else if (!put_escaped(out, path[i], left - 1 - (sizeof ELLIPSIS - 1), escape_segment))
+            break;
+    }
+    buf_put_u8(out, '"');
+}
+
+/* file:line; of a long file name the end is what tells. */
+static void put_rule(struct buf *out, struct policy_rule_ref rule)
+{
+    if (!rule.file)
+        return;
+    char line[16];
+    (void)snprintf(line, sizeof line, ":%u", rule.line);
+    struct bytes file = bytes_str(rule.file);
+    put_name(out, "rule");
+    buf_put_u8(out, '"');
+    if (file.n > CUT_FILE / 2) {
+        buf_put_str(out, ELLIPSIS);
+        file = bytes_of(file.p + file.n - CUT_FILE / 2, CUT_FILE / 2);
+        while (file.n && (file.p[0] & 0xc0) == 0x80)
+            file = bytes_of(file.p + 1, file.n - 1);
+    }
+    (void)put_escaped(out, file, CUT_FILE, escape_json);
+    buf_put_str(out, line);
+    buf_put_u8(out, '"');
+}
+
+static void put_start(struct buf *out, const struct audit_start *s, const char *subject)
+{
+    put_time(out, s->wall_s, s->wall_us);
+    if (s->association)
+        put_number(out, "association", s->association);
+    if (s->peer)
+        put_text(out, "peer", bytes_str(s->peer), CUT_PEER);
+    if (subject && *subject)
+        put_text(out, "subject", bytes_str(subject), CUT_NAME);
+}
+
+static const char *method_name(uint8_t code)
+{
+    static const char *const names[] = {"?",      "GET",   "POST",  "PUT",
+                                        "DELETE", "FETCH", "PATCH", "iPATCH"};
+    return names[code < sizeof names / sizeof *names ? code : 0];
+}
+
+bool audit_begin(const struct audit_start *s, const struct request *r, const struct pep_decision *d,
+                 struct buf *out)
+{
+    bool permit = d->verdict == POLICY_PERMIT;
+    put_start(out, s, s->subject);
+    if (r->originator.n)
+        put_text(out, "originator", r->originator, CUT_SHORT);
+    put_text(out, "method", bytes_str(method_name(r->method)), CUT_WORD);
+    /* The query stays out: it may carry secrets. */
+    put_path(out, r->path, r->n_path);
+    put_text(out, "verdict", bytes_str(permit ? "permit" : "deny"), CUT_WORD);
+    if (!permit && d->outcome == PEP_FORWARD)
+        buf_put_str(out, ",\"reported\":true"); /* let pass by mode: report */
+    put_text(out, "reason", bytes_str(d->reason), CUT_WORD);
+    if (d->missing)
+        put_text(out, "missing", bytes_str(d->missing), CUT_WORD);
+    put_rule(out, d->rule);
+    if (d->grant)
+        put_number(out, "grant", d->grant);
+    if (d->authority)
+        put_text(out, "authority", bytes_str(d->authority), CUT_SHORT);
+    if (d->policy_hash)
+        put_text(out, "policy", bytes_str(d->policy_hash), CUT_WORD);
+    if (s->device)
+        put_text(out, "device", bytes_str(s->device), CUT_SHORT);
+    return !out->full;
+}
+
+bool audit_begin_token(const struct audit_start *s, enum pep_via via, const struct pep_taken *t,
+                       const char *policy_hash, struct buf *out)
+{
+    static const char *const ways[] = {[PEP_VIA_AUTHZ_INFO] = "authz-info",
+                                       [PEP_VIA_IDENTITY] = "identity",
+                                       [PEP_VIA_OPTION] = "option"};
+    put_start(out, s, t->subject[0] ? t->subject : s->subject);
+    put_text(out, "token",
+             bytes_str((size_t)via < sizeof ways / sizeof *ways ? ways[via] : "unknown"), CUT_WORD);
+    put_text(out, "verdict", bytes_str(t->err == PEP_OK ? "taken" : "refused"), CUT_WORD);
+    put_text(out, "reason", bytes_str(pep_err_str(t->err)), CUT_WORD);
+    if (t->grant)
+        put_number(out, "grant", t->grant);
+    if (t->authority)
+        put_text(out, "authority", bytes_str(t->authority), CUT_SHORT);
+    if (t->replaced)
+        buf_put_str(out, ",\"replaced\":true");
+    if (t->n_unknown)
+        put_number(out, "unknown", t->n_unknown);
+    if (t->n_beyond)
+        put_number(out, "beyond", t->n_beyond);
+    if (policy_hash)
+        put_text(out, "policy", bytes_str(policy_hash), CUT_WORD);
+    return !out->full;
+}
+
+bool audit_end(uint8_t code, uint64_t us, struct buf *out)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, "%u.%02u", (unsigned)(code >> 5), (unsigned)(code & 31));
+    put_text(out, "code", bytes_str(text), CUT_WORD);
+    put_number(out, "us", us);
+    buf_put_str(out, "}\n");
+    return !out->full;
+}

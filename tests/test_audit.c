@@ -1,0 +1,246 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../pep/audit.h"
+
+enum { RECORD = 1024 }; /* EXCHANGE_RECORD_MAX of the proxy */
+
+static char text[RECORD + 1];
+
+static const char *ended(struct buf *b)
+{
+    assert_false(b->full);
+    text[b->n] = 0;
+    return text;
+}
+
+static struct request request_of(const struct bytes *path, size_t n)
+{
+    struct request r = {.method = 1, .n_path = n, .device = -1};
+    for (size_t i = 0; i < n; i++)
+        r.path[i] = path[i];
+    return r;
+}
+
+static const struct audit_start start = {.wall_s = 1795312800,
+                                         .wall_us = 42,
+                                         .association = 7,
+                                         .peer = "192.0.2.1:5000",
+                                         .subject = "thermostat-7",
+                                         .device = "lamp"};
+
+static void whole_records(void **state)
+{
+    (void)state;
+    struct bytes path[] = {BYTES_LIT("lamp"), BYTES_LIT("state")};
+    struct request r = request_of(path, 2);
+    struct pep_decision d = {.outcome = PEP_FORWARD,
+                             .verdict = POLICY_PERMIT,
+                             .reason = "permitted",
+                             .rule = {"policy.yaml", 12},
+                             .authority = "home-as",
+                             .grant = 99,
+                             .policy_hash = "0123456789abcdef"};
+    struct buf b = buf_on(text, RECORD);
+    assert_true(audit_begin(&start, &r, &d, &b) && audit_end(0x45, 731, &b));
+    assert_string_equal(
+        ended(&b), "{\"time\":\"2026-11-22T02:00:00.000042Z\",\"association\":7,"
+                   "\"peer\":\"192.0.2.1:5000\",\"subject\":\"thermostat-7\",\"method\":\"GET\","
+                   "\"path\":\"/lamp/state\",\"verdict\":\"permit\",\"reason\":\"permitted\","
+                   "\"rule\":\"policy.yaml:12\",\"grant\":99,\"authority\":\"home-as\","
+                   "\"policy\":\"0123456789abcdef\",\"device\":\"lamp\",\"code\":\"2.05\","
+                   "\"us\":731}\n");
+
+    /* a stranger: what is not known is left out */
+    struct audit_start stranger = {.wall_s = 0, .peer = "[::1]:1"};
+    struct pep_decision no = {.reason = "no-grant", .missing = "hours"};
+    r.query[0] = BYTES_LIT("password=1");
+    r.n_query = 1;
+    r.originator = BYTES_LIT("Cae");
+    b = buf_on(text, RECORD);
+    assert_true(audit_begin(&stranger, &r, &no, &b) && audit_end(0x81, 0, &b));
+    assert_string_equal(ended(&b),
+                        "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"peer\":\"[::1]:1\","
+                        "\"originator\":\"Cae\",\"method\":\"GET\",\"path\":\"/lamp/state\","
+                        "\"verdict\":\"deny\",\"reason\":\"no-grant\",\"missing\":\"hours\","
+                        "\"code\":\"4.01\",\"us\":0}\n");
+
+    /* mode: report lets a denial pass, and says so */
+    no.outcome = PEP_FORWARD;
+    b = buf_on(text, RECORD);
+    assert_true(audit_begin(&stranger, &r, &no, &b));
+    assert_non_null(strstr(ended(&b), "\"verdict\":\"deny\",\"reported\":true"));
+}
+
+static void paths(void **state)
+{
+    (void)state;
+    static uint8_t big[300];
+    memset(big, 'a', sizeof big);
+    struct {
+        const char *name;
+        struct bytes seg[3];
+        size_t n;
+        const char *want;
+    } rows[] = {
+        {"root", {BYTES_NONE}, 0, "/"},
+        {"plain", {BYTES_LIT("a"), BYTES_LIT("b")}, 2, "/a/b"},
+        {"empty in the middle", {BYTES_LIT("a"), BYTES_NONE, BYTES_LIT("b")}, 3, "/a/%/b"},
+        {"one empty", {BYTES_NONE}, 1, "/%"},
+        {"a slash inside", {BYTES_LIT("a/b")}, 1, "/a%2Fb"},
+        {"a percent inside", {BYTES_LIT("a%2Fb")}, 1, "/a%252Fb"},
+        {"quote and backslash", {BYTES_LIT("\"\\")}, 1, "/%22%5C"},
+        {"control, space, DEL", {BYTES_LIT("\n \x7f")}, 1, "/%0A%20%7F"},
+        {"a NUL", {BYTES_LIT("\0")}, 1, "/%00"},
+        {"dots", {BYTES_LIT(".."), BYTES_LIT(".")}, 2, "/../."},
+        {"UTF-8",
+         {BYTES_LIT("t\xc3\xbcr\xe2\x82\xac\xf0\x9f\x9a\xaa")},
+         1,
+         "/t\xc3\xbcr\xe2\x82\xac\xf0\x9f\x9a\xaa"},
+        {"not UTF-8", {BYTES_LIT("\xc3(\xff")}, 1, "/%C3(%FF"},
+        {"overlong, surrogate, beyond",
+         {BYTES_LIT("\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80")},
+         1,
+         "/%C0%AF%ED%A0%80%F4%90%80%80"},
+        {"cut character", {BYTES_LIT("a\xe2\x82")}, 1, "/a%E2%82"},
+    };
+    struct pep_decision d = {.reason = "x"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct request r = request_of(rows[i].seg, rows[i].n);
+        struct buf b = buf_on(text, RECORD);
+        char want[400];
+        assert_true(audit_begin(&start, &r, &d, &b));
+        (void)snprintf(want, sizeof want, ",\"path\":\"%s\",", rows[i].want);
+        if (!strstr(ended(&b), want))
+            fail_msg("%s: got %s, wanted %s", rows[i].name, text, want);
+    }
+    /* cut, with a mark, within AUDIT_PATH_MAX */
+    struct bytes longs[32];
+    for (size_t len = 0; len <= 300; len += 7) {
+        for (size_t i = 0; i < 32; i++)
+            longs[i] = bytes_of(big, len);
+        struct request r = request_of(longs, 32);
+        struct buf b = buf_on(text, RECORD);
+        assert_true(audit_begin(&start, &r, &d, &b));
+        char *from = strstr(ended(&b), "\"path\":\"") + 8, *to = strchr(from, '"');
+        assert_true((size_t)(to - from) <= AUDIT_PATH_MAX);
+        if (32 * (len + 1) > AUDIT_PATH_MAX)
+            assert_memory_equal(to - 3, "\xe2\x80\xa6", 3);
+    }
+}
+
+/* Everything at its longest and ugliest still fits a record. */
+static void worst_case(void **state)
+{
+    (void)state;
+    static char ugly[400], wide[400];
+    static const uint8_t fills[] = {1, 0xff, '"', 'x', '%'};
+    for (size_t f = 0; f < sizeof fills; f++) {
+        memset(ugly, fills[f], sizeof ugly - 1);
+        memset(wide, fills[f], sizeof wide - 1);
+        struct audit_start s = {.wall_s = INT64_MAX,
+                                .wall_us = UINT32_MAX,
+                                .association = UINT64_MAX,
+                                .peer = ugly,
+                                .subject = ugly,
+                                .device = ugly};
+        struct request r = {.method = 7, .n_path = 32, .originator = bytes_str(ugly)};
+        for (size_t i = 0; i < 32; i++)
+            r.path[i] = bytes_str(wide);
+        struct pep_decision d = {.outcome = PEP_FORWARD,
+                                 .reason = ugly,
+                                 .missing = ugly,
+                                 .rule = {ugly, UINT32_MAX},
+                                 .authority = ugly,
+                                 .grant = UINT64_MAX,
+                                 .policy_hash = "0123456789abcdef"};
+        struct buf b = buf_on(text, RECORD);
+        assert_true(audit_begin(&s, &r, &d, &b));
+        assert_true(audit_end(0xff, UINT64_MAX, &b));
+        struct pep_taken t = {.err = PEP_NO_EXPIRY,
+                              .grant = UINT64_MAX,
+                              .authority = ugly,
+                              .n_unknown = SIZE_MAX,
+                              .n_beyond = SIZE_MAX,
+                              .replaced = true};
+        memset(t.subject, fills[f], sizeof t.subject - 1);
+        b = buf_on(text, RECORD);
+        assert_true(audit_begin_token(&s, PEP_VIA_IDENTITY, &t, ugly, &b));
+        assert_true(audit_end(0xff, UINT64_MAX, &b));
+    }
+    /* and what does not fit is not used */
+    struct buf small = buf_on(text, 20);
+    struct request r = {.method = 1};
+    struct pep_decision d = {.reason = "x"};
+    assert_false(audit_begin(&start, &r, &d, &small));
+}
+
+static void texts(void **state)
+{
+    (void)state;
+    struct {
+        const char *name, *in, *want;
+    } rows[] = {
+        {"plain", "alice@home-as", "alice@home-as"},
+        {"quotes", "a\"b\\c", "a\\\"b\\\\c"},
+        {"control", "a\n\x7f", "a\\u000a\\u007f"},
+        {"not UTF-8",
+         "a\xff"
+         "b",
+         "a\\ufffdb"},
+        {"longer than its cut",
+         "0123456789012345678901234567890123456789012345678901234567890123456789",
+         "0123456789012345678901234567890123456789012345678901234567890\xe2\x80\xa6"},
+        {"an escape over the cut",
+         "012345678901234567890123456789012345678901234567890123456789a\n",
+         "012345678901234567890123456789012345678901234567890123456789a\xe2\x80\xa6"},
+    };
+    struct pep_decision d = {.reason = "x"};
+    struct request r = {.method = 9};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct audit_start s = {.subject = rows[i].in};
+        struct buf b = buf_on(text, RECORD);
+        char want[300];
+        assert_true(audit_begin(&s, &r, &d, &b));
+        (void)snprintf(want, sizeof want, "\"subject\":\"%s\",\"method\":\"?\"", rows[i].want);
+        if (!strstr(ended(&b), want))
+            fail_msg("%s: got %s, wanted %s", rows[i].name, text, want);
+    }
+}
+
+static void tokens(void **state)
+{
+    (void)state;
+    struct pep_taken t = {.err = PEP_OK, .grant = 5, .authority = "home-as", .replaced = true};
+    strcpy(t.subject, "alice@home-as");
+    struct buf b = buf_on(text, RECORD);
+    assert_true(audit_begin_token(&start, PEP_VIA_AUTHZ_INFO, &t, "ab", &b));
+    assert_true(audit_end(0x41, 9, &b));
+    assert_string_equal(
+        ended(&b),
+        "{\"time\":\"2026-11-22T02:00:00.000042Z\",\"association\":7,\"peer\":\"192.0.2.1:5000\","
+        "\"subject\":\"alice@home-as\",\"token\":\"authz-info\",\"verdict\":\"taken\","
+        "\"reason\":\"ok\",\"grant\":5,\"authority\":\"home-as\",\"replaced\":true,"
+        "\"policy\":\"ab\",\"code\":\"2.01\",\"us\":9}\n");
+    struct pep_taken no = {.err = PEP_SCOPE, .n_unknown = 2, .n_beyond = 1};
+    b = buf_on(text, RECORD);
+    assert_true(audit_begin_token(&start, PEP_VIA_IDENTITY, &no, NULL, &b));
+    assert_non_null(strstr(ended(&b), "\"subject\":\"thermostat-7\",\"token\":\"identity\","
+                                      "\"verdict\":\"refused\",\"reason\":\"unknown-scope\","
+                                      "\"unknown\":2,\"beyond\":1"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_records), cmocka_unit_test(paths),  cmocka_unit_test(worst_case),
+        cmocka_unit_test(texts),         cmocka_unit_test(tokens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
