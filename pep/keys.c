@@ -32,6 +32,36 @@ size_t keys_count(const struct keys *k)
     return k->n;
 }
 
+static bool key_same(const struct key *a, const struct key *b)
+{
+    return a->kind == b->kind && a->alg == b->alg && a->ops == b->ops &&
+           bytes_equal(key_kid(a), key_kid(b)) && a->ec.crv == b->ec.crv && a->ec.n == b->ec.n &&
+           (a->kind != KEY_EC || (bytes_equal(crypto_ec_x(&a->ec), crypto_ec_x(&b->ec)) &&
+                                  bytes_equal(crypto_ec_y(&a->ec), crypto_ec_y(&b->ec)))) &&
+           crypto_equal(key_secret(a), key_secret(b));
+}
+
+static const struct key *next_of(const struct keys *k, int authority, size_t *i)
+{
+    while (*i < k->n && k->key[*i].authority != authority)
+        ++*i;
+    return *i < k->n ? &k->key[(*i)++] : NULL;
+}
+
+bool keys_same(const struct keys *a, int authority_a, const struct keys *b, int authority_b)
+{
+    size_t i = 0, j = 0;
+    if (keys_dialect(a, authority_a) != keys_dialect(b, authority_b))
+        return false;
+    for (;;) {
+        const struct key *x = next_of(a, authority_a, &i), *y = next_of(b, authority_b, &j);
+        if (!x || !y)
+            return !x && !y;
+        if (!key_same(x, y))
+            return false;
+    }
+}
+
 const struct key *keys_derivation(const struct keys *k, int authority)
 {
     for (size_t i = 0; i < k->n; i++)

@@ -46,6 +46,10 @@ struct keys_found {
 void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg, struct bytes kid,
                struct keys_found *out);
 
+/* Whether two snapshots have the same keys and dialect for an authority: then
+ * what one verified, the other would. The order of the keys counts. */
+bool keys_same(const struct keys *a, int authority_a, const struct keys *b, int authority_b);
+
 /* NULL: the authority has none. */
 const struct key *keys_derivation(const struct keys *k, int authority);
 

@@ -74,9 +74,14 @@ struct pep_proof {
     enum pep_identity_kind kind;
     enum policy_strength strength;
     int subject;                /* index of the enrolled subject, or -1 */
-    uint8_t key_id[PEP_KEY_ID]; /* the proof key, for ACE clients */
+    bool trusted;               /* the certificate chains to the client CA */
+    uint8_t key_id[PEP_KEY_ID]; /* the proof key */
     uint8_t key[TOKEN_KEY_MAX]; /* PSK for the handshake */
     size_t key_n;
+    /* The enrolled credential: an index may mean another subject when the
+     * policy is reloaded between the handshake and its session. */
+    uint8_t subject_id[PEP_KEY_ID];
+    char name[PEP_SUBJECT_MAX]; /* printable, for the record */
     enum pep_err err;  /* why not, when the token form was refused */
     bool utf8_wrapped; /* the identity came as UTF-8 code points (PROTOCOL 4) */
 };
@@ -173,6 +178,10 @@ int64_t pep_expire(struct pep *p, int64_t now_s);
 
 struct pep_stats {
     uint64_t grants, sessions, verified, cache_hits, refused, expired, replaced;
+    uint64_t unused;       /* grants dropped because nobody came for them */
+    uint64_t ended;        /* by a reload: their authority or its key is gone */
+    uint64_t corrupt;      /* records of the store that were not whole */
+    uint64_t store_errors; /* changes that the store did not take */
 };
 void pep_get_stats(const struct pep *p, struct pep_stats *out);
 

@@ -1,0 +1,256 @@
+/* One request, judged: who asks, what they hold now, what the policy says,
+ * and what that becomes on the wire. Allocates nothing and hashes nothing
+ * but a token that comes with the request, and a path for AIF's Dynamic. */
+#include "hints.h"
+#include "inside.h"
+
+#define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
+
+enum { QUERY_MAX = 1024 };
+
+/* A question with the storage that it borrows. */
+struct asked {
+    struct policy_question q;
+    struct policy_holding held[POLICY_GRANTS_MAX];
+    struct grant *of[POLICY_GRANTS_MAX]; /* NULL: enrolment, or the request's own token */
+    int token;                           /* index of the request's own token, -1: none */
+    const struct token *token_of;
+    uint8_t query[QUERY_MAX];
+};
+
+static void add(struct asked *a, const struct policy_grant *grant, bool covers,
+                enum policy_strength strength, struct grant *of)
+{
+    if (a->q.n_held == POLICY_GRANTS_MAX)
+        return;
+    a->held[a->q.n_held] = (struct policy_holding){grant, covers, strength};
+    a->of[a->q.n_held++] = of;
+}
+
+/* Options joined by '&'. An option that holds one itself could be read as
+ * two, so such a query matches no AIF entry: those have no '%'. */
+static struct bytes join_query(const struct request *r, uint8_t *storage)
+{
+    struct buf b = buf_on(storage, QUERY_MAX);
+    for (size_t i = 0; i < r->n_query; i++) {
+        if (r->query[i].n && memchr(r->query[i].p, '&', r->query[i].n))
+            return BYTES_LIT("%");
+        if (i)
+            buf_put_u8(&b, '&');
+        buf_put(&b, r->query[i]);
+    }
+    return b.full ? BYTES_LIT("%") : buf_bytes(&b);
+}
+
+/* The Access-Token option: it counts if this association proves its key. It
+ * is kept nowhere. */
+static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct request *r,
+                              int64_t now_s, struct asked *a, bool *dynamic)
+{
+    struct cached *c;
+    bool hit, whole;
+    enum pep_err err = cache_verify(p->cache, p->keys, r->token, &c, &hit);
+    if (err != PEP_OK)
+        return err;
+    if (hit)
+        p->stats.cache_hits++;
+    else
+        p->stats.verified++;
+    err = take_judge(p, &c->token, now_s, &whole);
+    if (err != PEP_OK)
+        return err;
+    const struct claims *t = &c->token.claims;
+    enum policy_strength strength = s->strength;
+    const uint8_t *key_id = c->has_key_id ? c->key_id : NULL;
+    if (t->cnf.kind == CNF_KID || t->cnf.kind == CNF_DERIVED) {
+        struct grant *g = take_find_kid(p, t->cnf.kid, c->token.authority, now_s);
+        if (g)
+            key_id = g->key.id;
+    }
+    if (t->cnf.kind == CNF_NONE) {
+        if (!policy_authority(p->policy, (size_t)c->token.authority)->bearer)
+            return PEP_CONFIRMATION;
+        strength = POLICY_STRENGTH_BEARER;
+    } else if (!key_id || memcmp(key_id, s->key_id, PEP_KEY_ID) != 0) {
+        return PEP_CONFIRMATION;
+    }
+    if (!c->compiled) {
+        struct policy_claims claims = {.authority = c->token.authority,
+                                       .scope = t->scope_words,
+                                       .aif = t->aif,
+                                       .n_aif = t->n_aif};
+        c->compiled = policy_grant_new(p->policy, &claims, &c->report);
+        if (!c->compiled)
+            return PEP_FULL;
+    }
+    if (c->report.n_known == 0)
+        return PEP_SCOPE;
+    for (size_t i = 0; i < t->n_aif; i++)
+        *dynamic |= t->aif[i].mask >> 32 != 0;
+    bool covers =
+        whole || (r->device >= 0 && (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0);
+    a->token = (int)a->q.n_held;
+    a->token_of = &c->token;
+    add(a, c->compiled, covers, strength, NULL);
+    return PEP_OK;
+}
+
+static enum pep_err ask(struct pep *p, struct pep_session *s, const struct request *r,
+                        int64_t now_s, struct asked *a)
+{
+    enum pep_err err = PEP_OK;
+    bool dynamic = false;
+    a->token = -1;
+    a->q = (struct policy_question){
+        .method = r->method,
+        .path = r->path,
+        .n_path = r->n_path,
+        .held = a->held,
+        .now_s = now_s,
+        .peer = r->peer,
+    };
+    if (s) {
+        session_refresh(s);
+        if (s->subject)
+            add(a, s->subject->compiled, true, s->strength, NULL);
+        for (size_t i = 0; i < s->n_held; i++) {
+            struct grant *g = s->held[i];
+            if (grant_is_live(g, now_s, p->config.build_s))
+                add(a, g->compiled, grant_covers(g, r->device),
+                    g->bearer ? POLICY_STRENGTH_BEARER : s->strength, g);
+        }
+        dynamic = s->wants_created;
+    }
+    if (r->has_token)
+        err = s ? add_token(p, s, r, now_s, a, &dynamic) : PEP_CONFIRMATION;
+    if (r->n_query && (a->token >= 0 || (s && s->wants_query)))
+        a->q.query = join_query(r, a->query);
+    else if (r->n_query)
+        a->q.query = BYTES_LIT("%"); /* nothing held looks at it */
+    if (s && dynamic)
+        a->q.created =
+            created_has(p->created, s->subject ? s->subject_id : s->key_id, r->path, r->n_path);
+    return err;
+}
+
+/* The authority that a client should turn to, and what to ask it for. */
+static void hint(struct pep *p, const struct request *r, const struct policy_question *q,
+                 struct pep_decision *out)
+{
+    const struct pep_config *c = &p->config;
+    bool known = r->device >= 0 && (size_t)r->device < c->n_devices;
+    const char *audience = known ? c->devices[r->device].audience : NULL;
+    int authority = known                            ? p->device_authority[r->device]
+                    : policy_authority(p->policy, 0) ? 0
+                                                     : -1;
+    struct hints h = {0};
+    if (authority >= 0) {
+        const struct policy_authority *a = policy_authority(p->policy, (size_t)authority);
+        /* RFC 9200 5.3: an absolute URI; an issuer need not be one. */
+        if (a->issuer && strstr(a->issuer, "://"))
+            h.as = bytes_str(a->issuer);
+        /* Strangers see it too: it is for those who hold nothing yet. */
+        h.scope = policy_scope_for(p->policy, authority, q);
+    }
+    h.audience = bytes_str(audience ? audience : c->n_audience ? c->audience[0] : NULL);
+    struct buf b = buf_on(out->payload, sizeof out->payload);
+    hints_write(&h, &b);
+    out->content_format = HINTS_FORMAT;
+    out->payload_n = b.n;
+}
+
+/* RFC 9200 5.10.2. Who is not authenticated learns no more than that. */
+static uint8_t code_of(enum policy_reason reason, bool authenticated)
+{
+    if (!authenticated || reason == POLICY_NO_GRANT)
+        return CODE(4, 1);
+    return reason == POLICY_NOT_METHOD ? CODE(4, 5) : CODE(4, 3);
+}
+
+/* Why nothing was held, as far as it can be told. */
+static const char *reason_of_nothing(const struct pep *p, const struct pep_session *s,
+                                     int64_t now_s)
+{
+    if (!s || s->last_exp_s == INT64_MIN)
+        return policy_reason_str(POLICY_NO_GRANT);
+    if (now_s < p->config.build_s)
+        return pep_err_str(PEP_CLOCK);
+    return s->last_exp_s <= now_s ? pep_err_str(PEP_EXPIRED) : "grant-ended";
+}
+
+static void credit(const struct pep *p, const struct asked *a, const struct policy_decision *d,
+                   struct pep_decision *out)
+{
+    if (d->held < 0 || (size_t)d->held >= a->q.n_held)
+        return;
+    const struct grant *g = a->of[d->held];
+    int authority = -1;
+    if (g) {
+        authority = g->authority;
+        out->grant = g->id;
+        out->ends_s = g->exp_s;
+    } else if (d->held == a->token) {
+        authority = a->token_of->authority;
+        out->ends_s = a->token_of->claims.exp_s;
+    }
+    if (authority >= 0)
+        out->authority = policy_authority(p->policy, (size_t)authority)->name;
+}
+
+void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
+                   struct pep_decision *out)
+{
+    struct asked a;
+    struct policy_decision d = {.held = -1};
+    out->outcome = PEP_DENY;
+    out->code = CODE(4, 1);
+    out->content_format = 0;
+    out->payload_n = 0;
+    out->verdict = POLICY_DENY;
+    out->rule = (struct policy_rule_ref){NULL, 0};
+    out->missing = out->authority = out->policy_hash = NULL;
+    out->grant = 0;
+    out->ends_s = INT64_MAX;
+    out->reason = policy_reason_str(POLICY_NO_GRANT);
+    if (!p->policy)
+        return;
+    out->policy_hash = policy_hash(p->policy);
+
+    enum pep_err err = ask(p, s, r, now_s, &a);
+    if (err != PEP_OK) {
+        /* One bad token fails its request, whatever else is held. */
+        out->reason = pep_err_str(err);
+        p->stats.refused++;
+    } else if (r->method < 1 || r->method > 7) {
+        out->reason = policy_reason_str(POLICY_NOT_METHOD);
+        out->code = code_of(POLICY_NOT_METHOD, s && a.q.n_held);
+    } else {
+        policy_decide(p->policy, &a.q, &d);
+        out->verdict = d.verdict;
+        out->reason = d.verdict == POLICY_DENY && d.reason == POLICY_NO_GRANT
+                          ? reason_of_nothing(p, s, now_s)
+                          : policy_reason_str(d.reason);
+        out->rule = d.rule;
+        out->missing = d.missing;
+        credit(p, &a, &d, out);
+        out->code = code_of(d.reason, s != NULL);
+    }
+    if (out->verdict == POLICY_PERMIT) {
+        out->outcome = PEP_FORWARD;
+        out->code = 0;
+        return;
+    }
+    /* Without an association nothing is ever forwarded, report or not. */
+    if (s && policy_mode(p->policy) == POLICY_REPORT)
+        out->outcome = PEP_FORWARD;
+    if (out->code == CODE(4, 1))
+        hint(p, r, &a.q, out);
+}
+
+uint32_t pep_methods(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s)
+{
+    struct asked a;
+    if (!p->policy || ask(p, s, r, now_s, &a) != PEP_OK)
+        return 0;
+    return policy_methods(p->policy, &a.q);
+}

@@ -1,0 +1,141 @@
+#include "cache.h"
+
+#include <stdlib.h>
+
+#include "crypto.h"
+#include "grants.h"
+
+enum { BUCKETS = 256 };
+
+struct cache {
+    struct hash_seed seed;
+    struct cached *chains[BUCKETS];
+    struct cached *newest, *oldest;
+    struct cached *spare; /* verified into; its bytes mean nothing */
+    size_t n;
+};
+
+struct cache *cache_new(struct hash_seed seed)
+{
+    struct cache *c = calloc(1, sizeof *c);
+    if (c)
+        c->seed = seed;
+    return c;
+}
+
+static void entry_wipe(struct cached *e)
+{
+    policy_grant_free(e->compiled);
+    token_clear(&e->token);
+    crypto_wipe(e, sizeof *e);
+}
+
+static void unlink_age(struct cache *c, struct cached *e)
+{
+    *(e->newer ? &e->newer->older : &c->newest) = e->older;
+    *(e->older ? &e->older->newer : &c->oldest) = e->newer;
+}
+
+static void link_newest(struct cache *c, struct cached *e)
+{
+    e->newer = NULL;
+    e->older = c->newest;
+    *(c->newest ? &c->newest->newer : &c->oldest) = e;
+    c->newest = e;
+}
+
+static void remove_entry(struct cache *c, struct cached *e)
+{
+    struct cached **at = &c->chains[e->hash % BUCKETS];
+    while (*at != e)
+        at = &(*at)->chain;
+    *at = e->chain;
+    unlink_age(c, e);
+    c->n--;
+    entry_wipe(e);
+}
+
+void cache_clear(struct cache *c)
+{
+    while (c->oldest) {
+        struct cached *e = c->oldest;
+        remove_entry(c, e);
+        free(e);
+    }
+}
+
+void cache_free(struct cache *c)
+{
+    if (!c)
+        return;
+    cache_clear(c);
+    free(c->spare);
+    free(c);
+}
+
+static bool set_key_id(struct cached *e)
+{
+    const struct cnf *k = &e->token.claims.cnf;
+    switch (k->kind) {
+    case CNF_SYMMETRIC:
+    case CNF_DERIVED:
+        e->has_key_id = true;
+        return grant_key_id_secret(bytes_of(k->key, k->key_n), e->key_id);
+    case CNF_EC:
+        e->has_key_id = true;
+        return grant_key_id_ec(k->crv, k->x, k->y, e->key_id);
+    case CNF_KID:
+    case CNF_NONE:
+        break;
+    }
+    return true;
+}
+
+enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes raw,
+                          struct cached **out, bool *hit)
+{
+    *hit = false;
+    if (raw.n == 0)
+        return PEP_MALFORMED;
+    if (raw.n > TOKEN_MAX)
+        return PEP_TOO_LARGE;
+    uint64_t hash = hash_bytes(c->seed, raw);
+    for (struct cached *e = c->chains[hash % BUCKETS]; e; e = e->chain) {
+        if (e->hash == hash && bytes_equal(bytes_of(e->raw, e->raw_n), raw)) {
+            unlink_age(c, e);
+            link_newest(c, e);
+            *out = e;
+            *hit = true;
+            return PEP_OK;
+        }
+    }
+    struct cached *e = c->spare ? c->spare : malloc(sizeof *e);
+    c->spare = NULL;
+    if (!e)
+        return PEP_FULL;
+    /* Cleared field by field where it counts: the storage is large. */
+    e->has_key_id = false;
+    e->compiled = NULL;
+    e->hash = hash;
+    e->raw_n = raw.n;
+    memcpy(e->raw, raw.p, raw.n);
+    enum pep_err err = token_verify(keys, bytes_of(e->raw, e->raw_n), &e->token);
+    if (err == PEP_OK && !set_key_id(e))
+        err = PEP_CONFIRMATION;
+    if (err != PEP_OK) {
+        crypto_wipe(e, sizeof *e);
+        c->spare = e;
+        return err;
+    }
+    if (c->n == CACHE_ENTRIES) {
+        struct cached *victim = c->oldest;
+        remove_entry(c, victim);
+        c->spare = victim;
+    }
+    e->chain = c->chains[hash % BUCKETS];
+    c->chains[hash % BUCKETS] = e;
+    link_newest(c, e);
+    c->n++;
+    *out = e;
+    return PEP_OK;
+}

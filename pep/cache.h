@@ -1,0 +1,43 @@
+/* Tokens that were verified, so that presenting one again costs no
+ * cryptography. An entry holds what the token says, never a verdict: times,
+ * audience and policy are judged each time. What is compiled of it belongs
+ * to one policy, and the cache is emptied when that one goes.
+ *
+ * Entries are found by a seeded hash and then by all of the token's bytes.
+ * Bounded; the one that was not asked for longest gives way. Only verified
+ * tokens enter, so a stranger's garbage evicts nobody.
+ */
+#ifndef POSTERN_CACHE_H
+#define POSTERN_CACHE_H
+
+#include "hash.h"
+#include "pep.h"
+
+struct cache;
+
+enum { CACHE_ENTRIES = 128 }; /* about 6 KB each, made as needed */
+
+struct cached {
+    struct token token; /* its slices point into this entry */
+    bool has_key_id;    /* the token shows its proof key */
+    uint8_t key_id[PEP_KEY_ID];
+    /* For the Access-Token option; made when first needed. */
+    struct policy_grant *compiled;
+    struct policy_grant_report report;
+    /* kept by cache.c */
+    uint64_t hash;
+    size_t raw_n;
+    struct cached *chain, *newer, *older;
+    uint8_t raw[TOKEN_MAX];
+};
+
+MUST_USE struct cache *cache_new(struct hash_seed seed);
+void cache_free(struct cache *c);
+void cache_clear(struct cache *c);
+
+/* The verified token of these bytes, by memory or by keys. Borrowed until
+ * the next call. *hit tells which it was. On an error *out is unchanged. */
+MUST_USE enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes raw,
+                                   struct cached **out, bool *hit);
+
+#endif

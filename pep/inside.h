@@ -1,0 +1,73 @@
+/* What pep's own files share. Not for other rooms. */
+#ifndef POSTERN_PEP_INSIDE_H
+#define POSTERN_PEP_INSIDE_H
+
+#include "cache.h"
+#include "created.h"
+#include "grants.h"
+#include "keys.h"
+#include "pep.h"
+#include "store.h"
+#include "subjects.h"
+
+struct pep {
+    struct pep_config config;
+    struct policy *policy;
+    struct keys *keys;
+    struct subjects *subjects;
+    int *device_authority; /* by device; -1: none */
+    struct grants *grants;
+    struct cache *cache;
+    struct created *created;
+    uint64_t *cover; /* scratch: one bit a device */
+    size_t cover_words;
+    uint64_t loads;   /* of policies; 0: none yet */
+    uint64_t changes; /* of grants, loads included: what sessions cached is stale */
+    uint64_t next_id; /* of grants */
+    struct pep_stats stats;
+};
+
+struct pep_session {
+    struct pep *pep;
+    enum policy_strength strength;
+    bool trusted;                   /* its certificate chains to the client CA */
+    uint8_t subject_id[PEP_KEY_ID]; /* credential of an enrolled subject, or zero */
+    uint8_t key_id[PEP_KEY_ID];     /* what the handshake proved */
+    char name[PEP_SUBJECT_MAX];
+    /* Good while `loads` and `changes` are pep's. */
+    uint64_t loads, changes;
+    const struct subject *subject;
+    struct grant *held[GRANTS_PER_KEY_MAX + GRANTS_PER_SESSION_MAX];
+    size_t n_held;
+    bool wants_created, wants_query; /* some held grant has AIF that asks for it */
+    int64_t last_exp_s;              /* of what it ever held; INT64_MIN: nothing */
+    struct grant *bearer[GRANTS_PER_SESSION_MAX];
+    size_t n_bearer;
+};
+
+/* ---- take.c ---- */
+
+/* Judges iss, times and audience of a verified token (RFC 9200 5.10.1.1).
+ * The audience goes to p->cover and *whole. */
+MUST_USE enum pep_err take_judge(struct pep *p, const struct token *t, int64_t now_s, bool *whole);
+/* The grant of which `kid` is a live key, and this authority's; or NULL. */
+struct grant *take_find_kid(struct pep *p, struct bytes kid, int authority, int64_t now_s);
+/* Verifies, judges, keeps. *grant is set on success. */
+void take_token(struct pep *p, struct pep_session *s, struct bytes raw, enum pep_via via,
+                int64_t now_s, struct pep_taken *out, struct grant **grant);
+/* Ends a grant in memory; what rests on it is told by p->changes. */
+void take_end(struct pep *p, struct grant *g);
+/* Takes in what the store kept (first load). */
+void take_stored(struct pep *p, int64_t now_s);
+/* Compiles a grant for a policy; *n_known is how much of it counts. NULL: no memory. */
+MUST_USE struct policy_grant *take_compile(struct policy *policy, int authority,
+                                           const struct grant *g,
+                                           struct policy_grant_report *report);
+
+/* ---- session.c ---- */
+
+/* Makes what the session caches good again. */
+void session_refresh(struct pep_session *s);
+void session_forget_bearer(struct pep_session *s, const struct grant *g);
+
+#endif

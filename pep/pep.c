@@ -1,0 +1,299 @@
+/* The daemon's one pep: made, loaded, swept. */
+#include "pep.h"
+
+#include <stdlib.h>
+
+#include "crypto.h"
+#include "inside.h"
+#include "record.h"
+
+enum {
+    EXPIRE_MAX = STORE_OPS_MAX, /* grants ended in one call; the loop goes on between */
+    EXPIRE_EVERY_S = 60,        /* at least so often what is not urgent goes to the store */
+    USED_MAX = 8,               /* records rewritten in one change */
+};
+
+struct pep *pep_new(const struct pep_config *c)
+{
+    struct hash_seed seed;
+    struct pep *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->config = *c;
+    p->cover_words = (c->n_devices + 63) / 64;
+    p->cover = calloc(p->cover_words + 1, sizeof *p->cover);
+    p->device_authority = calloc(c->n_devices + 1, sizeof *p->device_authority);
+    if (crypto_random(&seed, sizeof seed)) {
+        p->grants = grants_new(c->max_grants, seed);
+        p->cache = cache_new(seed);
+        p->created = created_new(c->max_grants, seed);
+    }
+    p->next_id = 1;
+    if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created) {
+        pep_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void pep_free(struct pep *p)
+{
+    if (!p)
+        return;
+    if (p->config.store && p->created)
+        (void)created_flush(p->created, p->config.store);
+    cache_free(p->cache);
+    grants_free(p->grants);
+    created_free(p->created);
+    subjects_free(p->subjects);
+    keys_free(p->keys);
+    policy_unref(p->policy);
+    free(p->device_authority);
+    free(p->cover);
+    free(p);
+}
+
+const struct policy *pep_policy(const struct pep *p)
+{
+    return p->policy;
+}
+
+void pep_get_stats(const struct pep *p, struct pep_stats *out)
+{
+    *out = p->stats;
+    out->grants = grants_count(p->grants);
+}
+
+/* ---- loading ---- */
+
+/* What a load makes before anything is swapped. */
+struct staged {
+    struct keys *keys;
+    struct subjects *subjects;
+    int *device_authority;
+};
+
+/* Whether the grant still rests on a key that its authority has now. */
+static bool still_vouched(const struct pep *p, const struct staged *st, const struct grant *g,
+                          int authority, struct token *scratch)
+{
+    if (keys_same(p->keys, g->authority, st->keys, authority))
+        return true;
+    bool ok = token_verify(st->keys, g->raw, scratch) == PEP_OK && scratch->authority == authority;
+    if (ok && scratch->claims.cnf.kind == CNF_DERIVED && !g->by_reference)
+        ok = crypto_equal(bytes_of(scratch->claims.cnf.key, scratch->claims.cnf.key_n),
+                          bytes_of(g->key.secret, g->key.secret_n));
+    token_clear(scratch);
+    return ok;
+}
+
+/* Compiles what stays against the new policy. What does not stay is left
+ * with nothing compiled. */
+static bool stage_grants(struct pep *p, struct policy *policy, const struct staged *st)
+{
+    struct token *scratch = malloc(sizeof *scratch);
+    bool ok = scratch != NULL;
+    for (size_t i = 0; ok && i < grants_count(p->grants); i++) {
+        struct grant *g = grants_at(p->grants, i);
+        const struct policy_authority *old = policy_authority(p->policy, (size_t)g->authority);
+        int authority = policy_authority_find(policy, bytes_str(old->name));
+        const struct policy_authority *now =
+            authority < 0 ? NULL : policy_authority(policy, (size_t)authority);
+        if (!now || (g->bearer && !now->bearer))
+            continue;
+        if (g->iss.n && !(now->issuer && bytes_equal_str(g->iss, now->issuer)))
+            continue;
+        if (!still_vouched(p, st, g, authority, scratch))
+            continue;
+        struct policy_grant_report report;
+        g->next_compiled = take_compile(policy, authority, g, &report);
+        ok = g->next_compiled != NULL;
+    }
+    for (size_t i = 0; !ok && i < grants_count(p->grants); i++) {
+        policy_grant_free(grants_at(p->grants, i)->next_compiled);
+        grants_at(p->grants, i)->next_compiled = NULL;
+    }
+    free(scratch);
+    return ok;
+}
+
+static bool stage_devices(const struct pep *p, struct policy *policy, struct staged *st,
+                          struct buf *diag)
+{
+    bool ok = true;
+    st->device_authority = calloc(p->config.n_devices + 1, sizeof *st->device_authority);
+    if (!st->device_authority)
+        return false;
+    for (size_t i = 0; i < p->config.n_devices; i++) {
+        const struct pep_device *d = &p->config.devices[i];
+        int a = d->authority ? policy_authority_find(policy, bytes_str(d->authority))
+                : policy_authority(policy, 0) ? 0
+                                              : -1;
+        if (d->authority && a < 0) {
+            buf_put_str(diag, policy_name(policy));
+            buf_put_str(diag, ": error: device '");
+            buf_put_str(diag, d->name);
+            buf_put_str(diag, "' sends clients to authority '");
+            buf_put_str(diag, d->authority);
+            buf_put_str(diag, "', which the policy does not name\n");
+            ok = false;
+        }
+        st->device_authority[i] = a;
+    }
+    return ok;
+}
+
+static void staged_clear(struct staged *st)
+{
+    keys_free(st->keys);
+    subjects_free(st->subjects);
+    free(st->device_authority);
+}
+
+/* Nothing here can fail. */
+static void commit(struct pep *p, struct policy *policy, struct staged *st)
+{
+    struct policy *old = p->policy;
+    struct staged was = {p->keys, p->subjects, p->device_authority};
+    cache_clear(p->cache); /* its authorities and compiled grants are the old policy's */
+    for (size_t i = 0; i < grants_count(p->grants); i++) {
+        struct grant *g = grants_at(p->grants, i);
+        if (g->next_compiled) {
+            const char *name = policy_authority(old, (size_t)g->authority)->name;
+            g->authority = policy_authority_find(policy, bytes_str(name));
+        }
+        policy_grant_free(g->compiled);
+        g->compiled = g->next_compiled;
+        g->next_compiled = NULL;
+    }
+    p->policy = policy_ref(policy);
+    p->keys = st->keys;
+    p->subjects = st->subjects;
+    p->device_authority = st->device_authority;
+    p->loads++;
+    p->changes++;
+    staged_clear(&was);
+    policy_unref(old);
+}
+
+/* Ends up to `max` grants for which `over` holds, in the store and here.
+ * What the store does not forget is judged again at the next start. Returns
+ * how many it ended. */
+static size_t end_some(struct pep *p, bool (*over)(struct pep *p, const struct grant *g, int64_t),
+                       int64_t now_s, size_t max)
+{
+    struct store_op ops[STORE_OPS_MAX];
+    uint8_t keys[STORE_OPS_MAX][RECORD_KEY];
+    size_t n = 0, ended = 0;
+    for (size_t i = grants_count(p->grants); i-- > 0 && ended < max;) {
+        struct grant *g = grants_at(p->grants, i);
+        if (!over(p, g, now_s))
+            continue;
+        if (!g->bearer && p->config.store) {
+            record_key(g->id, keys[n]);
+            ops[n] = (struct store_op){STORE_GRANT, bytes_of(keys[n], RECORD_KEY), BYTES_NONE};
+            n++;
+        }
+        take_end(p, g); /* the last one takes its slot, and was looked at */
+        ended++;
+    }
+    if (n && !store_change(p->config.store, ops, n))
+        p->stats.store_errors++;
+    return ended;
+}
+
+static bool lost_authority(struct pep *p, const struct grant *g, int64_t now_s)
+{
+    (void)now_s;
+    p->stats.ended += !g->compiled;
+    return !g->compiled;
+}
+
+bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now_s,
+              struct buf *diag)
+{
+    struct staged st = {keys_load(policy, dir, diag), NULL, NULL};
+    if (st.keys)
+        st.subjects = subjects_load(policy, dir, diag);
+    if (!st.keys || !st.subjects || !stage_devices(p, policy, &st, diag) ||
+        !stage_grants(p, policy, &st)) {
+        if (diag->n == 0 && !diag->full)
+            buf_put_str(diag, "out of memory\n");
+        staged_clear(&st);
+        return false;
+    }
+    bool first = p->loads == 0;
+    commit(p, policy, &st);
+    while (end_some(p, lost_authority, now_s, EXPIRE_MAX) == EXPIRE_MAX)
+        ;
+    if (first) {
+        /* Ids grow across restarts, so that a record names one grant: a
+         * million a second, and below 2^53 for readers of JSON. */
+        if (now_s > 0 && now_s < INT64_C(1) << 32)
+            p->next_id = (uint64_t)now_s << 20;
+        take_stored(p, now_s);
+    }
+    return true;
+}
+
+/* ---- sweeping ---- */
+
+static bool is_over(struct pep *p, const struct grant *g, int64_t now_s)
+{
+    if (now_s < p->config.build_s) /* cannot tell; it does not count either */
+        return false;
+    if (now_s >= g->exp_s) {
+        p->stats.expired++;
+        return true;
+    }
+    if (!g->used && now_s - g->taken_s >= GRANTS_UNUSED_S) {
+        p->stats.unused++;
+        return true;
+    }
+    return false;
+}
+
+/* That a grant was used is no promise to anyone: it is written in passing,
+ * so that a restart does not take a client's grant for a forgotten one. */
+static void keep_used(struct pep *p)
+{
+    struct store_op ops[USED_MAX];
+    struct grant *of[USED_MAX];
+    uint8_t keys[USED_MAX][RECORD_KEY], values[USED_MAX][RECORD_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < grants_count(p->grants) && n < USED_MAX; i++) {
+        struct grant *g = grants_at(p->grants, i);
+        struct buf b = buf_on(values[n], RECORD_MAX);
+        if (!g->used || g->used_kept || g->bearer || !record_write(g, keys[n], &b))
+            continue;
+        ops[n] = (struct store_op){STORE_GRANT, bytes_of(keys[n], RECORD_KEY), buf_bytes(&b)};
+        of[n++] = g;
+    }
+    if (n && !store_change(p->config.store, ops, n))
+        p->stats.store_errors++;
+    else
+        for (size_t i = 0; i < n; i++)
+            of[i]->used_kept = true;
+    crypto_wipe(values, sizeof values);
+}
+
+int64_t pep_expire(struct pep *p, int64_t now_s)
+{
+    if (end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
+        return now_s + 1;
+    int64_t next = now_s + EXPIRE_EVERY_S;
+    if (p->config.store) {
+        keep_used(p);
+        if (!created_flush(p->created, p->config.store))
+            p->stats.store_errors++;
+    }
+    for (size_t i = 0; i < grants_count(p->grants); i++) {
+        const struct grant *g = grants_at(p->grants, i);
+        int64_t at = g->exp_s;
+        if (!g->used && g->taken_s + GRANTS_UNUSED_S < at)
+            at = g->taken_s + GRANTS_UNUSED_S;
+        if (at > now_s && at < next)
+            next = at;
+    }
+    return next;
+}

@@ -1,0 +1,130 @@
+/* From what a client shows in its handshake to what that proves. */
+#include <stdio.h>
+
+#include "crypto.h"
+#include "identity.h"
+#include "inside.h"
+
+static void prove_subject(const struct pep *p, int i, struct pep_proof *out)
+{
+    const struct subject *s = subjects_at(p->subjects, i);
+    out->subject = i;
+    (void)snprintf(out->name, sizeof out->name, "%s", s->said->name);
+}
+
+static enum pep_key_state prove_grant(const struct grant *g, struct pep_proof *out)
+{
+    if (!g || g->key.kind != CNF_SYMMETRIC)
+        return PEP_KEY_NONE;
+    out->strength = POLICY_STRENGTH_PSK;
+    memcpy(out->key_id, g->key.id, sizeof out->key_id);
+    memcpy(out->key, g->key.secret, g->key.secret_n);
+    out->key_n = g->key.secret_n;
+    memcpy(out->name, g->subject, sizeof out->name);
+    return PEP_KEY_FOUND;
+}
+
+/* The two forms of RFC 9202 3.3.2. `kind` stays UNKNOWN for what is neither. */
+static enum pep_key_state find_ace(struct pep *p, struct bytes identity, int64_t now_s,
+                                   struct pep_proof *out)
+{
+    struct bytes kid;
+    if (identity_kid(identity, &kid)) {
+        struct grant *g = grants_of_kid(p->grants, kid);
+        while (g && (g->key.kind != CNF_SYMMETRIC || !grant_is_live(g, now_s, p->config.build_s)))
+            g = grants_next_of_kid(g);
+        out->kind = PEP_IDENTITY_KID;
+        return prove_grant(g, out);
+    }
+    struct pep_taken taken;
+    struct grant *g;
+    take_token(p, NULL, identity, PEP_VIA_IDENTITY, now_s, &taken, &g);
+    out->err = taken.err;
+    if (taken.err != PEP_MALFORMED && taken.err != PEP_TOO_LARGE)
+        out->kind = PEP_IDENTITY_TOKEN;
+    return prove_grant(g, out);
+}
+
+enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t now_s,
+                                struct pep_proof *out)
+{
+    *out = (struct pep_proof){.subject = -1};
+    if (!p->policy || identity.n == 0)
+        return PEP_KEY_NONE;
+    int i = subjects_by_identity(p->subjects, identity);
+    if (i >= 0) {
+        const struct subject *s = subjects_at(p->subjects, i);
+        out->kind = PEP_IDENTITY_SUBJECT;
+        out->strength = POLICY_STRENGTH_PSK;
+        prove_subject(p, i, out);
+        memcpy(out->subject_id, s->psk_id, sizeof out->subject_id);
+        memcpy(out->key_id, s->key_id, sizeof out->key_id);
+        memcpy(out->key, s->key, s->key_n);
+        out->key_n = s->key_n;
+        return PEP_KEY_FOUND;
+    }
+    enum pep_key_state state = find_ace(p, identity, now_s, out);
+    if (out->kind != PEP_IDENTITY_UNKNOWN)
+        return state;
+    /* Some stacks write the identity as text (PROTOCOL 4). Only for the ACE
+     * forms: a plain name is exact bytes. */
+    uint8_t storage[TOKEN_MAX];
+    struct buf b = buf_on(storage, sizeof storage);
+    struct bytes bytes;
+    if (identity_unwrap(identity, &b, &bytes)) {
+        state = find_ace(p, bytes, now_s, out);
+        out->utf8_wrapped = out->kind != PEP_IDENTITY_UNKNOWN;
+    }
+    return state;
+}
+
+/* A certificate's name as a record may show it. */
+static void name_certificate(const struct pep_certificate *c, struct pep_proof *out)
+{
+    struct bytes n = c->n_names ? c->names[0] : BYTES_LIT("unnamed");
+    char text[PEP_SUBJECT_MAX];
+    size_t i = 0;
+    for (; i < n.n && i < sizeof text - 6; i++)
+        text[i] = n.p[i] > 0x20 && n.p[i] < 0x7f ? (char)n.p[i] : '.';
+    text[i] = 0;
+    (void)snprintf(out->name, sizeof out->name, "cert:%.58s", text);
+}
+
+bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64_t now_s,
+                           struct pep_proof *out)
+{
+    *out = (struct pep_proof){.subject = -1, .strength = POLICY_STRENGTH_CERTIFICATE};
+    if (!p->policy || c->spki.n == 0)
+        return false;
+    /* A key that no token can name (not of our curves) still names itself,
+     * by what is no proof key's digest. */
+    struct crypto_ec ec;
+    bool is_ec = crypto_ec_from_spki(c->spki, &ec);
+    if (is_ec ? !grant_key_id_ec(ec.crv, crypto_ec_x(&ec), crypto_ec_y(&ec), out->key_id)
+              : !crypto_sha256(c->spki, out->key_id))
+        return false;
+    name_certificate(c, out);
+    if (c->trusted) {
+        out->trusted = true;
+        for (size_t i = 0; i < c->n_names && out->subject < 0; i++) {
+            int k = subjects_by_certificate(p->subjects, c->names[i]);
+            if (k < 0)
+                continue;
+            out->kind = PEP_IDENTITY_SUBJECT;
+            prove_subject(p, k, out);
+            memcpy(out->subject_id, subjects_at(p->subjects, k)->cert_id, sizeof out->subject_id);
+        }
+        return true;
+    }
+    /* Nobody vouches for its name, so it proves its key and nothing else
+     * (RFC 9202 3.2). */
+    for (struct grant *g = is_ec ? grants_of_key(p->grants, out->key_id) : NULL; g;
+         g = grants_next_of_key(g)) {
+        if (g->key.kind == CNF_EC && grant_is_live(g, now_s, p->config.build_s)) {
+            out->kind = PEP_IDENTITY_KID;
+            memcpy(out->name, g->subject, sizeof out->name);
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,105 @@
+/* One security association: what its handshake proved, and what it holds. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto.h"
+#include "inside.h"
+
+struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof)
+{
+    struct pep_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->pep = p;
+    s->strength = proof->strength;
+    s->trusted = proof->trusted;
+    memcpy(s->subject_id, proof->subject_id, sizeof s->subject_id);
+    memcpy(s->key_id, proof->key_id, sizeof s->key_id);
+    memcpy(s->name, proof->name, sizeof s->name);
+    s->name[sizeof s->name - 1] = 0;
+    s->last_exp_s = INT64_MIN;
+    s->changes = p->changes - 1;
+    s->loads = p->loads - 1;
+    p->stats.sessions++;
+    session_refresh(s); /* what it holds counts as used from now on */
+    return s;
+}
+
+void pep_session_close(struct pep_session *s)
+{
+    if (!s)
+        return;
+    while (s->n_bearer)
+        take_end(s->pep, s->bearer[0]);
+    s->pep->stats.sessions--;
+    crypto_wipe(s, sizeof *s);
+    free(s);
+}
+
+const char *pep_session_subject(const struct pep_session *s)
+{
+    return s && s->name[0] ? s->name : "unknown";
+}
+
+void session_forget_bearer(struct pep_session *s, const struct grant *g)
+{
+    for (size_t i = 0; i < s->n_bearer; i++) {
+        if (s->bearer[i] == g) {
+            s->bearer[i] = s->bearer[--s->n_bearer];
+            return;
+        }
+    }
+}
+
+static void hold(struct pep_session *s, struct grant *g)
+{
+    if (s->n_held == sizeof s->held / sizeof *s->held)
+        return;
+    s->held[s->n_held++] = g;
+    g->used = true;
+    s->wants_created |= g->dynamic;
+    s->wants_query |= g->n_aif > 0;
+    if (g->exp_s > s->last_exp_s)
+        s->last_exp_s = g->exp_s;
+}
+
+void session_refresh(struct pep_session *s)
+{
+    struct pep *p = s->pep;
+    if (s->changes == p->changes)
+        return;
+    if (s->loads != p->loads) {
+        s->subject = subjects_at(p->subjects, subjects_by_id(p->subjects, s->subject_id));
+        if (s->subject)
+            (void)snprintf(s->name, sizeof s->name, "%s", s->subject->said->name);
+        s->loads = p->loads;
+    }
+    s->n_held = 0;
+    s->wants_created = s->wants_query = false;
+    for (struct grant *g = grants_of_key(p->grants, s->key_id); g; g = grants_next_of_key(g))
+        hold(s, g);
+    for (size_t i = 0; i < s->n_bearer; i++)
+        hold(s, s->bearer[i]);
+    s->changes = p->changes;
+}
+
+int64_t pep_session_ends(struct pep_session *s, int64_t now_s)
+{
+    session_refresh(s);
+    if (s->subject || s->trusted)
+        return INT64_MAX;
+    /* RFC 9202 5: the association ends after its last token. */
+    int64_t ends = now_s;
+    for (size_t i = 0; i < s->n_held; i++)
+        if (grant_is_live(s->held[i], now_s, s->pep->config.build_s) && s->held[i]->exp_s > ends)
+            ends = s->held[i]->exp_s;
+    return ends;
+}
+
+void pep_note_created(struct pep *p, struct pep_session *s, const struct bytes *path, size_t n_path)
+{
+    if (!s)
+        return;
+    session_refresh(s);
+    created_add(p->created, s->subject ? s->subject_id : s->key_id, path, n_path);
+}

@@ -1,0 +1,146 @@
+#include "subjects.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto.h"
+#include "grants.h"
+#include "key_file.h"
+
+struct subjects {
+    size_t n;
+    struct subject list[];
+};
+
+static const uint8_t zero[PEP_KEY_ID];
+
+static void complain(struct buf *diag, const struct policy *p, const struct policy_subject *s,
+                     const char *why)
+{
+    char line[16];
+    (void)snprintf(line, sizeof line, ":%u", s->line);
+    buf_put_str(diag, policy_name(p));
+    buf_put_str(diag, line);
+    buf_put_str(diag, ": error: subject '");
+    buf_put_str(diag, s->name);
+    buf_put_str(diag, "': ");
+    buf_put_str(diag, why);
+    buf_put_u8(diag, '\n');
+}
+
+/* A digest of the kind of credential and its parts, lengths before them. */
+static bool credential_id(uint8_t kind, struct bytes name, struct bytes key,
+                          uint8_t out[PEP_KEY_ID])
+{
+    uint8_t text[4096];
+    struct buf b = buf_on(text, sizeof text);
+    buf_put_u8(&b, kind);
+    buf_put_be(&b, name.n, 4);
+    buf_put(&b, name);
+    buf_put(&b, key);
+    bool ok = !b.full && crypto_sha256(buf_bytes(&b), out);
+    crypto_wipe(text, sizeof text);
+    return ok;
+}
+
+static bool enroll(struct policy *p, const char *dir, struct subject *s, struct buf *diag)
+{
+    const struct policy_subject *said = s->said;
+    if (said->psk_identity) {
+        if (!said->key_file || !key_file_read_psk(dir, said->key_file, s->key, &s->key_n, diag)) {
+            complain(diag, p, said, "its key file cannot be used");
+            return false;
+        }
+        struct bytes key = bytes_of(s->key, s->key_n);
+        if (!credential_id('p', bytes_str(said->psk_identity), key, s->psk_id) ||
+            !grant_key_id_secret(key, s->key_id)) {
+            complain(diag, p, said, "the psk-identity is too long");
+            return false;
+        }
+    }
+    if (said->certificate &&
+        !credential_id('c', bytes_str(said->certificate), BYTES_NONE, s->cert_id)) {
+        complain(diag, p, said, "the name of the certificate is too long");
+        return false;
+    }
+    struct bytes roles[64];
+    struct policy_claims claims = {.authority = -1, .roles = roles, .n_roles = said->n_roles};
+    struct policy_grant_report report;
+    if (said->n_roles > sizeof roles / sizeof *roles) {
+        complain(diag, p, said, "has more than 64 roles");
+        return false;
+    }
+    for (size_t i = 0; i < said->n_roles; i++)
+        roles[i] = bytes_str(said->roles[i]);
+    s->compiled = policy_grant_new(p, &claims, &report);
+    if (!s->compiled)
+        complain(diag, p, said, "out of memory");
+    return s->compiled != NULL;
+}
+
+struct subjects *subjects_load(struct policy *p, const char *dir, struct buf *diag)
+{
+    size_t n = 0;
+    while (policy_subject(p, n))
+        n++;
+    struct subjects *t = calloc(1, sizeof *t + n * sizeof *t->list);
+    if (!t)
+        return NULL;
+    for (; t->n < n; t->n++) {
+        struct subject *s = &t->list[t->n];
+        s->said = policy_subject(p, t->n);
+        if (!enroll(p, dir, s, diag)) {
+            t->n++; /* it may hold a key */
+            subjects_free(t);
+            return NULL;
+        }
+    }
+    return t;
+}
+
+void subjects_free(struct subjects *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        policy_grant_free(t->list[i].compiled);
+    crypto_wipe(t, sizeof *t + t->n * sizeof *t->list);
+    free(t);
+}
+
+const struct subject *subjects_at(const struct subjects *t, int i)
+{
+    return t && i >= 0 && (size_t)i < t->n ? &t->list[i] : NULL;
+}
+
+/* The whole list is walked whoever it was, so that the time of a refusal
+ * does not tell which names are enrolled or where they stand. */
+int subjects_by_identity(const struct subjects *t, struct bytes identity)
+{
+    int found = -1;
+    for (size_t i = t->n; i-- > 0;) {
+        const char *name = t->list[i].said->psk_identity;
+        if (name && crypto_equal(bytes_str(name), identity))
+            found = (int)i;
+    }
+    return found;
+}
+
+int subjects_by_certificate(const struct subjects *t, struct bytes name)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->list[i].said->certificate && bytes_equal_str(name, t->list[i].said->certificate))
+            return (int)i;
+    return -1;
+}
+
+int subjects_by_id(const struct subjects *t, const uint8_t id[PEP_KEY_ID])
+{
+    if (memcmp(id, zero, PEP_KEY_ID) == 0)
+        return -1;
+    for (size_t i = 0; i < t->n; i++)
+        if (memcmp(t->list[i].psk_id, id, PEP_KEY_ID) == 0 ||
+            memcmp(t->list[i].cert_id, id, PEP_KEY_ID) == 0)
+            return (int)i;
+    return -1;
+}
