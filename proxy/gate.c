@@ -1,0 +1,487 @@
+#include "gate_internal.h"
+
+#include <stdlib.h>
+
+/* ---- answers ---- */
+
+void gate_reply(struct gate *g, const struct arrival *in, struct msg *m)
+{
+    if (in->x) {
+        exchange_answer(g->exchanges, in->x, m, g->now);
+        return;
+    }
+    m->type = in->m->type == TYPE_CON ? TYPE_ACK : TYPE_NON;
+    m->mid = in->m->type == TYPE_CON ? in->m->mid : g->plain_mid++;
+    m->token_n = in->m->token_n;
+    memcpy(m->token, in->m->token, sizeof m->token);
+    struct udp *udp = g->listeners[in->listener];
+    struct buf slot = udp_slot(udp);
+    if (!in->assoc) {
+        if (msg_write(m, &slot))
+            udp_commit(udp, in->from, &slot);
+        return;
+    }
+    uint8_t storage[MESSAGE_MAX];
+    struct buf plain = buf_on(storage, sizeof storage);
+    if (msg_write(m, &plain) && assoc_write(in->assoc, buf_bytes(&plain), &slot))
+        udp_commit(udp, in->from, &slot);
+}
+
+void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why)
+{
+    struct msg m;
+    gate_msg(&m, code);
+    m.payload = bytes_str(why);
+    gate_reply(g, in, &m);
+}
+
+void gate_reply_busy(struct gate *g, const struct arrival *in)
+{
+    struct msg m;
+    uint8_t age[4];
+    gate_msg(&m, MSG_CODE(5, 3));
+    if (msg_add_uint(&m, OPT_MAX_AGE, DEVICE_MAX_AGE_S, age))
+        gate_reply(g, in, &m);
+}
+
+/* An empty ACK or RST to a client. */
+static void send_empty(struct gate *g, const struct arrival *in, enum msg_type type)
+{
+    uint8_t storage[4];
+    struct buf empty = buf_on(storage, sizeof storage);
+    msg_write_empty(type, in->m->mid, &empty);
+    struct udp *udp = g->listeners[in->listener];
+    if (!in->assoc) {
+        udp_send(udp, in->from, buf_bytes(&empty));
+        return;
+    }
+    struct buf slot = udp_slot(udp);
+    if (assoc_write(in->assoc, buf_bytes(&empty), &slot))
+        udp_commit(udp, in->from, &slot);
+}
+
+static void send_plain(struct gate *g, struct assoc *a, int listener, const struct peer *to,
+                       struct bytes message)
+{
+    struct udp *udp = g->listeners[listener];
+    if (!a) {
+        udp_send(udp, to, message);
+        return;
+    }
+    struct buf slot = udp_slot(udp);
+    if (assoc_write(a, message, &slot))
+        udp_commit(udp, to, &slot);
+}
+
+static void exchange_send(void *user, struct exchange *x, struct bytes message)
+{
+    struct gate *g = user;
+    if (!x->gone)
+        send_plain(g, x->assoc, x->listener, &x->peer, message);
+}
+
+static void exchange_undelivered(void *user, struct exchange *x, bool reset)
+{
+    (void)user;
+    (void)x;
+    (void)reset; /* the client has lost interest or its line: counted by the table */
+}
+
+/* ---- a request ---- */
+
+/* The path in the gateway's name space. A device found by Uri-Host has its
+ * name put in front, so that /state of one host is never /state of another. */
+static bool name_path(const struct device_config *d, struct request *r)
+{
+    if (!d || d->n_prefix > 0)
+        return true;
+    if (r->n_path >= POLICY_PATH_SEGMENTS_MAX)
+        return false;
+    memmove(&r->path[1], &r->path[0], r->n_path * sizeof r->path[0]);
+    r->path[0] = bytes_str(d->name);
+    r->n_path++;
+    return true;
+}
+
+static void deny(struct gate *g, const struct arrival *in, const struct pep_decision *d)
+{
+    struct msg m;
+    uint8_t format[4];
+    gate_msg(&m, d->code);
+    if (d->payload_n > 0) {
+        if (!msg_add_uint(&m, OPT_CONTENT_FORMAT, d->content_format, format))
+            return;
+        m.payload = bytes_of(d->payload, d->payload_n);
+    }
+    g->stats.denied++;
+    gate_record_decision(g, in, &g->request, d, d->code);
+    gate_reply(g, in, &m);
+}
+
+static struct forward_map device_map(const struct device_config *d)
+{
+    return (struct forward_map){d->prefix, d->n_prefix, d->base, d->n_base};
+}
+
+/* What was permitted but goes no further: the record says both. */
+static void stop(struct gate *g, const struct arrival *in, uint8_t code)
+{
+    gate_record_end(g, in->x, code);
+    if (code == MSG_CODE(5, 3))
+        gate_reply_busy(g, in);
+    else
+        gate_reply_code(g, in, code, NULL);
+}
+
+static void forward(struct gate *g, const struct arrival *in, int device)
+{
+    if (device < 0) {
+        stop(g, in, MSG_CODE(4, 4));
+        return;
+    }
+    struct msg out;
+    struct forward_scratch scratch;
+    struct forward_map map = device_map(upstream_config(g->upstreams, device));
+    if (!forward_request(&g->forward, in->m, &map, &out, &scratch)) {
+        stop(g, in, MSG_CODE(4, 2));
+        return;
+    }
+    out.type = in->m->type;
+    in->x->device_index = device;
+    if (!upstream_submit(g->upstreams, in->x, device, &out, g->now))
+        stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
+}
+
+static void judge(struct gate *g, const struct arrival *in, struct request *r)
+{
+    struct pep_decision *d = &g->decision;
+    pep_authorize(g->pep, in->assoc ? in->assoc->session : NULL, r, g->now.wall_s, d);
+    if (d->outcome != PEP_FORWARD || !in->x) {
+        /* A plain listener forwards nothing, whatever pep says. */
+        if (d->outcome != PEP_DENY)
+            *d = (struct pep_decision){.code =
+                                           d->outcome == PEP_WAIT ? MSG_CODE(5, 3) : MSG_CODE(4, 1),
+                                       .reason = "no-association",
+                                       .policy_hash = d->policy_hash};
+        deny(g, in, d);
+        return;
+    }
+    if (g->config->audit_required && g->audit && !audit_sink_has_room(g->audit)) {
+        g->stats.denied++;
+        gate_reply_busy(g, in);
+        return;
+    }
+    if (d->verdict == POLICY_PERMIT)
+        g->stats.permitted++;
+    else
+        g->stats.reported++;
+    in->x->ends_s = d->ends_s;
+    gate_record_decision(g, in, r, d, 0);
+    forward(g, in, r->device);
+}
+
+static void request(struct gate *g, struct arrival *in)
+{
+    const struct msg *m = in->m;
+    struct request *r = &g->request;
+    struct bytes host;
+    const char *why = NULL;
+
+    g->stats.requests++;
+    /* Refused by its form alone: the answer is a function of the message,
+     * so it needs no memory for duplicates. */
+    uint8_t refused = forward_read(&g->forward, m, r, &host, &why);
+    if (refused) {
+        g->stats.malformed++;
+        gate_reply_code(g, in, refused, why);
+        return;
+    }
+    if (g->draining) {
+        gate_reply_busy(g, in);
+        return;
+    }
+    r->peer = peer_policy(in->from);
+    if (gate_local(g, in, r))
+        return;
+    size_t strip;
+    r->device = upstream_route(g->upstreams, host, r->path, r->n_path, &strip);
+    if (r->device >= 0 && !name_path(upstream_config(g->upstreams, r->device), r)) {
+        gate_reply_code(g, in, MSG_CODE(4, 2), "path too long");
+        return;
+    }
+    judge(g, in, r);
+}
+
+/* ---- entry points ---- */
+
+static void client_message(struct gate *g, struct assoc *a, int listener, const struct peer *from,
+                           struct bytes plain)
+{
+    struct msg m;
+    struct arrival in = {.assoc = a, .listener = listener, .from = from, .m = &m};
+    switch (msg_parse(plain, &m)) {
+    case MSG_OK:
+        break;
+    case MSG_BAD:
+        g->stats.malformed++;
+        if (m.type == TYPE_CON)
+            send_empty(g, &in, TYPE_RST);
+        return;
+    case MSG_IGNORE:
+    default:
+        g->stats.malformed++;
+        return;
+    }
+    if (m.type == TYPE_ACK || m.type == TYPE_RST) {
+        if (a)
+            exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST,
+                                  g->now);
+        return;
+    }
+    if (!msg_is_request(&m)) {
+        /* A ping (RFC 7252 4.3), or an answer to nothing that we asked. */
+        if (m.type == TYPE_CON)
+            send_empty(g, &in, TYPE_RST);
+        return;
+    }
+    if (a) {
+        struct bytes again = BYTES_NONE;
+        switch (
+            exchange_accept(g->exchanges, a, listener, from, &m, plain, g->now, &in.x, &again)) {
+        case EXCHANGE_NEW:
+            break;
+        case EXCHANGE_REPEAT:
+            if (again.n > 0)
+                send_plain(g, a, listener, from, again);
+            return;
+        case EXCHANGE_FULL:
+        default:
+            in.x = NULL;
+            gate_reply_busy(g, &in);
+            return;
+        }
+    }
+    request(g, &in);
+}
+
+void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
+                          struct bytes datagram, struct instant now)
+{
+    g->now = now;
+    if (!g->config->listeners[listener].secure) {
+        client_message(g, NULL, listener, from, datagram);
+        return;
+    }
+    struct assoc *a = assocs_receive(g->assocs, listener, from, datagram, now);
+    while (a && !a->dead) {
+        struct bytes plain = assoc_read(g->assocs, a, now, g->plain, sizeof g->plain);
+        if (plain.n == 0)
+            break;
+        client_message(g, a, listener, from, plain);
+    }
+}
+
+void gate_device_datagram(struct gate *g, int device, struct bytes datagram, struct instant now)
+{
+    g->now = now;
+    upstream_receive(g->upstreams, device, datagram, now);
+}
+
+/* A 2.01 with a Location-Path: what AIF's Dynamic bits speak of. */
+static void note_created(struct gate *g, struct exchange *x, const struct msg *m)
+{
+    if (m->code != MSG_CODE(2, 1) || (x->method != MSG_POST && x->method != MSG_PUT) || !x->assoc)
+        return;
+    struct bytes path[POLICY_PATH_SEGMENTS_MAX];
+    size_t n = 0;
+    const struct device_config *d = upstream_config(g->upstreams, x->device_index);
+    if (d->n_prefix == 0)
+        path[n++] = bytes_str(d->name);
+    for (size_t i = 0; i < m->n_options; i++) {
+        if (m->options[i].number != OPT_LOCATION_PATH)
+            continue;
+        if (n == POLICY_PATH_SEGMENTS_MAX)
+            return;
+        path[n++] = m->options[i].value;
+    }
+    if (n > (d->n_prefix == 0 ? 1 : 0))
+        pep_note_created(g->pep, x->assoc->session, path, n);
+}
+
+static void answered(void *user, struct exchange *x, const struct msg *m, struct instant now)
+{
+    struct gate *g = user;
+    g->now = now;
+    if (x->own) {
+        gate_take_links(g, x, m);
+        return;
+    }
+    struct msg out;
+    if (now.wall_s >= x->ends_s) {
+        /* The grant ended while the device worked (RFC 9200 5.10.3). */
+        gate_msg(&out, MSG_CODE(4, 1));
+    } else if (!m) {
+        gate_msg(&out, x->up_end == UP_RESET ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
+    } else {
+        struct forward_map map = device_map(upstream_config(g->upstreams, x->device_index));
+        uint8_t refused = forward_response(&g->forward, m, &map, &out);
+        if (refused)
+            gate_msg(&out, refused);
+        else
+            note_created(g, x, &out);
+    }
+    gate_record_end(g, x, out.code);
+    exchange_answer(g->exchanges, x, &out, now);
+}
+
+uint64_t gate_turn(struct gate *g, struct instant now)
+{
+    g->now = now;
+    exchanges_expire(g->exchanges, now);
+    upstreams_expire(g->upstreams, now);
+    assocs_expire(g->assocs, now);
+    if (now.wall_s >= g->pep_expire_s)
+        g->pep_expire_s = pep_expire(g->pep, now.wall_s);
+    gate_expire_assocs(g);
+    gate_learn(g);
+    assocs_reap(g->assocs);
+    for (size_t i = 0; i < g->config->n_devices; i++)
+        udp_flush(upstream_udp(g->upstreams, (int)i));
+    for (size_t i = 0; i < g->config->n_listeners; i++)
+        udp_flush(g->listeners[i]);
+
+    uint64_t next = exchanges_deadline_ms(g->exchanges);
+    uint64_t others[] = {upstreams_deadline_ms(g->upstreams), assocs_deadline_ms(g->assocs),
+                         deadlines_next(&g->ends), discovery_deadline_ms(g->discovery)};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i] < next)
+            next = others[i];
+    return next;
+}
+
+bool gate_drain(struct gate *g, struct instant now)
+{
+    g->now = now;
+    g->draining = true;
+    struct exchanges_stats s;
+    exchanges_get_stats(g->exchanges, &s);
+    return s.open == 0;
+}
+
+/* ---- life ---- */
+
+void gate_random(void *user, void *to, size_t n)
+{
+    struct gate *g = user;
+    uint8_t *p = to;
+    for (; n > 0; n--) {
+        if (g->random_left == 0) {
+            dtls_random(assocs_dtls(g->assocs), g->random, sizeof g->random);
+            g->random_left = sizeof g->random;
+        }
+        *p++ = g->random[--g->random_left];
+        g->random[g->random_left] = 0;
+    }
+}
+
+static uint32_t random32(void *user)
+{
+    uint32_t v;
+    gate_random(user, &v, sizeof v);
+    return v;
+}
+
+static const struct exchange_ops exchange_ops = {exchange_send, exchange_undelivered};
+static const struct upstream_ops upstream_ops = {answered};
+
+static bool open_discovery(struct gate *g)
+{
+    const struct config *c = g->config;
+    struct discovery_device *devices = calloc(c->n_devices + 1, sizeof *devices);
+    if (!devices)
+        return false;
+    for (size_t i = 0; i < c->n_devices; i++) {
+        const struct device_config *d = &c->devices[i].upstream;
+        devices[i] = (struct discovery_device){d->name, d->host, device_map(d)};
+    }
+    g->discovery = discovery_new(devices, c->n_devices);
+    free(devices);
+    return g->discovery != NULL;
+}
+
+static bool open_tables(struct gate *g, struct buf *diag)
+{
+    const struct config *c = g->config;
+    struct assocs_config ac = {.max = c->max_assocs,
+                               .max_half = c->max_handshakes,
+                               .max_half_per_net = HANDSHAKES_PER_NET,
+                               .idle_ms = c->idle_s * 1000};
+    g->assocs = assocs_new(&ac, &c->dtls, &gate_assoc_ops, g, diag);
+    if (!g->assocs)
+        return false;
+    struct device_config *devices = calloc(c->n_devices + 1, sizeof *devices);
+    if (!devices)
+        return false;
+    for (size_t i = 0; i < c->n_devices; i++)
+        devices[i] = c->devices[i].upstream;
+    g->upstreams = upstreams_new(devices, c->n_devices, &upstream_ops, g, gate_random, diag);
+    free(devices);
+    if (!g->upstreams)
+        return false;
+    g->exchanges = exchanges_new(c->max_exchanges, &exchange_ops, g, random32);
+    if (!g->exchanges || !open_discovery(g) || !deadlines_init(&g->ends, c->max_assocs + 1)) {
+        buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
+        return false;
+    }
+    gate_random(g, &g->plain_mid, sizeof g->plain_mid);
+    return true;
+}
+
+struct gate *gate_new(const struct gate_config *c, struct buf *diag)
+{
+    struct gate *g = calloc(1, sizeof *g);
+    if (!g) {
+        buf_put_str(diag, "out of memory\n");
+        return NULL;
+    }
+    g->config = c->config;
+    g->pep = c->pep;
+    g->audit = c->audit;
+    g->listeners = c->listeners;
+    g->forward.access_token = c->config->access_token_option;
+    if (!open_tables(g, diag)) {
+        gate_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+void gate_free(struct gate *g)
+{
+    if (!g)
+        return;
+    /* Associations go first: their ends still name exchanges and devices. */
+    if (g->assocs && g->exchanges && g->upstreams)
+        gate_close_all(g, g->now);
+    if (g->upstreams)
+        upstreams_free(g->upstreams);
+    if (g->exchanges)
+        exchanges_free(g->exchanges);
+    if (g->assocs)
+        assocs_free(g->assocs);
+    discovery_free(g->discovery);
+    deadlines_clear(&g->ends);
+    free(g);
+}
+
+struct upstreams *gate_upstreams(struct gate *g)
+{
+    return g->upstreams;
+}
+
+void gate_get_stats(const struct gate *g, struct gate_stats *out)
+{
+    *out = g->stats;
+    assocs_get_stats(g->assocs, &out->assocs);
+    exchanges_get_stats(g->exchanges, &out->exchanges);
+}

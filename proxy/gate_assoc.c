@@ -1,0 +1,154 @@
+/* The life of an association as the gate sees it: asked for a key, complete,
+ * its last grant ended, gone. */
+#include "gate_internal.h"
+
+#include <stddef.h>
+
+/* A grant's end is told in wall time, which may be set; so it is looked at
+ * again after this long at the most. */
+enum { LOOK_AGAIN_MS = 60000 };
+
+static void watch_end(struct gate *g, struct assoc *a)
+{
+    int64_t ends_s = pep_session_ends(a->session, g->now.wall_s);
+    if (ends_s == INT64_MAX) {
+        deadline_cancel(&g->ends, &a->ends);
+        return;
+    }
+    int64_t left_s = ends_s - g->now.wall_s;
+    uint64_t wait_ms = left_s <= 0                      ? 0
+                       : left_s >= LOOK_AGAIN_MS / 1000 ? LOOK_AGAIN_MS
+                                                        : (uint64_t)left_s * 1000;
+    deadline_set(&g->ends, &a->ends, instant_ms(g->now) + wait_ms);
+}
+
+static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes identity,
+                                   struct pep_proof *out)
+{
+    struct gate *g = user;
+    enum pep_key_state state = pep_find_psk(g->pep, identity, g->now.wall_s, out);
+    if (out->kind == PEP_IDENTITY_TOKEN) {
+        struct pep_taken t = {.err = out->err, .code = pep_err_code(out->err)};
+        gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, &t);
+    }
+    return state;
+}
+
+static bool judge_certificate(void *user, struct assoc *a, const struct pep_certificate *c,
+                              struct pep_proof *out)
+{
+    struct gate *g = user;
+    (void)a;
+    return pep_judge_certificate(g->pep, c, g->now.wall_s, out);
+}
+
+static void send_datagram(void *user, int listener, const struct peer *to, struct bytes datagram)
+{
+    struct gate *g = user;
+    udp_send(g->listeners[listener], to, datagram);
+}
+
+/* What the client of this association still waits for is given up: its keys
+ * are gone, so no answer can reach it. Devices get their place back. */
+static void forget_exchanges(struct gate *g, struct assoc *a)
+{
+    for (struct exchange *x = a->exchanges, *next; x; x = next) {
+        next = x->assoc_next;
+        if (x->state != EXCHANGE_OPEN)
+            continue;
+        if (x->up != UP_NONE)
+            upstream_cancel(g->upstreams, x, g->now);
+        gate_record_end(g, x, 0);
+        exchange_drop(g->exchanges, x, g->now);
+    }
+    exchange_forget(g->exchanges, a);
+}
+
+static bool established(void *user, struct assoc *a, struct instant now)
+{
+    struct gate *g = user;
+    g->now = now;
+    if (a->session) {
+        forget_exchanges(g, a);
+        pep_session_close(a->session);
+    }
+    a->session = pep_session_open(g->pep, dtls_proof(a->live));
+    dtls_forget_key(a->live);
+    if (!a->session)
+        return false;
+    watch_end(g, a);
+    return true;
+}
+
+static void closed(void *user, struct assoc *a, const char *reason)
+{
+    struct gate *g = user;
+    (void)reason;
+    forget_exchanges(g, a);
+    deadline_cancel(&g->ends, &a->ends);
+    pep_session_close(a->session);
+    a->session = NULL;
+}
+
+const struct assoc_ops gate_assoc_ops = {find_psk, judge_certificate, send_datagram, established,
+                                         closed};
+
+/* 4.01 to what runs, then the association ends (RFC 9202 5). */
+void gate_end_assoc(struct gate *g, struct assoc *a, const char *reason)
+{
+    for (struct exchange *x = a->exchanges, *next; x; x = next) {
+        next = x->assoc_next;
+        if (x->state != EXCHANGE_OPEN)
+            continue;
+        if (x->up != UP_NONE)
+            upstream_cancel(g->upstreams, x, g->now);
+        gate_record_end(g, x, MSG_CODE(4, 1));
+        struct msg m;
+        gate_msg(&m, MSG_CODE(4, 1));
+        exchange_answer(g->exchanges, x, &m, g->now);
+    }
+    assoc_close(g->assocs, a, reason);
+}
+
+static void end_if_over(void *user, struct assoc *a)
+{
+    struct gate *g = user;
+    if (!a->session)
+        return;
+    if (pep_session_ends(a->session, g->now.wall_s) <= g->now.wall_s)
+        gate_end_assoc(g, a, "grants-ended");
+    else
+        watch_end(g, a);
+}
+
+void gate_expire_assocs(struct gate *g)
+{
+    struct deadline *d;
+    while ((d = deadlines_pop(&g->ends, instant_ms(g->now))) != NULL) {
+        struct assoc *a = (struct assoc *)(void *)((char *)d - offsetof(struct assoc, ends));
+        if (!a->dead)
+            end_if_over(g, a);
+    }
+}
+
+void gate_reloaded(struct gate *g, struct instant now)
+{
+    g->now = now;
+    g->pep_expire_s = 0;
+    assocs_each(g->assocs, end_if_over, g);
+}
+
+static void close_one(void *user, struct assoc *a)
+{
+    struct gate *g = user;
+    assoc_close(g->assocs, a, "stopping");
+}
+
+void gate_close_all(struct gate *g, struct instant now)
+{
+    g->now = now;
+    assocs_each(g->assocs, close_one, g);
+    assocs_reap(g->assocs);
+    for (size_t i = 0; i < g->config->n_listeners; i++)
+        udp_flush(g->listeners[i]);
+}

@@ -1,0 +1,84 @@
+/* What the gate's own files share: gate.c tells the story, gate_assoc.c the
+ * life of an association, gate_local.c the resources that are answered
+ * here, gate_record.c the audit record. No one else includes this. */
+#ifndef POSTERN_GATE_INTERNAL_H
+#define POSTERN_GATE_INTERNAL_H
+
+#include "../pep/audit.h"
+#include "audit_sink.h"
+#include "gate.h"
+#include "listing.h"
+
+struct gate {
+    const struct config *config;
+    struct pep *pep;
+    struct audit_sink *audit;
+    struct udp *const *listeners;
+    struct assocs *assocs;
+    struct exchanges *exchanges;
+    struct upstreams *upstreams;
+    struct discovery *discovery;
+    struct forward_config forward;
+    struct deadlines ends; /* associations whose last grant will end */
+    struct instant now;    /* of the entry point that runs */
+    int64_t pep_expire_s;
+    bool draining;
+    uint16_t plain_mid;
+    struct gate_stats stats;
+    /* scratch of the request that is being judged: too large for the stack */
+    struct request request;
+    struct pep_decision decision;
+    uint8_t plain[MESSAGE_MAX];
+    uint8_t document[LISTING_TEXT_MAX];
+    /* randomness in stock, so that a token does not cost a generator's run */
+    uint8_t random[512];
+    size_t random_left;
+};
+
+/* One request on its way through the gate. */
+struct arrival {
+    struct assoc *assoc; /* NULL: plain coap */
+    int listener;
+    const struct peer *from;
+    const struct msg *m;
+    struct exchange *x; /* NULL: answered without state */
+};
+
+void gate_random(void *user, void *to, size_t n);
+
+/* Answers with `m`'s code, options and payload; type, message ID and token
+ * are set here. Without an exchange the answer leaves no state. */
+void gate_reply(struct gate *g, const struct arrival *in, struct msg *m);
+/* A code, and words for people (RFC 7252 5.5.2) or NULL. */
+void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why);
+void gate_reply_busy(struct gate *g, const struct arrival *in);
+
+/* A message that is only a code so far. */
+static inline void gate_msg(struct msg *m, uint8_t code)
+{
+    m->code = code;
+    m->n_options = 0;
+    m->payload = BYTES_NONE;
+}
+
+/* gate_assoc.c */
+extern const struct assoc_ops gate_assoc_ops;
+void gate_end_assoc(struct gate *g, struct assoc *a, const char *reason);
+void gate_expire_assocs(struct gate *g);
+
+/* gate_local.c: true when the request was for a resource of our own, and is
+ * answered. */
+bool gate_local(struct gate *g, const struct arrival *in, const struct request *r);
+/* Asks devices what they publish, as discovery wants it. */
+void gate_learn(struct gate *g);
+void gate_take_links(struct gate *g, struct exchange *x, const struct msg *m);
+
+/* gate_record.c */
+void gate_record_decision(struct gate *g, const struct arrival *in, const struct request *r,
+                          const struct pep_decision *d, uint8_t code);
+void gate_record_token(struct gate *g, struct assoc *a, const struct peer *from, enum pep_via via,
+                       const struct pep_taken *t);
+/* The exchange is over; writes what gate_record_decision() began. */
+void gate_record_end(struct gate *g, struct exchange *x, uint8_t code);
+
+#endif

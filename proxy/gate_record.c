@@ -1,0 +1,68 @@
+/* The audit record of a decision: begun when it is made, ended with the
+ * answer, in the exchange's own storage. */
+#include "gate_internal.h"
+
+static void write_out(struct gate *g, bool whole, const struct buf *line)
+{
+    if (whole && g->audit)
+        audit_sink_write(g->audit, buf_bytes(line));
+}
+
+static struct audit_start start_of(struct gate *g, struct assoc *a, const char *peer,
+                                   const char *device)
+{
+    return (struct audit_start){.wall_s = g->now.wall_s,
+                                .wall_us = g->now.wall_us,
+                                .association = a ? a->id : 0,
+                                .peer = peer,
+                                .subject = a && a->session ? pep_session_subject(a->session) : "-",
+                                .device = device};
+}
+
+void gate_record_decision(struct gate *g, const struct arrival *in, const struct request *r,
+                          const struct pep_decision *d, uint8_t code)
+{
+    if (!g->audit)
+        return;
+    if (d->verdict == POLICY_PERMIT && g->config->audit_permits == AUDIT_PERMITS_NONE)
+        return;
+    char peer[PEER_TEXT], storage[EXCHANGE_RECORD_MAX];
+    peer_text(in->from, peer);
+    struct audit_start s = start_of(
+        g, in->assoc, peer, r->device >= 0 ? upstream_config(g->upstreams, r->device)->name : NULL);
+    struct exchange *x = in->x;
+    struct buf line = x ? buf_on(x->record, sizeof x->record) : buf_on(storage, sizeof storage);
+    bool whole = audit_begin(&s, r, d, &line);
+    if (code == 0 && x) {
+        x->record_n = whole ? line.n : 0;
+        return;
+    }
+    whole = whole && audit_end(code, 0, &line);
+    write_out(g, whole, &line);
+    if (x)
+        x->record_n = 0;
+}
+
+void gate_record_end(struct gate *g, struct exchange *x, uint8_t code)
+{
+    if (!x || x->record_n == 0)
+        return;
+    struct buf line = {(uint8_t *)x->record, x->record_n, sizeof x->record, false};
+    bool whole = audit_end(code, g->now.mono_us - x->born.mono_us, &line);
+    write_out(g, whole, &line);
+    x->record_n = 0;
+}
+
+void gate_record_token(struct gate *g, struct assoc *a, const struct peer *from, enum pep_via via,
+                       const struct pep_taken *t)
+{
+    if (!g->audit)
+        return;
+    char peer[PEER_TEXT], storage[EXCHANGE_RECORD_MAX];
+    peer_text(from, peer);
+    struct audit_start s = start_of(g, a, peer, NULL);
+    struct buf line = buf_on(storage, sizeof storage);
+    bool whole = audit_begin_token(&s, via, t, policy_hash(pep_policy(g->pep)), &line) &&
+                 audit_end(t->code, 0, &line);
+    write_out(g, whole, &line);
+}

@@ -1,0 +1,135 @@
+#include "worker.h"
+
+#include <stdlib.h>
+
+/* Tags of the loop: listeners first, then devices. */
+enum { TAG_DEVICE = CONFIG_LISTENERS_MAX };
+
+struct worker {
+    const struct config *config;
+    struct loop *loop;
+    struct gate *gate;
+    struct udp *listeners[CONFIG_LISTENERS_MAX];
+    bool stopping;
+    uint64_t stop_by_ms;
+    /* of the read event that runs */
+    int tag;
+    struct instant now;
+};
+
+static void take_datagram(void *user, const struct peer *from, struct bytes datagram)
+{
+    struct worker *w = user;
+    if (w->tag < TAG_DEVICE)
+        gate_client_datagram(w->gate, w->tag, from, datagram, w->now);
+    else
+        gate_device_datagram(w->gate, w->tag - TAG_DEVICE, datagram, w->now);
+}
+
+static bool readable(void *user, int tag, struct instant now)
+{
+    struct worker *w = user;
+    w->tag = tag;
+    w->now = now;
+    struct udp *udp = tag < TAG_DEVICE ? w->listeners[tag]
+                                       : upstream_udp(gate_upstreams(w->gate), tag - TAG_DEVICE);
+    return udp_receive(udp, take_datagram, w);
+}
+
+static uint64_t turn(void *user, struct instant now)
+{
+    struct worker *w = user;
+    if (w->stopping && (gate_drain(w->gate, now) || instant_ms(now) >= w->stop_by_ms)) {
+        gate_close_all(w->gate, now);
+        loop_stop(w->loop);
+    }
+    uint64_t next = gate_turn(w->gate, now);
+    return w->stopping && w->stop_by_ms < next ? w->stop_by_ms : next;
+}
+
+static bool open_sockets(struct worker *w, struct buf *diag)
+{
+    for (size_t i = 0; i < w->config->n_listeners; i++) {
+        const struct config_listener *l = &w->config->listeners[i];
+        w->listeners[i] = udp_bind(&l->local, l->v6only, diag);
+        if (!w->listeners[i] || !loop_watch(w->loop, udp_fd(w->listeners[i]), readable, w, (int)i))
+            return false;
+    }
+    return true;
+}
+
+static bool watch_devices(struct worker *w)
+{
+    for (size_t i = 0; i < w->config->n_devices; i++) {
+        int fd = udp_fd(upstream_udp(gate_upstreams(w->gate), (int)i));
+        if (!loop_watch(w->loop, fd, readable, w, TAG_DEVICE + (int)i))
+            return false;
+    }
+    return true;
+}
+
+struct worker *worker_new(const struct config *c, struct pep *pep, struct audit_sink *audit,
+                          struct buf *diag)
+{
+    struct worker *w = calloc(1, sizeof *w);
+    if (!w) {
+        buf_put_str(diag, "out of memory\n");
+        return NULL;
+    }
+    w->config = c;
+    w->loop = loop_new(turn, w);
+    if (!w->loop) {
+        buf_put_str(diag, "the event loop could not be made\n");
+        worker_free(w);
+        return NULL;
+    }
+    if (open_sockets(w, diag)) {
+        struct gate_config gc = {c, pep, audit, w->listeners};
+        w->gate = gate_new(&gc, diag);
+        if (w->gate && watch_devices(w))
+            return w;
+    }
+    worker_free(w);
+    return NULL;
+}
+
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; w->gate && i < w->config->n_devices; i++)
+        loop_unwatch(w->loop, udp_fd(upstream_udp(gate_upstreams(w->gate), (int)i)));
+    gate_free(w->gate);
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+        if (!w->listeners[i])
+            continue;
+        loop_unwatch(w->loop, udp_fd(w->listeners[i]));
+        udp_free(w->listeners[i]);
+    }
+    if (w->loop)
+        loop_free(w->loop);
+    free(w);
+}
+
+struct loop *worker_loop(struct worker *w)
+{
+    return w->loop;
+}
+
+struct gate *worker_gate(struct worker *w)
+{
+    return w->gate;
+}
+
+bool worker_run(struct worker *w)
+{
+    return loop_run(w->loop);
+}
+
+void worker_stop(struct worker *w)
+{
+    if (w->stopping)
+        return;
+    w->stopping = true;
+    w->stop_by_ms = instant_ms(loop_now(w->loop)) + DRAIN_MS;
+}
