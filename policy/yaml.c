@@ -207,6 +207,11 @@ bool yaml_ok(const struct yaml *y)
     return y->n_errors == 0;
 }
 
+bool yaml_is_full(const struct yaml *y)
+{
+    return y->n_errors >= YAML_ERRORS_MAX || y->n_dropped;
+}
+
 const struct yaml_node *yaml_root(const struct yaml *y)
 {
     return y->root;

@@ -49,6 +49,9 @@ unsigned yaml_line(const struct yaml *y, const struct yaml_node *n); /* from 1 *
 void yaml_error(struct yaml *y, const struct yaml_node *n, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* True when further messages are only counted: then none needs much work. */
+bool yaml_is_full(const struct yaml *y);
+
 /* ---- mappings ---- */
 
 struct yaml_map {

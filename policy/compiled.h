@@ -1,0 +1,78 @@
+/* The inside of a policy and of a grant; for policy/ alone. policy_file.c
+ * fills it, scope.c compiles claims against it, policy.c judges by it. */
+#ifndef POSTERN_COMPILED_H
+#define POSTERN_COMPILED_H
+
+#include <stdatomic.h>
+
+#include "names.h"
+#include "rules.h"
+
+enum compiled_limits {
+    GRANT_AIF_MAX = 64, /* entries of one grant; those past it grant nothing */
+};
+
+/* A role or a scope: one space of names, so that a word means one thing. */
+struct holder {
+    const char *name;
+    bool is_role;
+    unsigned line;
+    const uint32_t *includes; /* roles */
+    uint32_t n_includes;
+    const uint32_t *included_by;
+    uint32_t n_included_by;
+    uint32_t weight; /* rules, with those of included roles */
+};
+
+/* Sorted numbers of holders. */
+struct holder_set {
+    uint32_t *ids;
+    uint32_t n;
+};
+
+struct may_grant {
+    struct holder_set holders;
+    const struct rules *resources; /* all of holder 0 */
+};
+
+struct policy {
+    atomic_size_t refs;
+    struct arena arena; /* of all below */
+    const char *name;
+    char hash[POLICY_HASH_HEX + 1];
+    enum policy_mode mode;
+    const struct holder *holders;
+    uint32_t n_holders;
+    struct names names; /* of holders */
+    const struct rules *permit;
+    const struct rules *forbid;          /* of "holders" that are `exceptions` */
+    const struct holder_set *exceptions; /* roles that escape a `forbid`; 0: none do */
+    const struct policy_authority *authorities;
+    const struct may_grant *may_grant; /* one an authority */
+    size_t n_authorities;
+    const struct policy_subject *subjects;
+    size_t n_subjects;
+};
+
+bool holder_set_has(const struct holder_set *s, uint32_t id);
+
+struct aif_entry {
+    uint32_t hash;
+    const struct bytes *seg;
+    size_t n;
+    struct bytes query;
+    uint64_t mask, beyond; /* granted; said, but more than the authority may */
+};
+
+struct policy_grant {
+    struct policy *policy;
+    struct holder_set held, beyond; /* with all that they include */
+    struct aif_entry *aif;
+    size_t n_aif;
+    struct bytes *segments; /* storage of the entries */
+    uint8_t *text;
+};
+
+uint32_t aif_hash(const struct path *path, struct bytes query);
+
+#endif

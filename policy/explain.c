@@ -1,0 +1,191 @@
+#include "explain.h"
+
+#include <stdio.h>
+
+#include "compiled.h"
+
+static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"};
+
+static void put_number(struct buf *out, unsigned long long v)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", v);
+    buf_put_str(out, text);
+}
+
+/* Printable ASCII as it is, the rest in hexadecimal: it may end on a
+ * terminal. */
+static void put_segment(struct buf *out, struct bytes s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char text[8];
+        bool plain = s.p[i] > 0x20 && s.p[i] < 0x7f && s.p[i] != '/' && s.p[i] != '%';
+        snprintf(text, sizeof text, plain ? "%c" : "%%%02X", s.p[i]);
+        buf_put_str(out, text);
+    }
+}
+
+static void put_request(struct buf *out, const struct policy_question *q)
+{
+    if (q->method >= 1 && q->method <= 7) {
+        buf_put_str(out, methods[q->method - 1]);
+    } else {
+        buf_put_str(out, "method ");
+        put_number(out, q->method);
+    }
+    buf_put_str(out, q->n_path ? " " : " /");
+    for (size_t i = 0; i < q->n_path; i++) {
+        buf_put_u8(out, '/');
+        put_segment(out, q->path[i]);
+    }
+}
+
+static void put_methods(struct buf *out, uint32_t set)
+{
+    bool first = true;
+    for (size_t i = 0; i < 7; i++) {
+        if (!(set >> i & 1))
+            continue;
+        buf_put_str(out, first ? "" : ", ");
+        buf_put_str(out, methods[i]);
+        first = false;
+    }
+}
+
+/* "role guest, policy.yaml:12". */
+static void put_rule(struct buf *out, const struct policy *p, const struct policy_decision *d)
+{
+    if (!d->rule.file) {
+        buf_put_str(out, "an entry of the token's own list (AIF)");
+        return;
+    }
+    uint32_t id = d->holder ? names_find(&p->names, bytes_str(d->holder)) : NAMES_NONE;
+    if (id != NAMES_NONE) {
+        buf_put_str(out, p->holders[id].is_role ? "role " : "scope ");
+        buf_put_str(out, d->holder);
+        buf_put_str(out, ", ");
+    }
+    buf_put_str(out, d->rule.file);
+    buf_put_u8(out, ':');
+    put_number(out, d->rule.line);
+}
+
+static void put_held(struct buf *out, const struct policy *p, const struct policy_question *q)
+{
+    enum { SHOWN = 8 };
+    size_t n = 0;
+    for (size_t i = 0; i < q->n_held; i++) {
+        const struct policy_holding *h = &q->held[i];
+        if (!h->covers || !h->grant || h->grant->policy != p)
+            continue;
+        for (uint32_t k = 0; k < h->grant->held.n; k++, n++) {
+            if (n > SHOWN)
+                continue;
+            buf_put_str(out, n == 0 ? "\nheld here: " : ", ");
+            buf_put_str(out, n == SHOWN ? "..." : p->holders[h->grant->held.ids[k]].name);
+        }
+        if (h->grant->n_aif) {
+            buf_put_str(out, n++ == 0 ? "\nheld here: " : ", ");
+            put_number(out, h->grant->n_aif);
+            buf_put_str(out, " AIF entries");
+        }
+    }
+    if (n == 0)
+        buf_put_str(out, "\nheld here: nothing");
+}
+
+/* Which word of which authority would do. */
+static void put_remedy(struct buf *out, const struct policy *p, const struct policy_question *q)
+{
+    for (size_t i = 0; i < p->n_authorities; i++) {
+        struct bytes word = policy_scope_for(p, (int)i, q);
+        if (!word.n)
+            continue;
+        buf_put_str(out, "\nmissing: '");
+        buf_put(out, word);
+        buf_put_str(out, "', which ");
+        buf_put_str(out, p->authorities[i].name);
+        buf_put_str(out, " may grant");
+        return;
+    }
+    buf_put_str(out, "\nmissing: a rule; no authority may grant anything that permits this");
+}
+
+static void put_condition(struct buf *out, const struct policy_question *q, const char *missing)
+{
+    buf_put_str(out, "\nmissing: ");
+    buf_put_str(out, missing ? missing : "a condition");
+    if (!missing || strcmp(missing, "network") == 0)
+        return;
+    if (strcmp(missing, "association") == 0) {
+        buf_put_str(out, " (it is not known strongly enough)");
+    } else if (strcmp(missing, "created") == 0) {
+        buf_put_str(out, " (only for what this client created itself)");
+    } else {
+        char text[48];
+        int64_t year, day = q->now_s / 86400 - (q->now_s % 86400 < 0);
+        unsigned month, of_month, second = (unsigned)(q->now_s - day * 86400);
+        civil_from_days(day, &year, &month, &of_month);
+        snprintf(text, sizeof text, " (it is %04lld-%02u-%02u %02u:%02u UTC)", (long long)year,
+                 month, of_month, second / 3600, second / 60 % 60);
+        buf_put_str(out, text);
+    }
+}
+
+void policy_explain(const struct policy *p, const struct policy_question *q,
+                    const struct policy_decision *d, struct buf *out)
+{
+    bool permitted = d->verdict == POLICY_PERMIT;
+    buf_put_str(out, permitted ? "permitted: " : "denied (");
+    if (!permitted) {
+        buf_put_str(out, policy_reason_str(d->reason));
+        buf_put_str(out, "): ");
+    }
+    put_request(out, q);
+    switch (d->reason) {
+    case POLICY_PERMITTED:
+        buf_put_str(out, "\nby: ");
+        put_rule(out, p, d);
+        break;
+    case POLICY_FORBIDDEN:
+        buf_put_str(out, "\nforbidden by: ");
+        put_rule(out, p, d);
+        break;
+    case POLICY_CONDITION:
+        buf_put_str(out, "\nnearest: ");
+        put_rule(out, p, d);
+        put_condition(out, q, d->missing);
+        break;
+    case POLICY_NOT_METHOD:
+        buf_put_str(out, "\nnearest: ");
+        put_rule(out, p, d);
+        buf_put_str(out, "\npermitted on this path: ");
+        if (policy_methods(p, q))
+            put_methods(out, policy_methods(p, q));
+        else
+            buf_put_str(out, "nothing now");
+        put_remedy(out, p, q);
+        break;
+    case POLICY_BEYOND_AUTHORITY:
+        buf_put_str(out, "\nnearest: ");
+        put_rule(out, p, d);
+        buf_put_str(out, "\nmissing: the token says so, but its authority may not grant it");
+        break;
+    case POLICY_NOT_RESOURCE:
+        if (q->n_held > POLICY_GRANTS_MAX)
+            buf_put_str(out, "\nmore grants than can be judged at once");
+        put_held(out, p, q);
+        put_remedy(out, p, q);
+        break;
+    case POLICY_NOT_AUDIENCE:
+        buf_put_str(out, "\nwhat is held is for other devices");
+        put_remedy(out, p, q);
+        break;
+    case POLICY_NO_GRANT:
+        buf_put_str(out, "\nnothing is held");
+        put_remedy(out, p, q);
+        break;
+    }
+    if (!permitted && p->mode == POLICY_REPORT)
+        buf_put_str(out, "\nmode report: it would pass all the same");
+}

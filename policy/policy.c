@@ -1,0 +1,329 @@
+#include "policy.h"
+
+#include <stdlib.h>
+
+#include "compiled.h"
+#include "scope.h"
+
+enum {
+    /* Candidates that policy_scope_for() looks at in one place and above one
+     * holder: strangers ask for hints, so their cost is bounded. */
+    HINT_GROUPS_MAX = 32,
+    HINT_INCLUDERS_MAX = 32,
+};
+
+/* ---- the snapshot ---- */
+
+struct policy *policy_ref(struct policy *p)
+{
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+void policy_unref(struct policy *p)
+{
+    if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct arena a = p->arena;
+    arena_clear(&a);
+    free(p);
+}
+
+const char *policy_hash(const struct policy *p)
+{
+    return p->hash;
+}
+
+const char *policy_name(const struct policy *p)
+{
+    return p->name;
+}
+
+enum policy_mode policy_mode(const struct policy *p)
+{
+    return p->mode;
+}
+
+const struct policy_authority *policy_authority(const struct policy *p, size_t i)
+{
+    return i < p->n_authorities ? &p->authorities[i] : NULL;
+}
+
+const struct policy_subject *policy_subject(const struct policy *p, size_t i)
+{
+    return i < p->n_subjects ? &p->subjects[i] : NULL;
+}
+
+int policy_authority_find(const struct policy *p, struct bytes name)
+{
+    for (size_t i = 0; i < p->n_authorities; i++)
+        if (bytes_equal_str(name, p->authorities[i].name))
+            return (int)i;
+    return -1;
+}
+
+/* ---- the judgement ---- */
+
+struct judge {
+    const struct policy *p;
+    const struct policy_question *q;
+    struct policy_decision *out;
+    uint8_t bit; /* of the method; 0: a method that no rule can name */
+    struct path path;
+    struct when_moment moment;
+};
+
+/* Can this grant be asked about at all? */
+static bool is_ours(const struct judge *j, const struct policy_holding *h)
+{
+    return h->grant && h->grant->policy == j->p;
+}
+
+/* Notes what came nearest so far. */
+static void note(struct judge *j, enum policy_reason reason, size_t held, const struct rule *rule,
+                 const char *holder, const char *missing)
+{
+    if (reason <= j->out->reason)
+        return;
+    j->out->reason = reason;
+    j->out->held = (int)held;
+    j->out->rule =
+        rule ? (struct policy_rule_ref){j->p->name, rule->line} : (struct policy_rule_ref){NULL, 0};
+    j->out->holder = holder;
+    j->out->missing = missing;
+}
+
+static bool permits(struct judge *j, const struct rule_group *g, size_t held)
+{
+    const char *name = j->p->holders[g->holder].name, *missing;
+    if (!(g->methods & j->bit)) {
+        note(j, POLICY_NOT_METHOD, held, g->rules, name, NULL);
+        return false;
+    }
+    /* What is permitted whatever the moment stands first. */
+    for (uint32_t i = 0; i < g->n; i++) {
+        const struct rule *r = &g->rules[i];
+        if (!(r->methods & j->bit))
+            continue;
+        if (!r->when || when_judge(r->when, &j->moment, &missing) == WHEN_YES) {
+            note(j, POLICY_PERMITTED, held, r, name, NULL);
+            return true;
+        }
+        note(j, POLICY_CONDITION, held, r, name, missing);
+    }
+    return false;
+}
+
+/* Every group of the place that the set holds, by the shorter way. */
+static const struct rule_group *next_held(const struct rules *r, const struct rules_place *at,
+                                          const struct holder_set *set, uint32_t *i)
+{
+    if (at->n <= set->n) {
+        while (*i < at->n) {
+            const struct rule_group *g = rules_group(r, at, (*i)++);
+            if (holder_set_has(set, g->holder))
+                return g;
+        }
+    } else {
+        while (*i < set->n) {
+            const struct rule_group *g = rules_group_of(r, at, set->ids[(*i)++]);
+            if (g)
+                return g;
+        }
+    }
+    return NULL;
+}
+
+static bool judge_place(struct judge *j, const struct rules_place *at)
+{
+    const struct rules *r = j->p->permit;
+    if (!(at->methods & j->bit) && j->out->reason >= POLICY_NOT_METHOD)
+        return false;
+    for (size_t i = 0; i < j->q->n_held; i++) {
+        const struct policy_holding *h = &j->q->held[i];
+        const struct rule_group *g;
+        if (!h->covers || !is_ours(j, h))
+            continue;
+        j->moment.strength = h->strength;
+        for (uint32_t k = 0; (g = next_held(r, at, &h->grant->held, &k));)
+            if (permits(j, g, i))
+                return true;
+        if (j->out->reason >= POLICY_BEYOND_AUTHORITY)
+            continue;
+        for (uint32_t k = 0; (g = next_held(r, at, &h->grant->beyond, &k));)
+            if (g->methods & j->bit)
+                note(j, POLICY_BEYOND_AUTHORITY, i, g->rules, j->p->holders[g->holder].name, NULL);
+    }
+    return false;
+}
+
+static bool judge_aif(struct judge *j)
+{
+    uint32_t hash = 0;
+    bool hashed = false;
+    for (size_t i = 0; j->path.sound && i < j->q->n_held; i++) {
+        const struct policy_holding *h = &j->q->held[i];
+        if (!h->covers || !is_ours(j, h) || h->grant->n_aif == 0)
+            continue;
+        if (!hashed)
+            hash = aif_hash(&j->path, j->q->query);
+        hashed = true;
+        const struct aif_entry *e = grant_aif(h->grant, &j->path, j->q->query, hash);
+        if (!e)
+            continue;
+        if (AIF_STATIC(e->mask) & j->bit || (j->q->created && AIF_DYNAMIC(e->mask) & j->bit)) {
+            note(j, POLICY_PERMITTED, i, NULL, "aif", NULL);
+            return true;
+        }
+        if (AIF_DYNAMIC(e->mask) & j->bit)
+            note(j, POLICY_CONDITION, i, NULL, "aif", "created");
+        else if (e->mask)
+            note(j, POLICY_NOT_METHOD, i, NULL, "aif", NULL);
+        if (AIF_STATIC(e->beyond) & j->bit || (j->q->created && AIF_DYNAMIC(e->beyond) & j->bit))
+            note(j, POLICY_BEYOND_AUTHORITY, i, NULL, "aif", NULL);
+    }
+    return false;
+}
+
+/* Does any grant that counts here hold one of these roles? */
+static bool excepted(const struct judge *j, const struct holder_set *roles)
+{
+    for (size_t i = 0; i < j->q->n_held; i++) {
+        const struct policy_holding *h = &j->q->held[i];
+        if (!h->covers || !is_ours(j, h))
+            continue;
+        for (uint32_t k = 0; k < roles->n; k++)
+            if (holder_set_has(&h->grant->held, roles->ids[k]))
+                return true;
+    }
+    return false;
+}
+
+/* A `forbid` whose conditions cannot be told is one. It holds for all that is
+ * held at once, so its association is the strongest there is. */
+static bool is_forbidden(struct judge *j)
+{
+    struct rules_walk walk;
+    struct rules_place at;
+    const char *missing;
+    j->moment.strength = POLICY_STRENGTH_NONE;
+    for (size_t i = 0; i < j->q->n_held; i++)
+        if (j->q->held[i].strength > j->moment.strength)
+            j->moment.strength = j->q->held[i].strength;
+    rules_walk_begin(&walk, j->p->forbid, &j->path);
+    while (rules_walk_next(&walk, &at)) {
+        for (uint32_t i = 0; at.methods & j->bit && i < at.n; i++) {
+            const struct rule_group *g = rules_group(j->p->forbid, &at, i);
+            if (!(g->methods & j->bit) || excepted(j, &j->p->exceptions[g->holder]))
+                continue;
+            for (uint32_t k = 0; k < g->n; k++) {
+                const struct rule *r = &g->rules[k];
+                if (!(r->methods & j->bit) ||
+                    (r->when && when_judge(r->when, &j->moment, &missing) == WHEN_NO))
+                    continue;
+                note(j, POLICY_FORBIDDEN, 0, r, NULL, NULL);
+                j->out->held = -1;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void policy_decide(const struct policy *p, const struct policy_question *q,
+                   struct policy_decision *out)
+{
+    struct judge j = {.p = p, .q = q, .out = out};
+    struct rules_walk walk;
+    struct rules_place at;
+    *out = (struct policy_decision){.verdict = POLICY_DENY, .held = -1};
+    if (q->method >= 1 && q->method <= 7)
+        j.bit = (uint8_t)POLICY_METHOD_BIT(q->method);
+    j.moment = (struct when_moment){.now_s = q->now_s, .peer = &q->peer};
+    if (q->n_held > POLICY_GRANTS_MAX) { /* more than can be judged at a bounded cost */
+        out->reason = POLICY_NOT_RESOURCE;
+        return;
+    }
+    for (size_t i = 0; i < q->n_held; i++)
+        if (is_ours(&j, &q->held[i]))
+            note(&j, q->held[i].covers ? POLICY_NOT_RESOURCE : POLICY_NOT_AUDIENCE, i, NULL, NULL,
+                 NULL);
+    if (out->reason == POLICY_NO_GRANT)
+        return;
+    path_init(&j.path, q->path, q->n_path);
+    if (is_forbidden(&j) || out->reason < POLICY_NOT_RESOURCE)
+        return;
+    bool permitted = judge_aif(&j);
+    rules_walk_begin(&walk, p->permit, &j.path);
+    while (!permitted && rules_walk_next(&walk, &at))
+        permitted = judge_place(&j, &at);
+    if (permitted)
+        out->verdict = POLICY_PERMIT;
+}
+
+uint32_t policy_methods(const struct policy *p, const struct policy_question *q)
+{
+    struct policy_question each = *q;
+    uint32_t methods = 0;
+    for (uint8_t code = 1; code <= 7; code++) {
+        struct policy_decision d;
+        each.method = code;
+        policy_decide(p, &each, &d);
+        if (d.verdict == POLICY_PERMIT)
+            methods |= POLICY_METHOD_BIT(code);
+    }
+    return methods;
+}
+
+/* ---- hints ---- */
+
+/* Would the group permit the method to whoever held it by a certificate? */
+static bool would_permit(struct judge *j, const struct rule_group *g)
+{
+    const char *missing;
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->rules[i].methods & j->bit &&
+            (!g->rules[i].when || when_judge(g->rules[i].when, &j->moment, &missing) == WHEN_YES))
+            return true;
+    return false;
+}
+
+/* The lightest that the authority may grant: the holder, or who includes it. */
+static uint32_t lightest(const struct policy *p, const struct may_grant *may, uint32_t holder,
+                         uint32_t best)
+{
+    uint32_t queue[HINT_INCLUDERS_MAX] = {holder}, n = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct holder *h = &p->holders[queue[i]];
+        if (holder_set_has(&may->holders, queue[i]) &&
+            (best == NAMES_NONE || h->weight < p->holders[best].weight ||
+             (h->weight == p->holders[best].weight && queue[i] < best)))
+            best = queue[i];
+        for (uint32_t k = 0; k < h->n_included_by && n < HINT_INCLUDERS_MAX; k++)
+            queue[n++] = h->included_by[k];
+    }
+    return best;
+}
+
+struct bytes policy_scope_for(const struct policy *p, int authority,
+                              const struct policy_question *q)
+{
+    struct judge j = {.p = p, .q = q};
+    struct rules_walk walk;
+    struct rules_place at;
+    uint32_t best = NAMES_NONE;
+    if (authority < 0 || (size_t)authority >= p->n_authorities || q->method < 1 || q->method > 7)
+        return BYTES_NONE;
+    j.bit = (uint8_t)POLICY_METHOD_BIT(q->method);
+    j.moment = (struct when_moment){
+        .now_s = q->now_s, .peer = &q->peer, .strength = POLICY_STRENGTH_CERTIFICATE};
+    path_init(&j.path, q->path, q->n_path);
+    rules_walk_begin(&walk, p->permit, &j.path);
+    while (rules_walk_next(&walk, &at))
+        for (uint32_t i = 0; at.methods & j.bit && i < at.n && i < HINT_GROUPS_MAX; i++) {
+            const struct rule_group *g = rules_group(p->permit, &at, i); /* lightest first */
+            if (would_permit(&j, g))
+                best = lightest(p, &p->may_grant[authority], g->holder, best);
+        }
+    return best == NAMES_NONE ? BYTES_NONE : bytes_str(p->holders[best].name);
+}

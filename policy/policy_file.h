@@ -1,0 +1,49 @@
+/* The language of the policy file, from YAML to the compiled form. Inside:
+ * policy_file.c reads the parts and ties names together, rule_file.c reads
+ * one rule. What this version does not honour is refused by name.
+ *
+ * policy_load() of policy.h is here. */
+#ifndef POSTERN_POLICY_FILE_H
+#define POSTERN_POLICY_FILE_H
+
+#include "compiled.h"
+#include "yaml.h"
+
+enum policy_file_limits {
+    HOLDER_NAME_MAX = 128,
+    SUBJECT_NAME_MAX = 63,   /* it is logged and recorded whole */
+    IDENTITY_NAME_MAX = 128, /* RFC 4279 5.3; stock clients cut longer ones */
+};
+
+/* One load. */
+struct reader {
+    struct yaml *y;
+    struct policy *p;
+    struct holder *holders;          /* p's, while it can be written */
+    const struct yaml_node **bodies; /* one a holder */
+    uint32_t *own_rules;             /* one a holder */
+    uint32_t *marks, mark;           /* one a holder: seen in the list that is being read */
+    struct rules_builder *permit, *forbid;
+    const struct zone *zone; /* of the file: named, or local time once that was needed */
+    struct {
+        const char *name;
+        const struct zone *zone;
+    } last_zone;
+};
+
+enum which { ANY_HOLDER, ROLES_ONLY, SCOPES_ONLY };
+
+/* A list of names, or one name, as a sorted set. False: reported. */
+bool read_holders(struct reader *r, const struct yaml_node *n, enum which which,
+                  struct holder_set *out);
+/* A zone by name; NULL: reported, or n is NULL. */
+const struct zone *read_zone(struct reader *r, const struct yaml_node *n);
+
+/* `permit` lists, of one holder. */
+void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder);
+/* Whole `forbid` list. */
+void read_forbids(struct reader *r, const struct yaml_node *n);
+/* may-grant's `resources`. */
+const struct rules *read_resources(struct reader *r, const struct yaml_node *n);
+
+#endif

@@ -1,0 +1,242 @@
+#include "policy_file.h"
+
+static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"};
+
+enum { N_METHODS = sizeof methods / sizeof *methods };
+
+static uint8_t read_methods(struct reader *r, const struct yaml_node *n)
+{
+    struct yaml_seq s;
+    uint8_t all = 0;
+    int i;
+    if (!yaml_seq_open_or_one(r->y, n, &s))
+        return 0;
+    if (s.left == 0)
+        yaml_error(r->y, n, "no methods; a rule without any does nothing");
+    for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
+        if (!yaml_enum(r->y, e, methods, N_METHODS, &i))
+            continue;
+        uint8_t bit = (uint8_t)POLICY_METHOD_BIT(i + 1);
+        if (all & bit)
+            yaml_error(r->y, e, "%s is named twice", methods[i]);
+        all |= bit;
+    }
+    return all;
+}
+
+static bool read_path(struct reader *r, const struct yaml_node *n, struct pattern *out)
+{
+    if (!n)
+        return false;
+    if (!yaml_is_scalar(n)) {
+        yaml_error(r->y, n, "expected a path as text");
+        return false;
+    }
+    const char *wrong = pattern_parse(yaml_raw(n), out);
+    if (wrong)
+        yaml_error(r->y, n, "%s", wrong);
+    return !wrong;
+}
+
+/* ---- when ---- */
+
+typedef const char *parse_fn(struct bytes text, struct when *out);
+
+static void parse_scalar(struct reader *r, const struct yaml_node *n, parse_fn *parse,
+                         struct when *out)
+{
+    if (!n)
+        return;
+    const char *wrong = parse(yaml_raw(n), out);
+    if (wrong)
+        yaml_error(r->y, n, "%s", wrong);
+}
+
+static void read_days(struct reader *r, const struct yaml_node *n, struct when *out)
+{
+    struct yaml_seq s;
+    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
+        return;
+    if (s.left == 0)
+        yaml_error(r->y, n, "no days; a rule without any never holds");
+    for (const struct yaml_node *e; (e = yaml_seq_next(&s));)
+        parse_scalar(r, e, when_parse_days, out);
+}
+
+static void read_nets(struct reader *r, const struct yaml_node *n, struct when *out)
+{
+    struct yaml_seq s;
+    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
+        return;
+    if (s.left == 0)
+        yaml_error(r->y, n, "no networks; a rule without any never holds");
+    struct when_net *nets = arena_array(&r->p->arena, s.left, sizeof *nets);
+    out->nets = nets;
+    for (const struct yaml_node *e; nets && (e = yaml_seq_next(&s));) {
+        const char *wrong = when_parse_net(yaml_raw(e), &nets[out->n_nets]);
+        if (wrong)
+            yaml_error(r->y, e, "%s", wrong);
+        else
+            out->n_nets++;
+    }
+}
+
+static const struct zone *local_zone(struct reader *r, const struct yaml_node *n)
+{
+    if (!r->zone && !(r->zone = zone_local(&r->p->arena)))
+        yaml_error(r->y, n, "the gateway's own time zone cannot be read; name one with 'zone'");
+    return r->zone;
+}
+
+const struct zone *read_zone(struct reader *r, const struct yaml_node *n)
+{
+    const char *name;
+    if (!n || !yaml_text(r->y, n, &r->p->arena, &name))
+        return NULL;
+    if (r->last_zone.name && strcmp(r->last_zone.name, name) == 0)
+        return r->last_zone.zone;
+    const struct zone *z = zone_find(&r->p->arena, name);
+    if (!z) {
+        yaml_error(r->y, n,
+                   "no time zone '%.64s' on this machine; names are as Europe/Berlin, "
+                   "and the package tzdata holds them",
+                   name);
+        return NULL;
+    }
+    r->last_zone.name = name;
+    r->last_zone.zone = z;
+    return z;
+}
+
+/* NULL without a `when`. */
+static const struct when *read_when(struct reader *r, const struct yaml_node *n)
+{
+    static const char *const strengths[] = {"bearer", "psk", "certificate"};
+    struct yaml_map m;
+    int strength;
+    if (!n || !yaml_map_open(r->y, n, &m))
+        return NULL;
+    struct when *w = arena_alloc(&r->p->arena, sizeof *w);
+    if (!w)
+        return NULL;
+    parse_scalar(r, yaml_map_get(&m, "hours"), when_parse_hours, w);
+    read_days(r, yaml_map_get(&m, "days"), w);
+    parse_scalar(r, yaml_map_get(&m, "dates"), when_parse_dates, w);
+    const struct yaml_node *net = yaml_map_get(&m, "network"), *nets = yaml_map_get(&m, "networks");
+    if (net && nets)
+        yaml_error(r->y, nets, "'network' and 'networks' are the same; give one of them");
+    read_nets(r, net ? net : nets, w);
+    const struct yaml_node *association = yaml_map_get(&m, "association");
+    if (association && yaml_enum(r->y, association, strengths, 3, &strength))
+        w->strength = (uint8_t)(POLICY_STRENGTH_BEARER + strength);
+    const struct yaml_node *zone = yaml_map_get(&m, "zone");
+    yaml_map_close(&m);
+
+    bool timed = w->has_hours || w->has_days || w->has_dates;
+    w->zone = zone ? read_zone(r, zone) : timed ? local_zone(r, n) : NULL;
+    if (!yaml_ok(r->y))
+        return NULL;
+    if (zone && !timed)
+        yaml_error(r->y, zone, "a zone without hours, days or dates does nothing");
+    else if (!timed && !w->n_nets && !w->strength)
+        yaml_error(r->y, n, "no condition; leave 'when' away if there is none");
+    return w;
+}
+
+/* ---- rules ---- */
+
+struct rule_draft {
+    struct pattern path;
+    uint8_t methods;
+    const struct when *when;
+    unsigned line;
+    struct holder_set unless;
+};
+
+enum rule_kind { PERMIT, FORBID, RESOURCE };
+
+static bool read_rule(struct reader *r, const struct yaml_node *n, enum rule_kind kind,
+                      struct rule_draft *out)
+{
+    struct yaml_map m;
+    *out = (struct rule_draft){.line = yaml_line(r->y, n)};
+    if (!yaml_map_open(r->y, n, &m))
+        return false;
+    bool ok = read_path(r, yaml_map_need(&m, "path"), &out->path);
+    yaml_map_refuse(&m, "operations"); /* oneM2M */
+    yaml_map_refuse(&m, "types");
+    yaml_map_refuse(&m, "rate");
+    if (yaml_map_get(&m, "operations"))
+        ok = false; /* they stand for the methods: those are not missing then */
+    else
+        out->methods = read_methods(r, yaml_map_need(&m, "methods"));
+    if (kind != RESOURCE)
+        out->when = read_when(r, yaml_map_get(&m, "when"));
+    if (kind == FORBID) {
+        const struct yaml_node *unless = yaml_map_get(&m, "unless-role");
+        if (unless)
+            ok = read_holders(r, unless, ROLES_ONLY, &out->unless) && ok;
+    }
+    yaml_map_close(&m);
+    return ok && out->methods;
+}
+
+void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder)
+{
+    struct yaml_seq s;
+    struct rule_draft d;
+    if (!n || !yaml_seq_open(r->y, n, &s))
+        return;
+    for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
+        if (!read_rule(r, e, PERMIT, &d))
+            continue;
+        rules_add(r->permit, &d.path, holder, d.methods, d.when, d.line);
+        r->own_rules[holder]++;
+    }
+}
+
+static bool same_set(const struct holder_set *a, const struct holder_set *b)
+{
+    return a->n == b->n && (a->n == 0 || memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0);
+}
+
+void read_forbids(struct reader *r, const struct yaml_node *n)
+{
+    struct yaml_seq s = {0};
+    struct rule_draft d;
+    if (n && !yaml_seq_open(r->y, n, &s))
+        return;
+    /* Rules of the same exceptions, one after another, share a set, so that
+     * a place has few groups; the first set is "nobody". */
+    struct holder_set *sets = arena_array(&r->p->arena, s.left + 1, sizeof *sets);
+    uint32_t last = 0;
+    r->p->exceptions = sets;
+    for (const struct yaml_node *e; sets && (e = yaml_seq_next(&s));) {
+        if (!read_rule(r, e, FORBID, &d))
+            continue;
+        uint32_t set = 0;
+        if (d.unless.n) {
+            if (last == 0 || !same_set(&sets[last], &d.unless))
+                sets[++last] = d.unless;
+            set = last;
+        }
+        rules_add(r->forbid, &d.path, set, d.methods, d.when, d.line);
+    }
+}
+
+const struct rules *read_resources(struct reader *r, const struct yaml_node *n)
+{
+    struct yaml_seq s;
+    struct rule_draft d;
+    if (!n || !yaml_seq_open(r->y, n, &s))
+        return NULL;
+    struct rules_builder *b = rules_builder_new();
+    for (const struct yaml_node *e; (e = yaml_seq_next(&s));)
+        if (read_rule(r, e, RESOURCE, &d) && b)
+            rules_add(b, &d.path, 0, d.methods, NULL, d.line);
+    const struct rules *out = b ? rules_build(b, &r->p->arena, NULL) : NULL;
+    rules_builder_free(b);
+    if (!out)
+        yaml_error(r->y, n, "out of memory");
+    return out;
+}

@@ -1,0 +1,79 @@
+/* The compiled form of rules: a tree over path segments. Immutable once
+ * built; finding allocates nothing.
+ *
+ * A rule belongs to a holder (a role or scope by number; what the number
+ * means is the caller's). Where a pattern ends, the rules of one holder are
+ * one group: the methods that are permitted whatever the moment are folded
+ * together, and only rules with conditions stay apart. So a question costs a
+ * few look-ups for each segment of its path, and for each place where a
+ * pattern of the tree matches the smaller of: groups there, holders held.
+ * How many rules there are beside does not matter; patterns that mix `*` and
+ * names in the same place are followed both ways.
+ */
+#ifndef POSTERN_RULES_H
+#define POSTERN_RULES_H
+
+#include "arena.h"
+#include "path.h"
+#include "when.h"
+
+struct rules;
+struct rules_builder;
+
+struct rule {
+    uint32_t line;
+    uint8_t methods;
+    const struct when *when; /* NULL: always */
+};
+
+/* The rules of one holder where one pattern ends. */
+struct rule_group {
+    uint32_t holder;
+    uint8_t plain;   /* methods of rules without conditions */
+    uint8_t methods; /* of all */
+    uint32_t n;
+    const struct rule *rules; /* those without conditions first, disjoint */
+};
+
+/* ---- building; everything is reported once, by rules_build ---- */
+
+MUST_USE struct rules_builder *rules_builder_new(void);
+void rules_builder_free(struct rules_builder *b); /* NULL is fine */
+/* Copies the pattern. `when` must outlive the tree. Rules are kept in the
+ * order of `line` within a group. */
+void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint8_t methods,
+               const struct when *when, uint32_t line);
+/* `weight[holder]` orders the groups of a place, least first; NULL: by
+ * holder. NULL on allocation failure, then or earlier. */
+MUST_USE const struct rules *rules_build(struct rules_builder *b, struct arena *a,
+                                         const uint32_t *weight);
+
+/* ---- finding ---- */
+
+/* The groups where one pattern that matches the path ends. */
+struct rules_place {
+    uint32_t first, n;
+    uint8_t methods; /* of all rules there */
+};
+
+struct rules_walk {
+    const struct rules *rules;
+    const struct path *path;
+    uint32_t n_open;
+    struct {
+        uint32_t node, depth;
+    } open[POLICY_PATH_SEGMENTS_MAX + 2];
+    struct rules_place kept; /* second find of one step */
+};
+
+/* Every place that matches, one after another; none if the path is not sound. */
+void rules_walk_begin(struct rules_walk *w, const struct rules *r, const struct path *p);
+bool rules_walk_next(struct rules_walk *w, struct rules_place *out);
+
+const struct rule_group *rules_group(const struct rules *r, const struct rules_place *at,
+                                     size_t i); /* i < at->n */
+/* The group of one holder there, or NULL. */
+const struct rule_group *rules_group_of(const struct rules *r, const struct rules_place *at,
+                                        uint32_t holder);
+
+#endif
