@@ -6,7 +6,7 @@
 #include "route.h"
 
 struct upstreams {
-    const struct device_config *configs;
+    struct device_config *configs; /* our copy; what they point to is borrowed */
     struct device **devices;
     size_t n;
     struct routes *routes;
@@ -49,7 +49,13 @@ struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
     struct upstreams *u = calloc(1, sizeof *u);
     if (!u)
         return NULL;
-    u->configs = devices;
+    u->configs = calloc(n ? n : 1, sizeof *u->configs);
+    if (!u->configs) {
+        free(u);
+        return NULL;
+    }
+    if (n)
+        memcpy(u->configs, devices, n * sizeof *u->configs);
     u->n = n;
     u->shared.ops = ops;
     u->shared.user = user;
@@ -69,6 +75,7 @@ void upstreams_free(struct upstreams *u)
     free(u->devices);
     routes_free(u->routes);
     deadlines_clear(&u->shared.deadlines);
+    free(u->configs);
     free(u);
 }
 

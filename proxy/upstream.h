@@ -11,7 +11,8 @@
 
 struct upstreams;
 
-/* One device as configured; strings are borrowed for the table's life. */
+/* One device as configured; what it points to is borrowed for the table's
+ * life. */
 struct device_config {
     const char *name;
     const char *host;           /* by Uri-Host; or NULL */
