@@ -68,9 +68,11 @@ only 'mbedtls only in dtls and crypto_mbedtls' '#include +[<"](mbedtls|psa)/' \
     pep/crypto_mbedtls.c pep/compat_mbedtls.h
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c policy/compat_fyaml.h
 only 'lmdb only in store_lmdb' '#include +[<"]lmdb' pep/store_lmdb.c
+only 'policy and pep know no sockets' '#include +<(sys/socket|sys/un|netinet/|arpa/|netdb|poll)' \
+    $(ls proxy/*.[ch])
 only 'network calls only in udp, control, notify' \
     '(^|[^_.>[:alnum:]])(socket|bind|connect|accept4?|listen|(send|recv)(m?msg|to|from)?) *\(' \
-    proxy/udp.c proxy/control.c proxy/notify.c
+    proxy/udp.c proxy/control.c proxy/notify.c $(ls pep/*.c policy/*.c)
 # The log stamps its lines, the audit's thread waits; neither tells anyone.
 only 'clocks only in loop, log, the audit thread and the programs' \
     '(^|[^_.>[:alnum:]])(clock_gettime|gettimeofday|time) *\((NULL|0|CLOCK_|&)' \
