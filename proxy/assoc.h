@@ -34,8 +34,9 @@ struct assoc {
     /* kept by assoc.c */
     struct deadline deadline;
     struct deadline ends; /* kept by the gate: when the last grant ends */
-    struct assoc *hash_next, *idle_prev, *idle_next, *half_prev, *half_next, *dead_next;
-    uint64_t born_ms;
+    struct assoc *hash_next, *id_next, *idle_prev, *idle_next, *half_prev, *half_next, *dead_next;
+    uint64_t born_ms;   /* of the pending handshake */
+    const char *reason; /* why dead */
 };
 
 /* What the table asks of its owner. */
@@ -50,7 +51,7 @@ struct assoc_ops {
      * dtls_proof(). False: the association is closed. */
     bool (*established)(void *user, struct assoc *a, struct instant now);
     /* The association is dead and about to be freed: let go of what refers
-     * to it. `reason` is static text. */
+     * to it. Called by assocs_reap(), never earlier. `reason` is static text. */
     void (*closed)(void *user, struct assoc *a, const char *reason);
 };
 

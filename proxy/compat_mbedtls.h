@@ -62,6 +62,16 @@ static inline int compat_check_pair(const mbedtls_pk_context *pub, const mbedtls
 #endif
 }
 
+/* The client offers no suite that we have, or none that our key serves. */
+static inline bool compat_is_no_suite(int ret)
+{
+#if MBEDTLS_VERSION_MAJOR < 3
+    return ret == MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN || ret == MBEDTLS_ERR_SSL_NO_USABLE_CIPHERSUITE;
+#else
+    return ret == MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE;
+#endif
+}
+
 /* 3.x may route cryptography through PSA, which wants to be started. */
 static inline bool compat_crypto_init(void)
 {

@@ -64,6 +64,9 @@ MUST_USE struct dtls_session *dtls_session_new(struct dtls *d, const struct peer
                                                void *owner);
 void dtls_session_free(struct dtls_session *s);
 void *dtls_session_owner(const struct dtls_session *s);
+/* Whether the session's handshake began with this same ClientHello: it is a
+ * retransmission or a duplicate, not a client that comes back. */
+bool dtls_began_with(const struct dtls_session *s, struct bytes client_hello);
 
 /* Takes one datagram. Then call dtls_read() until it returns nothing. */
 MUST_USE enum dtls_event dtls_receive(struct dtls_session *s, struct bytes datagram,

@@ -46,10 +46,12 @@ enum limits {
     HANDSHAKE_MS = 30000,       /* a handshake that takes longer is dropped */
     DTLS_TIMEOUT_MIN_MS = 1000, /* RFC 6347 4.2.4.1 */
     DTLS_TIMEOUT_MAX_MS = 16000,
-    IDENTITY_MAX = 2048,  /* a psk_identity that holds a token */
-    COOKIE_LIFE_S = 60,   /* a DTLS cookie is good for one to two of these */
-    ASSOC_IDLE_S = 86400, /* an association without traffic is closed */
-    GRANTS = 10000,       /* live grants held; then new ones are refused */
+    HANDSHAKE_MTU = 1200,          /* of our flights: IPv6's 1280 less headers (RFC 6347 4.1.1.1) */
+    PARKED_MAX = 2 * DATAGRAM_MAX, /* of one handshake that waits for its key; more is lost */
+    IDENTITY_MAX = 2048,           /* a psk_identity that holds a token */
+    COOKIE_LIFE_S = 60,            /* a DTLS cookie is good for one to two of these */
+    ASSOC_IDLE_S = 86400,          /* an association without traffic is closed */
+    GRANTS = 10000,                /* live grants held; then new ones are refused */
 
     DRAIN_MS = 5000, /* planned stop: what is under way may finish */
 };

@@ -62,9 +62,9 @@ only 'libevent only in loop, http' '#include +[<"]event' proxy/loop.c proxy/http
 only 'libcoap only in msg' '#include +[<"]coap' proxy/msg.c proxy/compat_coap.h
 only 'libcbor only in cbor' '#include +(<cbor|"cbor/)' pep/cbor.c pep/compat_cbor.h
 only 'mbedtls TLS and X.509 only in dtls' '#include +[<"]mbedtls/(ssl|x509|debug|net_)' \
-    proxy/dtls.c proxy/dtls_greet.c proxy/dtls_engine.h proxy/compat_mbedtls.h
+    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/compat_mbedtls.h
 only 'mbedtls only in dtls and crypto_mbedtls' '#include +[<"](mbedtls|psa)/' \
-    proxy/dtls.c proxy/dtls_greet.c proxy/dtls_engine.h proxy/compat_mbedtls.h \
+    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/compat_mbedtls.h \
     pep/crypto_mbedtls.c pep/compat_mbedtls.h
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c policy/compat_fyaml.h
 only 'lmdb only in store_lmdb' '#include +[<"]lmdb' pep/store_lmdb.c

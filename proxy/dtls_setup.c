@@ -1,0 +1,167 @@
+#include "dtls_engine.h"
+
+#include <stdlib.h>
+
+#include <mbedtls/error.h>
+#include <mbedtls/ssl_ciphersuites.h>
+
+#include "../pep/crypto.h"
+#include "compat_mbedtls.h"
+
+/* AEAD only, in our order of preference. PSK comes before certificates: who
+ * offers PSK has one, while some stacks offer every suite they know. With
+ * ECDHE_PSK mbedtls has no AES-CCM or AES-GCM, only ChaCha20-Poly1305.
+ * RFC 9202 3.3.2 makes PSK_WITH_AES_128_CCM_8 mandatory, 3.2.2
+ * ECDHE_ECDSA_WITH_AES_128_CCM_8. */
+#define PSK_SUITES                                                                                 \
+    MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,  \
+        MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,    \
+        MBEDTLS_TLS_PSK_WITH_AES_128_CCM, MBEDTLS_TLS_PSK_WITH_AES_256_CCM,                        \
+        MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8, MBEDTLS_TLS_PSK_WITH_AES_256_CCM_8
+
+#define CERTIFICATE_SUITES                                                                         \
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,                                               \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,                                           \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,                                     \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM,        \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8
+
+static const int suites_psk[] = {PSK_SUITES, 0};
+static const int suites_all[] = {PSK_SUITES, CERTIFICATE_SUITES, 0};
+
+bool dtls_suite_uses_psk(int suite)
+{
+    for (const int *s = suites_psk; *s; s++)
+        if (*s == suite)
+            return true;
+    return false;
+}
+
+static bool refuse(struct buf *diag, const char *what, const char *file, int ret)
+{
+    buf_put_str(diag, file ? file : "dtls");
+    buf_put_str(diag, ": ");
+    buf_put_str(diag, what);
+    if (ret) {
+        char why[128];
+        mbedtls_strerror(ret, why, sizeof why);
+        buf_put_str(diag, ": ");
+        buf_put_str(diag, why);
+    }
+    return false;
+}
+
+static bool load_certificates(struct dtls *d, const struct dtls_config *c, struct buf *diag)
+{
+    if (!c->certificate != !c->key)
+        return refuse(diag, "a certificate and its key must be given together",
+                      c->certificate ? c->certificate : c->key, 0);
+    if (c->client_ca && !c->certificate)
+        return refuse(diag, "a client CA is of no use without a certificate of our own",
+                      c->client_ca, 0);
+    if (!c->certificate)
+        return true;
+    int ret = mbedtls_x509_crt_parse_file(&d->chain, c->certificate);
+    if (ret != 0) /* above 0: that many of the chain could not be read */
+        return refuse(diag, "cannot read the certificate", c->certificate, ret < 0 ? ret : 0);
+    ret = compat_parse_keyfile(&d->key, c->key, mbedtls_ctr_drbg_random, &d->drbg);
+    if (ret != 0)
+        return refuse(diag, "cannot read the key", c->key, ret);
+    if (!mbedtls_pk_can_do(&d->key, MBEDTLS_PK_ECDSA))
+        return refuse(diag, "the key must be an elliptic-curve key (RFC 9202 3.2)", c->key, 0);
+    if (compat_check_pair(&d->chain.pk, &d->key, mbedtls_ctr_drbg_random, &d->drbg) != 0)
+        return refuse(diag, "the key is not the certificate's", c->key, 0);
+    ret = mbedtls_ssl_conf_own_cert(&d->conf, &d->chain, &d->key);
+    if (ret != 0)
+        return refuse(diag, "cannot use the certificate", c->certificate, ret);
+    if (c->client_ca) {
+        ret = mbedtls_x509_crt_parse_file(&d->client_ca, c->client_ca);
+        if (ret != 0)
+            return refuse(diag, "cannot read the client CA", c->client_ca, ret < 0 ? ret : 0);
+    }
+    return true;
+}
+
+static bool configure(struct dtls *d, const struct dtls_config *c, struct buf *diag)
+{
+    if (c->psk_hint) /* the library always sends an empty one, or none */
+        return refuse(diag, "a PSK identity hint cannot be sent by this DTLS engine", NULL, 0);
+    if (!compat_crypto_init())
+        return refuse(diag, "cannot start the cryptography", NULL, 0);
+    int ret = mbedtls_ctr_drbg_seed(&d->drbg, mbedtls_entropy_func, &d->entropy,
+                                    (const unsigned char *)"postern", 7);
+    if (ret != 0)
+        return refuse(diag, "no randomness", NULL, ret);
+    ret = mbedtls_ssl_config_defaults(&d->conf, MBEDTLS_SSL_IS_SERVER,
+                                      MBEDTLS_SSL_TRANSPORT_DATAGRAM, MBEDTLS_SSL_PRESET_DEFAULT);
+    if (ret != 0)
+        return refuse(diag, "cannot configure", NULL, ret);
+    if (!load_certificates(d, c, diag))
+        return false;
+    mbedtls_ssl_config *conf = &d->conf;
+    compat_conf_dtls12(conf);
+    mbedtls_ssl_conf_ciphersuites(conf, c->certificate ? suites_all : suites_psk);
+    mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &d->drbg);
+    mbedtls_ssl_conf_psk_cb(conf, dtls_on_psk, d);
+    mbedtls_ssl_conf_dtls_cookies(conf, dtls_on_cookie_write, dtls_on_cookie_check, d);
+    mbedtls_ssl_conf_handshake_timeout(conf, DTLS_TIMEOUT_MIN_MS, DTLS_TIMEOUT_MAX_MS);
+    mbedtls_ssl_conf_dtls_anti_replay(conf, MBEDTLS_SSL_ANTI_REPLAY_ENABLED);
+    mbedtls_ssl_conf_dtls_badmac_limit(conf, 0); /* else a stranger ends sessions */
+    mbedtls_ssl_conf_renegotiation(conf, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
+    mbedtls_ssl_conf_extended_master_secret(conf, MBEDTLS_SSL_EXTENDED_MS_ENABLED);
+    /* Every certificate is asked about in the session's own callback. The
+     * chain may be empty: then nothing is trusted but by its key. No list of
+     * names is sent: a client with a self-signed certificate would find
+     * itself not meant by it (RFC 5246 7.4.4). */
+    mbedtls_ssl_conf_authmode(conf, MBEDTLS_SSL_VERIFY_REQUIRED);
+    mbedtls_ssl_conf_ca_chain(conf, &d->client_ca, NULL);
+    mbedtls_ssl_conf_cert_req_ca_list(conf, MBEDTLS_SSL_CERT_REQ_CA_LIST_DISABLED);
+    return true;
+}
+
+struct dtls *dtls_new(const struct dtls_config *c, const struct dtls_ops *ops, void *user,
+                      struct buf *diag)
+{
+    struct dtls *d = calloc(1, sizeof *d);
+    if (!d) {
+        refuse(diag, "out of memory", NULL, 0);
+        return NULL;
+    }
+    d->ops = *ops;
+    d->user = user;
+    mbedtls_ssl_config_init(&d->conf);
+    mbedtls_x509_crt_init(&d->chain);
+    mbedtls_x509_crt_init(&d->client_ca);
+    mbedtls_pk_init(&d->key);
+    mbedtls_entropy_init(&d->entropy);
+    mbedtls_ctr_drbg_init(&d->drbg);
+    if (!configure(d, c, diag)) {
+        dtls_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void dtls_free(struct dtls *d)
+{
+    if (!d)
+        return;
+    mbedtls_ssl_config_free(&d->conf);
+    mbedtls_x509_crt_free(&d->chain);
+    mbedtls_x509_crt_free(&d->client_ca);
+    mbedtls_pk_free(&d->key);
+    mbedtls_ctr_drbg_free(&d->drbg);
+    mbedtls_entropy_free(&d->entropy);
+    greeter_clear(&d->greeter);
+    free(d);
+}
+
+void dtls_random(struct dtls *d, void *to, size_t n)
+{
+    uint8_t *p = to;
+    for (size_t part; n; p += part, n -= part) {
+        part = n < MBEDTLS_CTR_DRBG_MAX_REQUEST ? n : MBEDTLS_CTR_DRBG_MAX_REQUEST;
+        if (mbedtls_ctr_drbg_random(&d->drbg, p, part) != 0 && !crypto_random(p, part))
+            abort(); /* nothing that needs randomness may go on without */
+    }
+}

@@ -1,0 +1,47 @@
+/* A ClientHello (RFC 6347 4.2.2, RFC 5246 7.4.1.2) as a view into its
+ * datagram. Strict: one record, one whole handshake message, everything
+ * consumed. A fragmented ClientHello is none: the engine cannot reassemble
+ * one without state, and a stranger has none. */
+#ifndef POSTERN_HELLO_H
+#define POSTERN_HELLO_H
+
+#include "../policy/bytes.h"
+
+enum dtls_numbers {
+    DTLS_RECORD_HEADER = 13, /* RFC 6347 4.1 */
+    DTLS_CHANGE_CIPHER_SPEC = 20,
+    DTLS_ALERT = 21,
+    DTLS_HANDSHAKE = 22,
+    DTLS_APPLICATION_DATA = 23,
+    HANDSHAKE_HEADER = 12, /* RFC 6347 4.2.2 */
+    HANDSHAKE_CLIENT_HELLO = 1,
+    HANDSHAKE_SERVER_HELLO = 2,
+    HANDSHAKE_HELLO_VERIFY = 3,
+    HANDSHAKE_CLIENT_KEY_EXCHANGE = 16,
+    HELLO_RANDOM = 32,
+};
+
+struct hello {
+    uint64_t sequence; /* of the record; the epoch is 0 */
+    uint16_t message_seq;
+    uint16_t version; /* the highest that the client speaks */
+    struct bytes random, session_id, cookie, suites, compression;
+};
+
+/* Whether it is meant as one: type and epoch. Nothing more is checked. */
+bool hello_looks_like(struct bytes datagram);
+MUST_USE bool hello_parse(struct bytes datagram, struct hello *out);
+
+/* The first record of a datagram with its header, taken off it. False, with
+ * the rest dropped: what is left is not a DTLS record. */
+MUST_USE bool dtls_next_record(struct bytes *datagram, struct bytes *record);
+static inline uint8_t dtls_record_type(struct bytes record)
+{
+    return record.p[0];
+}
+static inline uint16_t dtls_record_epoch(struct bytes record)
+{
+    return (uint16_t)(record.p[3] << 8 | record.p[4]);
+}
+
+#endif

@@ -1,0 +1,183 @@
+#include "loop.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include <event2/event.h>
+
+struct watch {
+    struct loop *loop;
+    struct watch *next;
+    struct event *event;
+    int fd; /* or signal number */
+    int tag;
+    bool is_signal;
+    loop_read_fn *read;
+    void (*signal)(void *user, int signo);
+    void *user;
+};
+
+struct loop {
+    struct event_base *base;
+    struct event *timer;
+    loop_turn_fn *turn;
+    void *user;
+    struct watch *watches;
+    struct instant now;
+    bool sampled; /* `now` is of this turn */
+    bool stop;
+};
+
+struct instant loop_now(struct loop *l)
+{
+    if (!l->sampled) {
+        struct timespec mono, wall;
+        clock_gettime(CLOCK_MONOTONIC, &mono);
+        clock_gettime(CLOCK_REALTIME, &wall);
+        l->now.mono_us = (uint64_t)mono.tv_sec * 1000000 + (uint64_t)mono.tv_nsec / 1000;
+        l->now.wall_s = wall.tv_sec;
+        l->now.wall_us = (uint32_t)(wall.tv_nsec / 1000);
+        l->sampled = true;
+    }
+    return l->now;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+    (void)fd, (void)what, (void)user; /* the turn that follows does the work */
+}
+
+struct loop *loop_new(loop_turn_fn *turn, void *user)
+{
+    struct loop *l = calloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    l->turn = turn;
+    l->user = user;
+    struct event_config *c = event_config_new();
+    if (c) {
+        /* One thread, and no environment that picks another back end. */
+        event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK);
+        event_config_set_flag(c, EVENT_BASE_FLAG_IGNORE_ENV);
+        l->base = event_base_new_with_config(c);
+        event_config_free(c);
+    }
+    if (l->base)
+        l->timer = event_new(l->base, -1, 0, on_timer, l);
+    if (!l->timer) {
+        loop_free(l);
+        return NULL;
+    }
+    return l;
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    for (struct watch *w; (w = l->watches);) {
+        l->watches = w->next;
+        event_free(w->event);
+        free(w);
+    }
+    if (l->timer)
+        event_free(l->timer);
+    if (l->base)
+        event_base_free(l->base);
+    free(l);
+}
+
+/* The event is level-triggered: a socket that had more than it took in one
+ * call is readable again in the next turn, behind the others and the timer. */
+static void on_readable(evutil_socket_t fd, short what, void *user)
+{
+    (void)fd, (void)what;
+    struct watch *w = user;
+    (void)w->read(w->user, w->tag, loop_now(w->loop));
+}
+
+static void on_signal(evutil_socket_t signo, short what, void *user)
+{
+    (void)what;
+    struct watch *w = user;
+    w->signal(w->user, (int)signo);
+}
+
+static bool add(struct loop *l, const struct watch *proto, short what, event_callback_fn fn)
+{
+    struct watch *w = malloc(sizeof *w);
+    if (!w)
+        return false;
+    *w = *proto;
+    w->loop = l;
+    w->event = event_new(l->base, w->fd, (short)(what | EV_PERSIST), fn, w);
+    if (!w->event || event_add(w->event, NULL) != 0) {
+        if (w->event)
+            event_free(w->event);
+        free(w);
+        return false;
+    }
+    w->next = l->watches;
+    l->watches = w;
+    return true;
+}
+
+bool loop_watch(struct loop *l, int fd, loop_read_fn *fn, void *user, int tag)
+{
+    struct watch w = {.fd = fd, .tag = tag, .read = fn, .user = user};
+    return add(l, &w, EV_READ, on_readable);
+}
+
+void loop_unwatch(struct loop *l, int fd)
+{
+    for (struct watch **p = &l->watches; *p; p = &(*p)->next) {
+        struct watch *w = *p;
+        if (w->is_signal || w->fd != fd)
+            continue;
+        *p = w->next;
+        event_free(w->event);
+        free(w);
+        return;
+    }
+}
+
+bool loop_signal(struct loop *l, int signo, void (*fn)(void *user, int signo), void *user)
+{
+    struct watch w = {.fd = signo, .is_signal = true, .signal = fn, .user = user};
+    return add(l, &w, EV_SIGNAL, on_signal);
+}
+
+static bool arm(struct loop *l, uint64_t deadline_ms)
+{
+    if (deadline_ms == UINT64_MAX)
+        return event_del(l->timer) == 0;
+    uint64_t now_us = loop_now(l).mono_us;
+    /* A day at most: what is further off is asked for again. */
+    uint64_t far = now_us / 1000 + 86400000;
+    uint64_t at_us = (deadline_ms < far ? deadline_ms : far) * 1000;
+    uint64_t us = at_us > now_us ? at_us - now_us : 0;
+    struct timeval tv = {(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
+    return event_add(l->timer, &tv) == 0;
+}
+
+bool loop_run(struct loop *l)
+{
+    bool ok = true;
+    l->stop = false;
+    for (;;) {
+        ok = arm(l, l->turn(l->user, loop_now(l)));
+        l->sampled = false;
+        if (!ok || l->stop)
+            break;
+        /* 1: nothing to wait for, ever */
+        ok = event_base_loop(l->base, EVLOOP_ONCE) == 0;
+        if (!ok)
+            break;
+    }
+    return ok;
+}
+
+void loop_stop(struct loop *l)
+{
+    l->stop = true;
+}

@@ -1,0 +1,320 @@
+#include "udp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    SOCKET_BUFFER = 4 << 20, /* a burst of some thousand datagrams; best effort */
+    CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)),
+};
+
+struct slot {
+    struct iovec iov;
+    struct peer peer;
+    union {
+        struct cmsghdr align;
+        uint8_t bytes[CONTROL];
+    } control;
+    uint8_t data[DATAGRAM_MAX];
+};
+
+/* Pages of slots that were never used cost nothing: a large table of quiet
+ * devices stays small. */
+struct udp {
+    int fd;
+    bool connected, wildcard;
+    struct peer to; /* of a connected socket */
+    size_t n_out;
+    struct udp_stats stats;
+    struct mmsghdr in_headers[DATAGRAM_BATCH], out_headers[DATAGRAM_BATCH];
+    struct slot in[DATAGRAM_BATCH], out[DATAGRAM_BATCH];
+};
+
+/* ---- opening ---- */
+
+static const char *advice(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return " (is another server running?)";
+    case EACCES:
+        return " (a port below 1024 needs CAP_NET_BIND_SERVICE)";
+    case EADDRNOTAVAIL:
+        return " (no interface has this address)";
+    case EAFNOSUPPORT:
+        return " (is IPv6 switched off?)";
+    default:
+        return "";
+    }
+}
+
+static struct udp *refuse(struct udp *u, struct buf *diag, const char *what,
+                          const struct peer *where)
+{
+    int error = errno;
+    char text[PEER_TEXT], why[64];
+    peer_text(where, text);
+    buf_put_str(diag, "cannot ");
+    buf_put_str(diag, what);
+    buf_put_str(diag, " ");
+    buf_put_str(diag, text);
+    buf_put_str(diag, ": ");
+    buf_put_str(diag, strerror_r(error, why, sizeof why));
+    buf_put_str(diag, advice(error));
+    udp_free(u);
+    return NULL;
+}
+
+static bool set(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+static struct udp *udp_open(int family)
+{
+    struct udp *u = calloc(1, sizeof *u);
+    if (!u)
+        return NULL;
+    u->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (u->fd < 0)
+        return u;
+    (void)(set(u->fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER) ||
+           set(u->fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER));
+    (void)(set(u->fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER) ||
+           set(u->fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER));
+    return u;
+}
+
+static bool is_wildcard(const struct peer *p)
+{
+    return p->sa.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&p->in6.sin6_addr)
+                                       : p->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag)
+{
+    bool six = local->sa.sa_family == AF_INET6;
+    struct udp *u = udp_open(local->sa.sa_family);
+    if (!u || u->fd < 0)
+        return refuse(u, diag, "open a socket for", local);
+    u->wildcard = is_wildcard(local);
+    /* Always set: what the system's default is must not matter. */
+    if (six && !set(u->fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only))
+        return refuse(u, diag, "configure", local);
+    if (u->wildcard && !(six ? set(u->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                             : set(u->fd, IPPROTO_IP, IP_PKTINFO, 1)))
+        return refuse(u, diag, "configure", local);
+    if (bind(u->fd, &local->sa, local->len) != 0)
+        return refuse(u, diag, "bind", local);
+    return u;
+}
+
+struct udp *udp_connect(const struct peer *to, struct buf *diag)
+{
+    struct udp *u = udp_open(to->sa.sa_family);
+    if (!u || u->fd < 0)
+        return refuse(u, diag, "open a socket for", to);
+    u->connected = true;
+    u->to = *to;
+    if (connect(u->fd, &to->sa, to->len) != 0)
+        return refuse(u, diag, "reach", to);
+    return u;
+}
+
+void udp_free(struct udp *u)
+{
+    if (!u)
+        return;
+    if (u->fd >= 0)
+        close(u->fd);
+    free(u);
+}
+
+int udp_fd(const struct udp *u)
+{
+    return u->fd;
+}
+
+void udp_local(const struct udp *u, struct peer *out)
+{
+    memset(out, 0, sizeof *out);
+    out->len = sizeof out->in6;
+    if (getsockname(u->fd, &out->sa, &out->len) != 0)
+        out->len = 0;
+}
+
+/* ---- receiving ---- */
+
+/* Where it was sent to. For IPv4 the kernel names an address of ours even
+ * when the datagram went to a group (ipi_spec_dst). */
+static void note_local(struct msghdr *m, struct peer *from)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            from->local.s6_addr[10] = from->local.s6_addr[11] = 0xff;
+            memcpy(from->local.s6_addr + 12, &info.ipi_spec_dst, 4);
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+                continue; /* no source address */
+            from->local = info.ipi6_addr;
+            from->local_if = info.ipi6_ifindex;
+        }
+    }
+}
+
+bool udp_receive(struct udp *u,
+                 void (*take)(void *user, const struct peer *from, struct bytes datagram),
+                 void *user)
+{
+    for (size_t i = 0; i < DATAGRAM_BATCH; i++) {
+        struct slot *s = &u->in[i];
+        struct msghdr *m = &u->in_headers[i].msg_hdr;
+        s->iov = (struct iovec){s->data, DATAGRAM_MAX};
+        *m = (struct msghdr){.msg_iov = &s->iov, .msg_iovlen = 1};
+        if (!u->connected) {
+            m->msg_name = &s->peer.in6;
+            m->msg_namelen = sizeof s->peer.in6;
+        }
+        if (u->wildcard) {
+            m->msg_control = s->control.bytes;
+            m->msg_controllen = CONTROL;
+        }
+    }
+    int n = recvmmsg(u->fd, u->in_headers, DATAGRAM_BATCH, 0, NULL);
+    if (n < 0) {
+        bool again = errno == EINTR;
+        if (u->connected && !again && errno != EAGAIN && errno != EWOULDBLOCK) {
+            take(user, &u->to, BYTES_NONE); /* ICMP; the error is taken off by this */
+            return true;
+        }
+        return again;
+    }
+    for (int i = 0; i < n; i++) {
+        struct msghdr *m = &u->in_headers[i].msg_hdr;
+        struct bytes datagram = bytes_of(u->in[i].data, u->in_headers[i].msg_len);
+        u->stats.in++;
+        if (m->msg_flags & MSG_TRUNC) {
+            u->stats.truncated_in++;
+            continue;
+        }
+        /* An empty datagram says nothing in CoAP or DTLS, and means ICMP here. */
+        if (datagram.n == 0)
+            continue;
+        if (u->connected) {
+            take(user, &u->to, datagram);
+            continue;
+        }
+        struct peer from = {0};
+        from.len = m->msg_namelen;
+        memcpy(&from.in6, &u->in[i].peer.in6, m->msg_namelen);
+        if (u->wildcard)
+            note_local(m, &from);
+        take(user, &from, datagram);
+    }
+    return n == DATAGRAM_BATCH;
+}
+
+/* ---- sending ---- */
+
+/* Answers leave from the address that was asked: a client takes no others. */
+static void set_local(struct slot *s, struct msghdr *m)
+{
+    const struct in6_addr *local = &s->peer.local;
+    if (IN6_IS_ADDR_UNSPECIFIED(local))
+        return;
+    m->msg_control = s->control.bytes;
+    m->msg_controllen = CONTROL;
+    memset(s->control.bytes, 0, CONTROL);
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    if (s->peer.sa.sa_family == AF_INET) {
+        struct in_pktinfo info = {0};
+        memcpy(&info.ipi_spec_dst, local->s6_addr + 12, 4);
+        c->cmsg_level = IPPROTO_IP;
+        c->cmsg_type = IP_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(c), &info, sizeof info);
+        m->msg_controllen = CMSG_SPACE(sizeof info);
+    } else {
+        struct in6_pktinfo info = {.ipi6_addr = *local};
+        if (IN6_IS_ADDR_LINKLOCAL(local))
+            info.ipi6_ifindex = s->peer.local_if;
+        c->cmsg_level = IPPROTO_IPV6;
+        c->cmsg_type = IPV6_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(c), &info, sizeof info);
+        m->msg_controllen = CMSG_SPACE(sizeof info);
+    }
+}
+
+struct buf udp_slot(struct udp *u)
+{
+    if (u->n_out == DATAGRAM_BATCH)
+        udp_flush(u);
+    return buf_on(u->out[u->n_out].data, DATAGRAM_MAX);
+}
+
+void udp_commit(struct udp *u, const struct peer *to, const struct buf *slot)
+{
+    if (slot->full || slot->n == 0) {
+        u->stats.dropped_out++;
+        return;
+    }
+    struct slot *s = &u->out[u->n_out];
+    struct msghdr *m = &u->out_headers[u->n_out].msg_hdr;
+    s->iov = (struct iovec){s->data, slot->n};
+    *m = (struct msghdr){.msg_iov = &s->iov, .msg_iovlen = 1};
+    if (!u->connected) {
+        s->peer = *to;
+        m->msg_name = &s->peer.in6;
+        m->msg_namelen = s->peer.len;
+        if (u->wildcard)
+            set_local(s, m);
+    }
+    u->n_out++;
+}
+
+void udp_send(struct udp *u, const struct peer *to, struct bytes datagram)
+{
+    struct buf slot = udp_slot(u);
+    buf_put(&slot, datagram);
+    udp_commit(u, to, &slot);
+}
+
+void udp_flush(struct udp *u)
+{
+    size_t done = 0;
+    bool told = false; /* an ICMP error of an earlier datagram, told here first */
+    while (done < u->n_out) {
+        int n = sendmmsg(u->fd, u->out_headers + done, (unsigned)(u->n_out - done), 0);
+        if (n > 0) {
+            done += (size_t)n;
+            u->stats.out += (uint64_t)n;
+        } else if (errno == EINTR) {
+            continue;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            break;
+        } else if (u->connected && errno == ECONNREFUSED && !told) {
+            told = true;
+        } else {
+            done++; /* this one cannot leave; the next may */
+            u->stats.dropped_out++;
+        }
+    }
+    u->stats.dropped_out += u->n_out - done;
+    u->n_out = 0;
+}
+
+bool udp_pending(const struct udp *u)
+{
+    return u->n_out > 0;
+}
+
+void udp_get_stats(const struct udp *u, struct udp_stats *out)
+{
+    *out = u->stats;
+}
