@@ -38,6 +38,8 @@ static bool is_ptoken(uint8_t c)
 
 static void skip(struct bytes *b, size_t n)
 {
+    if (n == 0) /* p may be NULL */
+        return;
     b->p += n;
     b->n -= n;
 }

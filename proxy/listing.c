@@ -185,7 +185,7 @@ void listing_write(struct discovery *d, const struct listing_ask *ask, struct bu
     struct bytes text = bytes_str(own_links);
     if (link_next(&text, &own) == LINK_FOUND && passes(&w, &own, own.target))
         buf_put_str(out, own_links);
-    if (!ask->may)
+    if (!ask->may || out->full)
         return;
     const struct discovery_device *devices;
     size_t n = discovery_devices(d, &devices);
