@@ -1,0 +1,970 @@
+#include "scenario.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../pep/cwt.h"
+#include "../pep/store.h"
+#include "../proxy/gate.h"
+#include "../proxy/msg.h"
+#include "audit_fake.h"
+#include "dtls_client.h"
+#include "fake_udp.h"
+
+enum {
+    CLIENTS = 16,
+    TOKENS = 16,
+    WORDS = 24,
+    INBOX = 64,
+    DEVICES = 8,
+    START_S = 1780315200, /* 2026-06-01T12:00:00Z, a Monday */
+};
+
+struct mail {
+    size_t n;
+    uint8_t p[MESSAGE_MAX];
+};
+
+struct client {
+    char name[32];
+    struct peer peer;
+    int listener;
+    struct dtls_client *dtls; /* NULL: plain coap */
+    struct mail inbox[INBOX];
+    size_t head, tail;
+    struct mail sent;   /* the last message */
+    struct bytes token; /* of the last request */
+    uint16_t mid;
+    bool acks;     /* each CON at once, as a real client does */
+    unsigned lose; /* datagrams to it that the wire drops */
+};
+
+struct minted {
+    char name[32];
+    struct mail raw;
+    uint8_t key[32];
+    size_t key_n;
+};
+
+struct world {
+    const char *file;
+    unsigned line;
+    bool failed;
+    char dir[64];
+    struct config *config;
+    struct store *store;
+    struct pep *pep;
+    struct pep_device devices[DEVICES];
+    struct gate *gate;
+    struct udp *listeners[CONFIG_LISTENERS_MAX];
+    struct instant now;
+    struct client clients[CLIENTS];
+    size_t n_clients;
+    struct minted tokens[TOKENS];
+    size_t n_tokens;
+    struct mail device_got; /* the request that a device took last */
+    struct mail device_box[DEVICES][INBOX];
+    size_t device_head[DEVICES], device_tail[DEVICES];
+    bool devices_publish; /* a scenario answers their /.well-known/core itself */
+};
+
+__attribute__((format(printf, 2, 3))) static bool fail(struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(stderr, "%s:%u: ", w->file, w->line);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    w->failed = true;
+    return false;
+}
+
+/* ---- words ---- */
+
+static int nibble(char c)
+{
+    return isdigit((unsigned char)c)    ? c - '0'
+           : isxdigit((unsigned char)c) ? tolower(c) - 'a' + 10
+                                        : -1;
+}
+
+static size_t unhex(const char *s, uint8_t *out, size_t cap)
+{
+    size_t n = 0;
+    for (; s[0] && s[1] && n < cap; s += 2)
+        out[n++] = (uint8_t)(nibble(s[0]) << 4 | nibble(s[1]));
+    return n;
+}
+
+/* Splits in place; "..." is one word and keeps its opening quote, so that an
+ * empty payload can be told from none. */
+static size_t split(char *line, char *words[WORDS])
+{
+    size_t n = 0;
+    for (char *p = line; *p && n < WORDS;) {
+        while (isspace((unsigned char)*p))
+            p++;
+        if (!*p || *p == '#')
+            break;
+        words[n++] = p;
+        bool quoted = false;
+        for (; *p && (quoted || !isspace((unsigned char)*p)); p++)
+            if (*p == '"')
+                quoted = !quoted;
+        if (*p)
+            *p++ = 0;
+    }
+    return n;
+}
+
+static const char *value_of(char **words, size_t n, const char *key)
+{
+    size_t k = strlen(key);
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(words[i], key, k) == 0 && words[i][k] == '=')
+            return words[i] + k + 1;
+    return NULL;
+}
+
+static struct client *client_named(struct world *w, const char *name)
+{
+    for (size_t i = 0; i < w->n_clients; i++)
+        if (strcmp(w->clients[i].name, name) == 0)
+            return &w->clients[i];
+    return NULL;
+}
+
+static struct minted *token_named(struct world *w, const char *name)
+{
+    for (size_t i = 0; i < w->n_tokens; i++)
+        if (strcmp(w->tokens[i].name, name) == 0)
+            return &w->tokens[i];
+    return NULL;
+}
+
+static int device_named(struct world *w, const char *name)
+{
+    for (size_t i = 0; i < w->config->n_devices; i++)
+        if (strcmp(w->config->devices[i].upstream.name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* ---- the wire ---- */
+
+static void deliver(struct world *w, struct client *c, struct bytes datagram)
+{
+    if (c->lose > 0) {
+        c->lose--;
+        return;
+    }
+    if (!c->dtls) {
+        struct mail *m = &c->inbox[c->tail++ % INBOX];
+        memcpy(m->p, datagram.p, datagram.n);
+        m->n = datagram.n;
+        return;
+    }
+    dtls_client_receive(c->dtls, datagram, w->now);
+    for (struct bytes plain; (plain = dtls_client_read(c->dtls)).n > 0;) {
+        struct mail *m = &c->inbox[c->tail++ % INBOX];
+        m->n = plain.n;
+        memcpy(m->p, plain.p, plain.n);
+        struct msg got;
+        if (!c->acks || msg_parse(plain, &got) != MSG_OK || got.type != TYPE_CON)
+            continue;
+        uint8_t storage[4];
+        struct buf ack = buf_on(storage, sizeof storage);
+        msg_write_empty(TYPE_ACK, got.mid, &ack);
+        (void)dtls_client_write(c->dtls, buf_bytes(&ack), w->now);
+    }
+}
+
+/* The gate asks devices what they publish; most scenarios do not care. */
+static bool asks_for_links(struct bytes datagram, struct msg *m)
+{
+    return msg_parse(datagram, m) == MSG_OK && m->code == MSG_GET && msg_find(m, OPT_URI_PATH) &&
+           memmem(datagram.p, datagram.n, ".well-known", 11);
+}
+
+static bool deliver_to_device(struct world *w, size_t device, struct bytes datagram)
+{
+    struct msg m;
+    if (!w->devices_publish && asks_for_links(datagram, &m)) {
+        struct msg none = {
+            .type = TYPE_ACK, .code = MSG_CODE(4, 4), .mid = m.mid, .token_n = m.token_n};
+        memcpy(none.token, m.token, sizeof none.token);
+        uint8_t storage[64];
+        struct buf out = buf_on(storage, sizeof storage);
+        if (msg_write(&none, &out))
+            gate_device_datagram(w->gate, (int)device, buf_bytes(&out), w->now);
+        return true;
+    }
+    struct mail *to = &w->device_box[device][w->device_tail[device]++ % INBOX];
+    to->n = datagram.n;
+    memcpy(to->p, datagram.p, datagram.n);
+    return false;
+}
+
+/* Carries datagrams both ways until the wire is quiet. */
+static void settle(struct world *w)
+{
+    for (bool quiet = false; !quiet;) {
+        quiet = true;
+        gate_turn(w->gate, w->now);
+        for (size_t i = 0; i < w->n_clients; i++) {
+            struct client *c = &w->clients[i];
+            struct bytes d;
+            while (c->dtls && (d = dtls_client_out(c->dtls)).n > 0) {
+                gate_client_datagram(w->gate, c->listener, &c->peer, d, w->now);
+                quiet = false;
+            }
+        }
+        gate_turn(w->gate, w->now);
+        for (size_t l = 0; l < w->config->n_listeners; l++) {
+            struct fake_datagram d;
+            while (fake_udp_take(w->listeners[l], &d)) {
+                quiet = false;
+                for (size_t i = 0; i < w->n_clients; i++)
+                    if (w->clients[i].listener == (int)l && peer_equal(&w->clients[i].peer, &d.to))
+                        deliver(w, &w->clients[i], bytes_of(d.bytes, d.n));
+            }
+        }
+        for (size_t i = 0; i < w->config->n_devices; i++) {
+            struct fake_datagram d;
+            while (fake_udp_take(upstream_udp(gate_upstreams(w->gate), (int)i), &d))
+                if (deliver_to_device(w, i, bytes_of(d.bytes, d.n)))
+                    quiet = false;
+        }
+    }
+}
+
+/* Invented time passes; every deadline on the way is kept. */
+static void pass(struct world *w, uint64_t ms)
+{
+    uint64_t end_us = w->now.mono_us + ms * 1000;
+    int64_t start_s = START_S;
+    while (w->now.mono_us < end_us) {
+        uint64_t next_ms = gate_turn(w->gate, w->now);
+        uint64_t next_us = next_ms > UINT64_MAX / 1000 ? end_us : next_ms * 1000;
+        if (next_us <= w->now.mono_us)
+            next_us = w->now.mono_us + 1000;
+        if (next_us > end_us)
+            next_us = end_us;
+        w->now.mono_us = next_us;
+        w->now.wall_s = start_s + (int64_t)(next_us / 1000000);
+        w->now.wall_us = (uint32_t)(next_us % 1000000);
+        for (size_t i = 0; i < w->n_clients; i++)
+            if (w->clients[i].dtls)
+                dtls_client_expire(w->clients[i].dtls, w->now);
+        settle(w);
+    }
+}
+
+/* ---- a house ---- */
+
+static bool copy_tree(struct world *w, const char *from)
+{
+    char cmd[512];
+    snprintf(cmd, sizeof cmd, "cp -r '%s/.' '%s' && chmod -R go-rwx '%s'", from, w->dir, w->dir);
+    return system(cmd) == 0 || fail(w, "cannot copy the house %s", from);
+}
+
+static bool load_policy(struct world *w, bool wanted)
+{
+    static char text[4096];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct policy *p = config_load_policy(w->config, &diag);
+    bool ok = p && pep_load(w->pep, p, w->dir, w->now.wall_s, &diag);
+    policy_unref(p);
+    text[diag.n] = 0;
+    if (ok != wanted)
+        return fail(w, "policy %s: %s", ok ? "loaded, unexpectedly" : "did not load", text);
+    return true;
+}
+
+static bool open_gate(struct world *w)
+{
+    static char text[4096];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct pep_device *devices = w->devices;
+    for (size_t i = 0; i < w->config->n_devices; i++)
+        devices[i] =
+            (struct pep_device){w->config->devices[i].upstream.name, w->config->devices[i].audience,
+                                w->config->devices[i].authority};
+    w->store = store_open(w->config->state, 0, &diag);
+    struct pep_config pc = {.devices = devices,
+                            .n_devices = w->config->n_devices,
+                            .audience = w->config->audience,
+                            .n_audience = w->config->n_audience,
+                            .build_s = 1700000000,
+                            .max_grants = w->config->max_grants,
+                            .store = w->store};
+    w->pep = pep_new(&pc);
+    if (!w->store || !w->pep || !load_policy(w, true)) {
+        text[diag.n] = 0;
+        return fail(w, "no pep: %s", text);
+    }
+    for (size_t i = 0; i < w->config->n_listeners; i++)
+        w->listeners[i] = udp_bind(&w->config->listeners[i].local, false, &diag);
+    struct gate_config gc = {w->config, w->pep, audit_fake(), w->listeners};
+    w->gate = gate_new(&gc, &diag);
+    text[diag.n] = 0;
+    return w->gate || fail(w, "no gate: %s", text);
+}
+
+static void close_gate(struct world *w)
+{
+    gate_free(w->gate);
+    w->gate = NULL;
+    for (size_t i = 0; w->config && i < w->config->n_listeners; i++) {
+        if (w->listeners[i])
+            udp_free(w->listeners[i]);
+        w->listeners[i] = NULL;
+    }
+    pep_free(w->pep);
+    w->pep = NULL;
+    store_close(w->store);
+    w->store = NULL;
+}
+
+static bool open_house(struct world *w, const char *house)
+{
+    static char text[4096];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    char file[128];
+    snprintf(w->dir, sizeof w->dir, "/tmp/postern-scenario.XXXXXX");
+    if (!mkdtemp(w->dir) || !copy_tree(w, house))
+        return fail(w, "no place for the house");
+    snprintf(file, sizeof file, "%s/state", w->dir);
+    mkdir(file, 0700);
+    snprintf(file, sizeof file, "%s/postern.yaml", w->dir);
+    w->config = config_load(file, &diag);
+    text[diag.n] = 0;
+    if (!w->config)
+        return fail(w, "%s", text);
+    w->now = (struct instant){.mono_us = 1000000, .wall_s = START_S + 1};
+    return open_gate(w);
+}
+
+static void close_house(struct world *w)
+{
+    for (size_t i = 0; i < w->n_clients; i++)
+        dtls_client_free(w->clients[i].dtls);
+    close_gate(w);
+    config_free(w->config);
+    char cmd[128];
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", w->dir);
+    if (w->dir[0] && system(cmd) != 0)
+        fprintf(stderr, "%s stays behind\n", w->dir);
+}
+
+/* ---- messages as text ---- */
+
+static const char *const methods[] = {"0.00",   "GET",   "POST",  "PUT",
+                                      "DELETE", "FETCH", "PATCH", "iPATCH"};
+static const char *const types[] = {"CON", "NON", "ACK", "RST"};
+
+static int type_named(const char *s)
+{
+    for (int i = 0; i < 4; i++)
+        if (strcmp(s, types[i]) == 0)
+            return i;
+    return -1;
+}
+
+/* GET, 2.05 or empty */
+static int code_named(const char *s)
+{
+    if (strcmp(s, "empty") == 0)
+        return 0;
+    for (int i = 1; i < 8; i++)
+        if (strcmp(s, methods[i]) == 0)
+            return i;
+    unsigned a, b;
+    return sscanf(s, "%1u.%2u", &a, &b) == 2 ? (int)MSG_CODE(a, b) : -1;
+}
+
+static void show(struct bytes datagram, char *out, size_t cap)
+{
+    struct msg m;
+    if (msg_parse(datagram, &m) != MSG_OK) {
+        snprintf(out, cap, "(%zu bytes that are no message)", datagram.n);
+        return;
+    }
+    int n = snprintf(out, cap, "%s ", types[m.type]);
+    if (MSG_CLASS(m.code) == 0 && m.code < 8)
+        n += snprintf(out + n, cap - (size_t)n, "%s", m.code ? methods[m.code] : "empty");
+    else
+        n += snprintf(out + n, cap - (size_t)n, "%u.%02u", MSG_CLASS(m.code), m.code & 31u);
+    n += snprintf(out + n, cap - (size_t)n, " mid=%u token=", m.mid);
+    for (size_t i = 0; i < m.token_n; i++)
+        n += snprintf(out + n, cap - (size_t)n, "%02x", m.token[i]);
+    for (size_t i = 0; i < m.n_options && (size_t)n + 100 < cap; i++) {
+        n += snprintf(out + n, cap - (size_t)n, " option=%u:", m.options[i].number);
+        for (size_t k = 0; k < m.options[i].value.n && k < 32; k++)
+            n += snprintf(out + n, cap - (size_t)n, "%02x", m.options[i].value.p[k]);
+    }
+    if (m.payload.n)
+        snprintf(out + n, cap - (size_t)n, " \"%.*s\"", (int)m.payload.n,
+                 (const char *)m.payload.p);
+}
+
+struct draft {
+    struct msg m;
+    uint8_t storage[2048];
+    struct buf space;
+};
+
+static struct bytes kept(struct draft *d, const void *p, size_t n)
+{
+    struct bytes b = {d->space.p + d->space.n, n};
+    buf_put(&d->space, bytes_of(p, n));
+    return b;
+}
+
+/* Fills `d` from words: a path, "payload", @token, option=N:hex or
+ * option=N:"text", mid=, token=, accesstoken=NAME, observe, format=N. */
+static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *s = words[i], *v;
+        if (s[0] == '/') {
+            char path[512];
+            snprintf(path, sizeof path, "%s", s);
+            char *query = strchr(path, '?');
+            if (query)
+                *query++ = 0;
+            for (char *p = path + 1, *next; p; p = next) {
+                if ((next = strchr(p, '/')) != NULL)
+                    *next++ = 0;
+                if (!*p && !next && p == path + 1)
+                    break;
+                if (!msg_add(&d->m, OPT_URI_PATH, kept(d, p, strlen(p))))
+                    return false;
+            }
+            for (char *q = query ? strtok(query, "&") : NULL; q; q = strtok(NULL, "&"))
+                if (!msg_add(&d->m, OPT_URI_QUERY, kept(d, q, strlen(q))))
+                    return false;
+        } else if (s[0] == '"') {
+            d->m.payload = kept(d, s + 1, strlen(s) - 2);
+        } else if (s[0] == '@') {
+            struct minted *t = token_named(w, s + 1);
+            if (!t)
+                return fail(w, "no token %s", s);
+            d->m.payload = bytes_of(t->raw.p, t->raw.n);
+        } else if (strncmp(s, "option=", 7) == 0) {
+            uint8_t value[512];
+            size_t len;
+            v = strchr(s, ':');
+            if (v && v[1] == '"') {
+                len = strlen(v) - 3;
+                memcpy(value, v + 2, len);
+            } else {
+                len = v ? unhex(v + 1, value, sizeof value) : 0;
+            }
+            if (!msg_add(&d->m, (uint16_t)atoi(s + 7), kept(d, value, len)))
+                return false;
+        } else if ((v = value_of(&words[i], 1, "accesstoken")) != NULL) {
+            struct minted *t = token_named(w, v);
+            if (!t)
+                return fail(w, "no token %s", v);
+            if (!msg_add(&d->m, 65000, bytes_of(t->raw.p, t->raw.n)))
+                return false;
+        } else if ((v = value_of(&words[i], 1, "format")) != NULL) {
+            if (!msg_add_uint(&d->m, OPT_CONTENT_FORMAT, (uint32_t)atoi(v),
+                              buf_reserve(&d->space, 4)))
+                return false;
+        } else if ((v = value_of(&words[i], 1, "mid")) != NULL) {
+            d->m.mid = (uint16_t)atoi(v);
+        } else if ((v = value_of(&words[i], 1, "token")) != NULL) {
+            d->m.token_n = (uint8_t)unhex(v, d->m.token, sizeof d->m.token);
+        } else {
+            return fail(w, "what is '%s'?", s);
+        }
+    }
+    return true;
+}
+
+/* Compares what came with words: type, code, then whatever the line names. */
+static bool matches(struct world *w, const char *who, struct bytes got, char **words, size_t n)
+{
+    char text[2048];
+    show(got, text, sizeof text);
+    struct msg m;
+    if (msg_parse(got, &m) != MSG_OK)
+        return fail(w, "%s got %s", who, text);
+    if (n < 2 || type_named(words[0]) != (int)m.type || code_named(words[1]) != (int)m.code)
+        return fail(w, "%s got %s", who, text);
+    struct draft *d = calloc(1, sizeof *d);
+    d->space = buf_on(d->storage, sizeof d->storage);
+    bool ok = true;
+    char *rest[WORDS];
+    size_t n_rest = 0;
+    for (size_t i = 2; i < n; i++) {
+        const char *absent = value_of(&words[i], 1, "without");
+        if (absent && msg_find(&m, (uint16_t)atoi(absent)))
+            ok = fail(w, "%s got %s, which has option %s", who, text, absent);
+        if (strncmp(words[i], "payload~", 8) == 0) {
+            if (!memmem(m.payload.p, m.payload.n, words[i] + 8, strlen(words[i] + 8)))
+                ok = fail(w, "%s got %s, wanted %s", who, text, words[i]);
+        } else if (strncmp(words[i], "payload!~", 9) == 0) {
+            if (memmem(m.payload.p, m.payload.n, words[i] + 9, strlen(words[i] + 9)))
+                ok = fail(w, "%s got %s, wanted %s", who, text, words[i]);
+        } else if (!absent) {
+            rest[n_rest++] = words[i];
+        }
+    }
+    ok = ok && read_words(w, rest, n_rest, d);
+    const struct msg *want = &d->m;
+    if (ok && value_of(rest, n_rest, "mid") && want->mid != m.mid)
+        ok = fail(w, "%s got %s, wanted mid %u", who, text, want->mid);
+    if (ok && value_of(rest, n_rest, "token") &&
+        !bytes_equal(bytes_of(want->token, want->token_n), bytes_of(m.token, m.token_n)))
+        ok = fail(w, "%s got %s, with another token", who, text);
+    if (ok && want->payload.p && !bytes_equal(want->payload, m.payload))
+        ok = fail(w, "%s got %s, wanted \"%.*s\"", who, text, (int)want->payload.n,
+                  (const char *)want->payload.p);
+    /* Of the option numbers that the line names, exactly those values. */
+    for (size_t i = 0; ok && i < want->n_options; i++) {
+        uint16_t number = want->options[i].number;
+        size_t have = 0, wanted = 0;
+        struct bytes a[32], b[32];
+        for (size_t k = 0; k < m.n_options && have < 32; k++)
+            if (m.options[k].number == number)
+                a[have++] = m.options[k].value;
+        for (size_t k = 0; k < want->n_options && wanted < 32; k++)
+            if (want->options[k].number == number)
+                b[wanted++] = want->options[k].value;
+        ok = have == wanted;
+        for (size_t k = 0; ok && k < have; k++)
+            ok = bytes_equal(a[k], b[k]);
+        if (!ok)
+            fail(w, "%s got %s: option %u differs", who, text, number);
+    }
+    free(d);
+    return ok;
+}
+
+/* ---- verbs: NAME verb words..., or verb words... ---- */
+
+static bool verb_client(struct world *w, char **words, size_t n)
+{
+    /* client NAME plain | psk IDENTITY KEY | kid KID KEY | token NAME [from=ADDR] */
+    if (n < 2 || w->n_clients == CLIENTS)
+        return fail(w, "client NAME plain|psk|kid|token ...");
+    struct client *c = &w->clients[w->n_clients];
+    snprintf(c->name, sizeof c->name, "%s", words[0]);
+    const char *from = value_of(words, n, "from");
+    const char *port = value_of(words, n, "port"); /* of another that is gone */
+    c->peer = fake_peer(from ? from : "192.0.2.77",
+                        (uint16_t)(port ? (size_t)atoi(port) : 40000 + w->n_clients));
+    for (size_t i = 0; i < w->n_clients; i++)
+        if (peer_equal(&w->clients[i].peer, &c->peer))
+            memset(&w->clients[i].peer, 0, sizeof w->clients[i].peer);
+    c->mid = (uint16_t)(1000 * (w->n_clients + 1));
+    bool plain = strcmp(words[1], "plain") == 0;
+    c->listener = -1;
+    for (size_t i = 0; i < w->config->n_listeners; i++)
+        if (w->config->listeners[i].secure != plain)
+            c->listener = (int)i;
+    if (c->listener < 0)
+        return fail(w, "the house has no such listener");
+    w->n_clients++;
+    if (plain)
+        return true;
+    uint8_t identity[2048], key[64];
+    struct dtls_client_config dc = {0};
+    struct buf id = buf_on(identity, sizeof identity);
+    if (strcmp(words[1], "psk") == 0 && n >= 4) {
+        buf_put_str(&id, words[2]);
+        dc.key = bytes_of(key, unhex(words[3], key, sizeof key));
+    } else if (strcmp(words[1], "kid") == 0 && n >= 4) {
+        uint8_t kid[64];
+        size_t k = unhex(words[2], kid, 23);
+        buf_put(&id, BYTES_LIT("\xa1\x08\xa1\x01\xa2\x01\x04\x02"));
+        buf_put_u8(&id, (uint8_t)(0x40 | k));
+        buf_put(&id, bytes_of(kid, k));
+        dc.key = bytes_of(key, unhex(words[3], key, sizeof key));
+    } else if (strcmp(words[1], "token") == 0 && n >= 3) {
+        struct minted *t = token_named(w, words[2]);
+        if (!t)
+            return fail(w, "no token %s", words[2]);
+        buf_put(&id, bytes_of(t->raw.p, t->raw.n));
+        dc.key = bytes_of(t->key, t->key_n);
+    } else {
+        return fail(w, "what client is that?");
+    }
+    dc.identity = buf_bytes(&id);
+    c->dtls = dtls_client_new(&dc);
+    return c->dtls != NULL || fail(w, "no DTLS client");
+}
+
+static bool verb_wait(struct world *w, char **words, size_t n)
+{
+    double v = n == 1 ? atof(words[0]) : -1;
+    size_t len = n == 1 ? strlen(words[0]) : 0;
+    if (v < 0 || len < 2)
+        return fail(w, "wait 500ms | 2s");
+    pass(w, (uint64_t)(words[0][len - 2] == 'm' ? v : v * 1000));
+    return true;
+}
+
+static bool verb_policy(struct world *w, char **words, size_t n)
+{
+    /* policy FILE [fails]: the house's other policy takes the place of policy.yaml */
+    char from[256], to[128];
+    snprintf(from, sizeof from, "%s/%s", w->dir, n ? words[0] : "");
+    snprintf(to, sizeof to, "%s/policy.yaml", w->dir);
+    unlink(to);
+    if (link(from, to) != 0)
+        return fail(w, "no policy %s: %s", from, strerror(errno));
+    bool fails = n > 1 && strcmp(words[1], "fails") == 0;
+    if (!load_policy(w, !fails))
+        return false;
+    if (!fails)
+        gate_reloaded(w->gate, w->now);
+    settle(w);
+    return true;
+}
+
+static bool verb_restart(struct world *w, char **words, size_t n)
+{
+    (void)words;
+    (void)n;
+    close_gate(w);
+    return open_gate(w);
+}
+
+/* audit WORD...: the last line has each; audit -1 WORD...: the one before. */
+static bool verb_audit(struct world *w, char **words, size_t n)
+{
+    size_t back = 0, first = 0;
+    if (n && words[0][0] == '-') {
+        back = (size_t)atoi(words[0] + 1);
+        first = 1;
+    }
+    const char *line = audit_fake_line(back);
+    for (size_t i = first; i < n; i++) {
+        bool no = words[i][0] == '!';
+        if ((strstr(line, words[i] + no) != NULL) == no)
+            return fail(w, "audit %s '%s': %s", no ? "has" : "lacks", words[i] + no, line);
+    }
+    return true;
+}
+
+/* 90s, -10s, 5m, 24h */
+static int64_t seconds(const char *s)
+{
+    char *unit;
+    long v = strtol(s, &unit, 10);
+    return *unit == 'm' ? v * 60 : *unit == 'h' ? v * 3600 : v;
+}
+
+/* token NAME [as=AUTHORITY] [iss=] aud= scope="..." exp= [kid=HEX] [key=HEX]:
+ * sealed when it carries a proof key, MACed otherwise. */
+static bool verb_token(struct world *w, char **words, size_t n)
+{
+    if (n < 1 || w->n_tokens == TOKENS)
+        return fail(w, "token NAME ...");
+    struct minted *t = &w->tokens[w->n_tokens++];
+    snprintf(t->name, sizeof t->name, "%s", words[0]);
+    const char *as = value_of(words, n, "as"), *v;
+    as = as ? as : "home-as";
+    struct claims c = {0};
+    char scope[256], file[128], diag_text[256];
+    uint8_t kid[64];
+    v = value_of(words, n, "iss");
+    c.iss = bytes_str(v                            ? v
+                      : strcmp(as, "home-as") == 0 ? "coaps://as.home"
+                                                   : "coaps://bearer.home");
+    c.has_iss = true;
+    if ((v = value_of(words, n, "aud")) != NULL)
+        c.aud[c.n_aud++] = bytes_str(v);
+    if ((v = value_of(words, n, "scope")) != NULL) {
+        snprintf(scope, sizeof scope, "%.*s", (int)strlen(v) - 2, v + 1);
+        c.scope_words = bytes_str(scope);
+        c.has_scope = true;
+    }
+    if ((v = value_of(words, n, "exp")) != NULL) {
+        c.has_exp = true;
+        c.exp_s = w->now.wall_s + seconds(v);
+    }
+    bool secret = (v = value_of(words, n, "key")) != NULL;
+    if (secret) {
+        c.cnf.kind = CNF_SYMMETRIC;
+        c.cnf.key_n = t->key_n = unhex(v, t->key, sizeof t->key);
+        memcpy(c.cnf.key, t->key, t->key_n);
+        if ((v = value_of(words, n, "kid")) != NULL)
+            c.cnf.kid = bytes_of(kid, unhex(v, kid, sizeof kid));
+    }
+    snprintf(file, sizeof file, "%s/keys/%s.hex", w->dir, as);
+    struct key key;
+    size_t keys;
+    struct buf diag = buf_on(diag_text, sizeof diag_text - 1);
+    if (!key_file_read(file, KEY_FILE_MINT, &key, 1, &keys, &diag))
+        return fail(w, "%.*s", (int)diag.n, diag_text);
+    enum { HMAC_256 = 5, A256GCM = 3 };
+    struct cwt_maker with = {.proof = secret ? NULL : &key,
+                             .proof_alg = HMAC_256,
+                             .seal = secret ? &key : NULL,
+                             .seal_alg = A256GCM};
+    struct buf out = buf_on(t->raw.p, sizeof t->raw.p);
+    enum pep_err err = cwt_mint(&c, POLICY_RFC9200, &with, &out);
+    t->raw.n = out.n;
+    return err == PEP_OK || fail(w, "no token: %s", pep_err_str(err));
+}
+
+/* device NAME gets ... | answers CODE ... | acks | sends TYPE CODE ... |
+ * resets | gets nothing */
+static bool verb_device(struct world *w, char **words, size_t n)
+{
+    int device = n >= 2 ? device_named(w, words[0]) : -1;
+    if (device < 0)
+        return fail(w, "device NAME gets|answers|acks|sends|resets");
+    const char *verb = words[1];
+    if (strcmp(verb, "gets") == 0) {
+        bool any = w->device_head[device] != w->device_tail[device];
+        struct mail *d = &w->device_box[device][w->device_head[device] % INBOX];
+        struct bytes got = bytes_of(d->p, d->n);
+        if (n == 3 && strcmp(words[2], "nothing") == 0) {
+            char text[2048];
+            if (any)
+                show(got, text, sizeof text);
+            return !any || fail(w, "device %s got %s", words[0], text);
+        }
+        if (!any)
+            return fail(w, "device %s got nothing", words[0]);
+        w->device_head[device]++;
+        struct msg m;
+        if (msg_parse(got, &m) == MSG_OK && msg_is_request(&m))
+            w->device_got = *d;
+        return matches(w, words[0], got, words + 2, n - 2);
+    }
+    struct msg request;
+    if (msg_parse(bytes_of(w->device_got.p, w->device_got.n), &request) != MSG_OK)
+        return fail(w, "device %s has taken no request", words[0]);
+    struct draft *d = calloc(1, sizeof *d);
+    d->space = buf_on(d->storage, sizeof d->storage);
+    d->m.mid = request.mid;
+    bool ok = true;
+    uint8_t storage[MESSAGE_MAX];
+    struct buf out = buf_on(storage, sizeof storage);
+    if (strcmp(verb, "acks") == 0 || strcmp(verb, "resets") == 0) {
+        msg_write_empty(verb[0] == 'a' ? TYPE_ACK : TYPE_RST, request.mid, &out);
+    } else {
+        bool sends = strcmp(verb, "sends") == 0;
+        size_t at = sends ? 4 : 3;
+        int type = sends && n >= 4 ? type_named(words[2]) : (int)TYPE_ACK;
+        int code = n >= at ? code_named(words[at - 1]) : -1;
+        if (type < 0 || code < 0)
+            ok = fail(w, "device answers CODE ... | sends TYPE CODE ...");
+        d->m.type = (uint8_t)type;
+        d->m.code = (uint8_t)code;
+        d->m.token_n = request.token_n;
+        memcpy(d->m.token, request.token, sizeof request.token);
+        if (sends)
+            d->m.mid = (uint16_t)(request.mid + 7777);
+        ok = ok && read_words(w, words + at, n - at, d) && msg_write(&d->m, &out);
+    }
+    if (ok) {
+        gate_device_datagram(w->gate, device, buf_bytes(&out), w->now);
+        settle(w);
+    }
+    free(d);
+    return ok;
+}
+
+/* devices publish: their /.well-known/core is the scenario's to answer. */
+static bool verb_devices(struct world *w, char **words, size_t n)
+{
+    w->devices_publish = n == 1 && strcmp(words[0], "publish") == 0;
+    return w->devices_publish || fail(w, "devices publish");
+}
+
+static const struct {
+    const char *name;
+    bool (*run)(struct world *w, char **words, size_t n);
+} verbs[] = {
+    {"client", verb_client}, {"token", verb_token},     {"wait", verb_wait},
+    {"policy", verb_policy}, {"restart", verb_restart}, {"audit", verb_audit},
+    {"device", verb_device}, {"devices", verb_devices},
+};
+
+/* ---- what a client does ---- */
+
+static void emit(struct world *w, struct client *c, struct bytes message)
+{
+    if (c->dtls)
+        (void)dtls_client_write(c->dtls, message, w->now);
+    else
+        gate_client_datagram(w->gate, c->listener, &c->peer, message, w->now);
+    settle(w);
+}
+
+static bool client_sends(struct world *w, struct client *c, char **words, size_t n)
+{
+    if (n >= 1 && strcmp(words[0], "raw") == 0 && n == 2) {
+        c->sent.n = unhex(words[1], c->sent.p, sizeof c->sent.p);
+        emit(w, c, bytes_of(c->sent.p, c->sent.n));
+        return true;
+    }
+    int type = n >= 2 ? type_named(words[0]) : -1, code = n >= 2 ? code_named(words[1]) : -1;
+    if (type < 0 || code < 0)
+        return fail(w, "NAME sends TYPE CODE ...");
+    struct draft *d = calloc(1, sizeof *d);
+    d->space = buf_on(d->storage, sizeof d->storage);
+    d->m.type = (uint8_t)type;
+    d->m.code = (uint8_t)code;
+    d->m.mid = ++c->mid;
+    if (code != 0) {
+        d->m.token_n = 2;
+        memcpy(d->m.token, &d->m.mid, 2);
+    }
+    bool ok = read_words(w, words + 2, n - 2, d);
+    struct buf out = buf_on(c->sent.p, sizeof c->sent.p);
+    if (ok && !msg_write(&d->m, &out))
+        ok = fail(w, "the message does not fit");
+    c->sent.n = out.n;
+    free(d);
+    if (ok)
+        emit(w, c, bytes_of(c->sent.p, c->sent.n));
+    return ok;
+}
+
+static bool client_gets(struct world *w, struct client *c, char **words, size_t n)
+{
+    bool any = c->head != c->tail;
+    if (n == 1 && strcmp(words[0], "nothing") == 0) {
+        char text[2048];
+        if (any)
+            show(bytes_of(c->inbox[c->head % INBOX].p, c->inbox[c->head % INBOX].n), text,
+                 sizeof text);
+        return !any || fail(w, "%s got %s", c->name, text);
+    }
+    if (!any)
+        return fail(w, "%s got nothing", c->name);
+    struct mail *m = &c->inbox[c->head++ % INBOX];
+    return matches(w, c->name, bytes_of(m->p, m->n), words, n);
+}
+
+static bool client_connects(struct world *w, struct client *c, bool wanted)
+{
+    dtls_client_connect(c->dtls, w->now);
+    settle(w);
+    if (!dtls_client_established(c->dtls) && !dtls_client_closed(c->dtls))
+        pass(w, 5000);
+    bool is = dtls_client_established(c->dtls);
+    return is == wanted || fail(w, "%s %s", c->name, is ? "is connected" : "is not connected");
+}
+
+static bool client_line(struct world *w, struct client *c, char **words, size_t n)
+{
+    const char *verb = n ? words[0] : "";
+    if (strcmp(verb, "sends") == 0)
+        return client_sends(w, c, words + 1, n - 1);
+    if (strcmp(verb, "gets") == 0)
+        return client_gets(w, c, words + 1, n - 1);
+    if (strcmp(verb, "repeats") == 0) {
+        emit(w, c, bytes_of(c->sent.p, c->sent.n));
+        return true;
+    }
+    if (strcmp(verb, "acks") == 0 && n > 1 && strcmp(words[1], "always") == 0) {
+        c->acks = true;
+        return true;
+    }
+    if (strcmp(verb, "acks") == 0 || strcmp(verb, "resets") == 0) {
+        /* the message it took last */
+        struct mail *m = &c->inbox[(c->head - 1) % INBOX];
+        struct msg last;
+        if (c->head == 0 || msg_parse(bytes_of(m->p, m->n), &last) != MSG_OK)
+            return fail(w, "%s has got nothing to %s", c->name, verb);
+        uint8_t storage[4];
+        struct buf out = buf_on(storage, sizeof storage);
+        msg_write_empty(verb[0] == 'a' ? TYPE_ACK : TYPE_RST, last.mid, &out);
+        emit(w, c, buf_bytes(&out));
+        return true;
+    }
+    if (strcmp(verb, "loses") == 0) {
+        c->lose = n > 1 ? (unsigned)atoi(words[1]) : 1;
+        return true;
+    }
+    if (strcmp(verb, "connects") == 0 && c->dtls)
+        return client_connects(w, c, true);
+    if (strcmp(verb, "cannot") == 0 && c->dtls)
+        return client_connects(w, c, false);
+    if (strcmp(verb, "closes") == 0 && c->dtls) {
+        dtls_client_close(c->dtls, w->now);
+        settle(w);
+        return true;
+    }
+    if (strcmp(verb, "closed") == 0 && c->dtls)
+        return dtls_client_closed(c->dtls) || fail(w, "%s is still connected", c->name);
+    return fail(w, "what does '%s' mean?", verb);
+}
+
+static bool run_line(struct world *w, char *line)
+{
+    char *words[WORDS];
+    size_t n = split(line, words);
+    if (n == 0)
+        return true;
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(words[0], verbs[i].name) == 0)
+            return verbs[i].run(w, words + 1, n - 1);
+    struct client *c = client_named(w, words[0]);
+    return c ? client_line(w, c, words + 1, n - 1) : fail(w, "who is '%s'?", words[0]);
+}
+
+/* Nothing is answered unseen. */
+static void check_quiet(struct world *w)
+{
+    char text[2048];
+    for (size_t i = 0; i < w->n_clients; i++) {
+        struct client *c = &w->clients[i];
+        if (c->head == c->tail)
+            continue;
+        show(bytes_of(c->inbox[c->head % INBOX].p, c->inbox[c->head % INBOX].n), text, sizeof text);
+        fail(w, "at the end %s still has %s", c->name, text);
+    }
+    for (size_t i = 0; i < w->config->n_devices; i++) {
+        if (w->device_head[i] == w->device_tail[i])
+            continue;
+        struct mail *d = &w->device_box[i][w->device_head[i] % INBOX];
+        show(bytes_of(d->p, d->n), text, sizeof text);
+        fail(w, "at the end device %s still has %s", w->config->devices[i].upstream.name, text);
+    }
+}
+
+bool scenario_play(const char *file, const char *house)
+{
+    struct world *w = calloc(1, sizeof *w);
+    w->file = file;
+    FILE *f = fopen(file, "r");
+    if (!f) {
+        fprintf(stderr, "%s: cannot be read\n", file);
+        free(w);
+        return false;
+    }
+    bool ok = open_house(w, house);
+    char line[1024];
+    while (ok && fgets(line, sizeof line, f)) {
+        w->line++;
+        ok = run_line(w, line);
+    }
+    if (ok)
+        check_quiet(w);
+    ok = ok && !w->failed;
+    fclose(f);
+    close_house(w);
+    fake_udp_reset();
+    free(w);
+    return ok;
+}
