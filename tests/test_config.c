@@ -1,0 +1,424 @@
+/* postern.yaml: one good file, and one mutation of it a row, each with the
+ * diagnostic that it must cause. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../proxy/config.h"
+#include "../proxy/limits.h"
+
+static char dir[] = "/tmp/postern-config-XXXXXX";
+
+static const char good[] = "listen:\n"
+                           "  - coaps://[::1]\n"
+                           "  - coap://127.0.0.1:7683\n"
+                           "audience: [gateway.home, gw]\n"
+                           "identity: {certificate: gw.crt, key: gw.key, client-ca: ca.crt}\n"
+                           "workers: auto\n"
+                           "state: state\n"
+                           "policy: policy.yaml\n"
+                           "audit: {file: state/audit.jsonl, permits: none, required: yes}\n"
+                           "control: state/control.sock\n"
+                           "access-token-option: 65032\n"
+                           "limits: {associations: 7, handshakes: 8, exchanges: 9, grants: 10, "
+                           "idle: 5m}\n"
+                           "devices:\n"
+                           "  - name: lamp\n"
+                           "    path: /lamp/a\n"
+                           "    url: coap://127.0.0.1/v1/x%20y\n"
+                           "    audience: lamp\n"
+                           "    window: 4\n"
+                           "    queue: 0\n"
+                           "  - name: meter\n"
+                           "    host: Meter.Home\n"
+                           "    url: coap://[::1]:7777\n";
+
+static void put_file(const char *name, const char *text, unsigned mode)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    char path[128];
+    if (!mkdtemp(dir))
+        return -1;
+    (void)snprintf(path, sizeof path, "%s/state", dir);
+    if (mkdir(path, 0700) != 0)
+        return -1;
+    put_file("policy.yaml", "version: 1\n", 0644);
+    put_file("gw.crt", "-", 0644);
+    put_file("gw.key", "-", 0640);
+    put_file("open.key", "-", 0644);
+    put_file("ca.crt", "-", 0644);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"postern.yaml", "policy.yaml", "gw.crt", "gw.key",
+                                        "open.key",     "ca.crt",      "state",  ""};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        (void)remove(path);
+    }
+    return 0;
+}
+
+static struct config *load(const char *text, struct buf *diag)
+{
+    char path[128];
+    put_file("postern.yaml", text, 0644);
+    (void)snprintf(path, sizeof path, "%s/postern.yaml", dir);
+    return config_load(path, diag);
+}
+
+static void expect_path(const char *got, const char *name)
+{
+    char want[128];
+    (void)snprintf(want, sizeof want, "%s/%s", dir, name);
+    assert_string_equal(got, want);
+}
+
+static void a_good_file(void **state)
+{
+    (void)state;
+    char text[4096] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct config *c = load(good, &diag);
+    if (!c)
+        fail_msg("%s", text);
+    assert_int_equal(c->n_listeners, 2);
+    assert_true(c->listeners[0].secure);
+    assert_int_equal(ntohs(c->listeners[0].local.in6.sin6_port), 5684);
+    assert_false(c->listeners[1].secure);
+    assert_int_equal(ntohs(c->listeners[1].local.in4.sin_port), 7683);
+    assert_string_equal(c->audience[1], "gw");
+    expect_path(c->dtls.certificate, "gw.crt");
+    expect_path(c->dtls.key, "gw.key");
+    expect_path(c->dtls.client_ca, "ca.crt");
+    assert_null(c->dtls.psk_hint);
+    assert_int_equal(c->workers, 1);
+    expect_path(c->state, "state");
+    expect_path(c->policy, "policy.yaml");
+    expect_path(c->audit, "state/audit.jsonl");
+    assert_int_equal(c->audit_permits, AUDIT_PERMITS_NONE);
+    assert_true(c->audit_required);
+    expect_path(c->control, "state/control.sock");
+    assert_int_equal(c->access_token_option, 65032);
+    assert_int_equal(c->max_assocs, 7);
+    assert_int_equal(c->max_handshakes, 8);
+    assert_int_equal(c->max_exchanges, 9);
+    assert_int_equal(c->max_grants, 10);
+    assert_int_equal(c->idle_s, 300);
+
+    assert_int_equal(c->n_devices, 2);
+    const struct config_device *lamp = &c->devices[0], *meter = &c->devices[1];
+    assert_string_equal(lamp->upstream.name, "lamp");
+    assert_string_equal(lamp->audience, "lamp");
+    assert_null(lamp->authority);
+    assert_null(lamp->upstream.host);
+    assert_int_equal(lamp->upstream.n_prefix, 2);
+    assert_true(bytes_equal_str(lamp->upstream.prefix[1], "a"));
+    assert_int_equal(lamp->upstream.n_base, 2);
+    assert_true(bytes_equal_str(lamp->upstream.base[1], "x y"));
+    assert_int_equal(lamp->upstream.window, 4);
+    assert_int_equal(lamp->upstream.queue, 0);
+    assert_int_equal(ntohs(lamp->upstream.to.in4.sin_port), 5683);
+    assert_string_equal(meter->upstream.host, "meter.home");
+    assert_int_equal(meter->upstream.n_prefix, 0);
+    assert_int_equal(meter->upstream.window, 1);
+    assert_int_equal(meter->upstream.queue, DEVICE_QUEUE);
+    assert_int_equal(ntohs(meter->upstream.to.in6.sin6_port), 7777);
+    config_free(c);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    char text[4096] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct config *c = load("listen: coap://[::]\n"
+                            "policy: policy.yaml\n"
+                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                            &diag);
+    if (!c)
+        fail_msg("%s", text);
+    assert_false(c->listeners[0].v6only);
+    assert_null(c->state);
+    assert_null(c->audit);
+    assert_null(c->control);
+    assert_null(c->dtls.certificate);
+    assert_false(c->audit_required);
+    assert_int_equal(c->audit_permits, AUDIT_PERMITS_ALL);
+    assert_int_equal(c->access_token_option, 65000);
+    assert_int_equal(c->max_assocs, ASSOCS);
+    assert_int_equal(c->max_grants, GRANTS);
+    assert_int_equal(c->idle_s, ASSOC_IDLE_S);
+    config_free(c);
+}
+
+static void both_wildcards(void **state)
+{
+    (void)state;
+    char text[4096] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct config *c = load("listen: [\"coaps://[::]\", coaps://0.0.0.0, \"coap://[::]\"]\n"
+                            "policy: policy.yaml\n"
+                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                            &diag);
+    if (!c)
+        fail_msg("%s", text);
+    assert_true(c->listeners[0].v6only);
+    assert_false(c->listeners[2].v6only); /* nothing else is on its port */
+    config_free(c);
+}
+
+struct row {
+    const char *name, *from, *to, *want; /* DIR stands for the directory */
+};
+
+static const struct row rows[] = {
+    {"unknown key",
+     "control:", "contrl:", "10:1: error: unknown key 'contrl'; did you mean 'control'?"},
+    {"duplicate key", "workers: auto", "state: state",
+     "7:1: error: duplicate key 'state'; it is already on line 6"},
+    {"no policy", "policy: policy.yaml\n", "", "1:1: error: missing key 'policy'"},
+    {"policy that is not there", "policy: policy.yaml", "policy: other.yaml",
+     "8:9: error: DIR/other.yaml: No such file or directory"},
+
+    {"listen on a name", "coaps://[::1]", "coaps://localhost",
+     "2:5: error: 'localhost' is no address; a listener needs one, such as [::] or 192.0.2.1"},
+    {"listen twice", "coap://127.0.0.1:7683", "coap://[::1]:5684",
+     "3:5: error: the same address and port as coaps://[::1]"},
+    {"listen on tcp", "coaps://[::1]", "coap+tcp://[::1]",
+     "2:5: error: 'coap+tcp' listeners are not supported by this version; coaps and coap are"},
+    {"listen with a path", "coap://127.0.0.1:7683", "coap://127.0.0.1:7683/",
+     "3:5: error: a listener has no path"},
+    {"listen on port 0", "127.0.0.1:7683", "127.0.0.1:0",
+     "3:5: error: the port is not a number from 1 to 65535"},
+    {"listen on half an address", "[::1]", "[::1", "2:5: error: a bracket is not closed"},
+    {"listen on no URI", "coap://127.0.0.1:7683", "127.0.0.1:7683",
+     "3:5: error: expected a URI such as coap://192.0.2.10"},
+
+    {"audience twice", "gw]", "gateway.home]",
+     "4:26: error: 'gateway.home' is in the list already"},
+
+    {"key without certificate", "certificate: gw.crt, ", "",
+     "5:11: error: 'certificate' and 'key' go together; 'certificate' is missing"},
+    {"CA without certificate", "certificate: gw.crt, key: gw.key, ", "",
+     "5:23: error: 'client-ca' needs a certificate of the gateway's own"},
+    {"key that others can read", "key: gw.key", "key: open.key",
+     "5:38: error: DIR/open.key: mode 0644 lets others at a secret; allow 0640 at most"},
+    {"key that is a directory", "key: gw.key", "key: state", "5:38: error: DIR/state: not a file"},
+
+    {"two workers", "workers: auto", "workers: 2",
+     "6:10: error: more than one worker is not supported by this version"},
+    {"state that is not there", "state: state", "state: other",
+     "7:8: error: directory DIR/other: No such file or directory"},
+    {"state that is a file", "state: state", "state: gw.crt",
+     "7:8: error: directory DIR/gw.crt: not a directory"},
+    {"audit nowhere", "file: state/audit.jsonl", "file: other/audit.jsonl",
+     "9:15: error: directory DIR/other: No such file or directory"},
+    {"audit without a file", "file: state/audit.jsonl, ", "", "9:8: error: missing key 'file'"},
+    {"audit of some permits", "permits: none", "permits: some",
+     "9:43: error: expected all or none, found 'some'"},
+    {"audit maybe required", "required: yes", "required: maybe",
+     "9:59: error: expected true or false, found 'maybe'"},
+    {"control in no directory", "control: state/", "control: other/",
+     "10:10: error: directory DIR/other: No such file or directory"},
+    {"http", "workers: auto", "http: 127.0.0.1:9684",
+     "6:1: error: 'http' is not supported by this version"},
+
+    {"critical option", "65032", "65033",
+     "11:22: error: an odd number is critical; the Access-Token option must be elective"},
+    {"unsafe option", "65032", "65034",
+     "11:22: error: 65034 is unsafe to forward; the Access-Token option must be safe"},
+    {"another's option", "65032", "60", "11:22: error: 60 is another CoAP option's number"},
+    {"no option number", "65032", "65536",
+     "11:22: error: 65536 is out of range; expected 1 to 65535"},
+
+    {"no associations", "associations: 7", "associations: 0",
+     "12:24: error: 0 is out of range; expected 1 to 1000000"},
+    {"idle without a unit", "idle: 5m", "idle: 300",
+     "12:74: error: expected a duration such as 30s, 5m, 24h or 7d"},
+    {"idle of months", "idle: 5m", "idle: 5M",
+     "12:74: error: expected a duration such as 30s, 5m, 24h or 7d"},
+    {"idle too short", "idle: 5m", "idle: 9s", "12:74: error: out of range; expected 10s to 366d"},
+
+    {"device without a name", "  - name: lamp\n    path", "  - path",
+     "14:5: error: missing key 'name'"},
+    {"device name with a slash", "name: lamp", "name: lamp/a",
+     "14:11: error: a device's name is at most 63 letters, digits, '.', '_' and '-', and begins "
+     "with a letter or digit"},
+    {"device name twice", "name: meter", "name: lamp",
+     "20:5: error: a device of the name 'lamp' is on line 14 already"},
+    {"device by path and host", "    host: Meter.Home", "    host: Meter.Home\n    path: /m",
+     "20:5: error: 'path' and 'host' exclude each other"},
+    {"device by nothing", "    host: Meter.Home\n", "",
+     "20:5: error: one of 'path' and 'host' is needed"},
+    {"path of no segments", "path: /lamp/a", "path: /",
+     "15:11: error: expected a path below /, such as /lamp"},
+    {"path without a slash", "path: /lamp/a", "path: lamp",
+     "15:11: error: expected a path below /, such as /lamp"},
+    {"path with an empty segment", "path: /lamp/a", "path: /lamp//a",
+     "15:11: error: a segment is empty"},
+    {"path that ends with a slash", "path: /lamp/a", "path: /lamp/",
+     "15:11: error: a segment is empty"},
+    {"path that climbs", "path: /lamp/a", "path: /lamp/..",
+     "15:11: error: a segment is '.' or '..'"},
+    {"path with a pattern", "path: /lamp/a", "path: /lamp/*",
+     "15:11: error: a device's path holds none of * % ? #"},
+    {"path of authz-info", "path: /lamp/a", "path: /authz-info",
+     "15:11: error: /authz-info is the gateway's own"},
+    {"path of discovery", "path: /lamp/a", "path: /.well-known/x",
+     "15:11: error: /.well-known/x is the gateway's own"},
+    {"path twice", "host: Meter.Home", "path: /lamp/a",
+     "20:5: error: the path of device 'meter' overlaps that of 'lamp' on line 14"},
+    {"path below another", "host: Meter.Home", "path: /lamp/a/b",
+     "20:5: error: the path of device 'meter' overlaps that of 'lamp' on line 14"},
+    {"path above another", "host: Meter.Home", "path: /lamp",
+     "20:5: error: the path of device 'meter' overlaps that of 'lamp' on line 14"},
+    {"host's name on another's path", "path: /lamp/a", "path: /meter",
+     "20:5: error: 'meter' is found by host, so rules see its paths below /meter, which is the "
+     "path of 'lamp'; rename one (line 14)"},
+    {"host named as the token door", "name: meter", "name: authz-info",
+     "20:5: error: /authz-info is the gateway's own"},
+    {"host twice", "path: /lamp/a", "host: meter.home",
+     "20:5: error: device 'meter' has the same host as 'lamp' on line 14"},
+    {"host with a port", "host: Meter.Home", "host: meter.home:5683",
+     "21:11: error: expected a host name such as meter.home"},
+    {"secure device", "url: coap://[::1]:7777", "url: coaps://[::1]:7777",
+     "22:10: error: 'coaps' to a device is not supported by this version; coap is"},
+    {"device by tcp", "url: coap://[::1]:7777", "url: coap+tcp://[::1]:7777",
+     "22:10: error: 'coap+tcp' to a device is not supported by this version; coap is"},
+    {"device by multicast", "url: coap://[::1]:7777", "url: coap://[ff02::fd]",
+     "22:10: error: 'ff02::fd' is a multicast address"},
+    {"device with a query", "url: coap://[::1]:7777", "url: coap://[::1]/?a",
+     "22:10: error: a query or a fragment has no place here"},
+    {"device with a user", "url: coap://[::1]:7777", "url: coap://me@[::1]",
+     "22:10: error: user information has no place here"},
+    {"base with a hidden slash", "x%20y", "x%2fy", "16:10: error: a segment holds '/' or NUL"},
+    {"device's PSK", "    window: 4", "    psk: {identity: gw, key-file: k}",
+     "18:5: error: 'psk' is not supported by this version"},
+    {"oneM2M device", "    window: 4", "    dialect: onem2m",
+     "18:5: error: 'dialect' is not supported by this version"},
+    {"device's audience is the gateway's", "audience: lamp", "audience: gw",
+     "17:15: error: 'gw' names the gateway as a whole: a token for this device would count for "
+     "all of them"},
+    {"no window", "window: 4", "window: 0", "18:13: error: 0 is out of range; expected 1 to 1024"},
+};
+
+/* text with the first `from` replaced */
+static void mutate(char *out, size_t cap, const struct row *r)
+{
+    const char *at = strstr(good, r->from);
+    if (!at)
+        fail_msg("%s: '%s' is not in the good file", r->name, r->from);
+    (void)snprintf(out, cap, "%.*s%s%s", (int)(at - good), good, r->to, at + strlen(r->from));
+}
+
+static void expand(char *out, size_t cap, const char *want)
+{
+    const char *at = strstr(want, "DIR");
+    int n = at ? (int)(at - want) : (int)strlen(want);
+    (void)snprintf(out, cap, "%s/postern.yaml:%.*s%s%s", dir, n, want, at ? dir : "",
+                   at ? at + 3 : "");
+}
+
+static void bad_files(void **state)
+{
+    (void)state;
+    size_t failed = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[4096], got[8192] = "", want[512];
+        struct buf diag = buf_on(got, sizeof got - 1);
+        mutate(text, sizeof text, &rows[i]);
+        struct config *c = load(text, &diag);
+        if (c) {
+            config_free(c);
+            fail_msg("%s: accepted", rows[i].name);
+        }
+        expand(want, sizeof want, rows[i].want);
+        got[strcspn(got, "\n")] = '\0';
+        if (strcmp(got, want) != 0) {
+            print_error("%s:\n  got    %s\n  wanted %s\n", rows[i].name, got, want);
+            failed++;
+        }
+    }
+    assert_int_equal(failed, 0);
+}
+
+static void a_name_that_does_not_resolve(void **state)
+{
+    (void)state;
+    static const struct row r = {"", "url: coap://[::1]:7777", "url: coap://no-such.invalid", ""};
+    char text[4096], got[4096] = "";
+    struct buf diag = buf_on(got, sizeof got - 1);
+    mutate(text, sizeof text, &r);
+    assert_null(load(text, &diag));
+    assert_non_null(strstr(got, ":22:10: error: cannot resolve 'no-such.invalid': "));
+}
+
+static void not_there(void **state)
+{
+    (void)state;
+    char got[256] = "";
+    struct buf diag = buf_on(got, sizeof got - 1);
+    assert_null(config_load("/nonexistent/postern.yaml", &diag));
+    assert_string_equal(got, "/nonexistent/postern.yaml: error: No such file or directory\n");
+}
+
+static void the_policy_must_know_the_authority(void **state)
+{
+    (void)state;
+    static const struct row r = {"", "audience: lamp\n", "authority: home-as\n", ""};
+    char text[4096], got[4096] = "", want[256];
+    struct buf diag = buf_on(got, sizeof got - 1);
+    mutate(text, sizeof text, &r);
+    struct config *c = load(text, &diag);
+    assert_non_null(c);
+    assert_null(config_load_policy(c, &diag));
+    (void)snprintf(want, sizeof want,
+                   "%s/postern.yaml:17: error: authority 'home-as' of device 'lamp' is not among "
+                   "those of %s/policy.yaml\n",
+                   dir, dir);
+    assert_string_equal(got, want);
+    put_file("policy.yaml", "version: 1\nauthoritys: []\n", 0644);
+    diag = buf_on(memset(got, 0, sizeof got), sizeof got - 1);
+    assert_null(config_load_policy(c, &diag));
+    (void)snprintf(want, sizeof want, "%s/policy.yaml:2:1: error: unknown key 'authoritys'", dir);
+    assert_int_equal(strncmp(got, want, strlen(want)), 0);
+    config_free(c);
+    put_file("policy.yaml", "version: 1\n", 0644);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_file),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(both_wildcards),
+        cmocka_unit_test(bad_files),
+        cmocka_unit_test(a_name_that_does_not_resolve),
+        cmocka_unit_test(not_there),
+        cmocka_unit_test(the_policy_must_know_the_authority),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
