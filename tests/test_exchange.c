@@ -622,27 +622,28 @@ static void test_answer_from_the_slot(void **state)
     end();
 }
 
+struct visits {
+    struct exchange *other; /* ended along with the first */
+    size_t n;
+};
+
 static void end_visited(void *user, struct exchange *x)
 {
-    struct exchange **other = user;
-    (*(size_t *)(void *)(other + 1))++;
+    struct visits *v = user;
     struct msg m = {.code = MSG_CODE(5, 3)};
+    v->n++;
     exchange_answer(w.t, x, &m, now());
-    if (*other && (*other)->state == EXCHANGE_OPEN)
-        exchange_drop(w.t, *other, now());
+    if (v->other->state == EXCHANGE_OPEN)
+        exchange_drop(w.t, v->other, now());
 }
 
 static void test_each_open(void **state)
 {
     (void)state;
     begin(8);
-    struct {
-        struct exchange *other;
-        size_t n;
-    } v = {NULL, 0};
     arrive_new(&w.assocs[0], TYPE_CON, 1);
     answer(arrive_new(&w.assocs[0], TYPE_CON, 2), "x");
-    v.other = arrive_new(&w.assocs[0], TYPE_NON, 3);
+    struct visits v = {.other = arrive_new(&w.assocs[0], TYPE_NON, 3)};
     arrive_new(&w.assocs[1], TYPE_CON, 4);
     exchanges_each_open(w.t, end_visited, &v);
     assert_int_equal(v.n, 2);
