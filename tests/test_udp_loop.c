@@ -1,0 +1,372 @@
+/* Real sockets on loopback, and the loop over them. Every wait is for an
+ * event and has an end. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../proxy/loop.h"
+#include "../proxy/udp.h"
+#include "support_dtls.h"
+
+enum { TAG_SERVER = 1, TAG_CLIENT = 2, PATIENCE_MS = 5000 };
+
+struct stage {
+    struct loop *loop;
+    struct udp *server, *client;
+    uint64_t deadline_ms, give_up_ms;
+    bool gave_up;
+    size_t server_got, client_got, empty_got, turns, server_calls;
+    size_t bytes_got;
+    struct peer from; /* the last, at the server */
+    bool echo;
+    size_t want; /* datagrams at the client (or server without echo); then it stops */
+    bool want_empty;
+    int signals;
+    size_t calls_between; /* of the busy socket, before the other was served */
+    bool other_served;
+    uint64_t timer_ms, timer_at_ms;
+};
+
+static uint64_t turn(void *user, struct instant now)
+{
+    struct stage *s = user;
+    uint64_t ms = instant_ms(now);
+    s->turns++;
+    if (!s->give_up_ms)
+        s->give_up_ms = ms + PATIENCE_MS;
+    if (ms >= s->give_up_ms) {
+        s->gave_up = true;
+        loop_stop(s->loop);
+    }
+    if (s->timer_ms && ms >= s->timer_ms) {
+        s->timer_at_ms = ms;
+        s->timer_ms = 0;
+        loop_stop(s->loop);
+    }
+    if (s->server)
+        udp_flush(s->server);
+    if (s->client)
+        udp_flush(s->client);
+    if (s->want && (s->echo ? s->client_got : s->server_got) >= s->want)
+        loop_stop(s->loop);
+    if (s->want_empty && s->empty_got)
+        loop_stop(s->loop);
+    return s->timer_ms && s->timer_ms < s->give_up_ms ? s->timer_ms : s->give_up_ms;
+}
+
+static void at_server(void *user, const struct peer *from, struct bytes d)
+{
+    struct stage *s = user;
+    s->server_got++;
+    s->bytes_got += d.n;
+    s->from = *from;
+    if (s->echo)
+        udp_send(s->server, from, d);
+}
+
+static void at_client(void *user, const struct peer *from, struct bytes d)
+{
+    struct stage *s = user;
+    (void)from;
+    if (d.n == 0)
+        s->empty_got++;
+    else
+        s->client_got++;
+}
+
+static bool readable(void *user, int tag, struct instant now)
+{
+    struct stage *s = user;
+    (void)now;
+    if (tag == TAG_SERVER) {
+        s->server_calls++;
+        if (!s->other_served)
+            s->calls_between++;
+        return udp_receive(s->server, at_server, s);
+    }
+    s->other_served = true;
+    return udp_receive(s->client, at_client, s);
+}
+
+static void begin(struct stage *s)
+{
+    s->loop = loop_new(turn, s);
+    assert_non_null(s->loop);
+    if (s->server)
+        assert_true(loop_watch(s->loop, udp_fd(s->server), readable, s, TAG_SERVER));
+    if (s->client)
+        assert_true(loop_watch(s->loop, udp_fd(s->client), readable, s, TAG_CLIENT));
+}
+
+static void finish(struct stage *s)
+{
+    loop_free(s->loop);
+    udp_free(s->server);
+    udp_free(s->client);
+}
+
+/* A server bound to `listen`, and a client connected to it by `dial`. */
+static void open_pair(struct stage *s, const char *listen, const char *dial, bool v6only)
+{
+    char text[256] = {0};
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct peer local = rig_peer(listen, 0), at;
+    s->server = udp_bind(&local, v6only, &diag);
+    if (!s->server)
+        fail_msg("%s", text);
+    udp_local(s->server, &at);
+    uint16_t port = ntohs(at.sa.sa_family == AF_INET ? at.in4.sin_port : at.in6.sin6_port);
+    assert_int_not_equal(port, 0);
+    struct peer to = rig_peer(dial, port);
+    s->client = udp_connect(&to, &diag);
+    if (!s->client)
+        fail_msg("%s", text);
+}
+
+struct way {
+    const char *name, *listen, *dial, *local;
+};
+
+/* A client that is connected hears nothing from any other address: an echo
+ * proves that the answer left from the address that was asked. */
+static const struct way ways[] = {
+    {"IPv4", "127.0.0.1", "127.0.0.1", "::"},
+    {"IPv4 wildcard", "0.0.0.0", "127.0.0.1", "::ffff:127.0.0.1"},
+    {"IPv4 wildcard, second address", "0.0.0.0", "127.0.0.77", "::ffff:127.0.0.77"},
+    {"IPv6", "::1", "::1", "::"},
+    {"IPv6 wildcard", "::", "::1", "::1"},
+    {"IPv6 wildcard, IPv4 client", "::", "127.0.0.1", "::ffff:127.0.0.1"},
+    {"IPv6 wildcard, second IPv4 address", "::", "127.0.0.77", "::ffff:127.0.0.77"},
+};
+
+static void test_echo(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct stage s = {.echo = true, .want = 100};
+        open_pair(&s, ways[i].listen, ways[i].dial, false);
+        begin(&s);
+        for (size_t n = 0; n < s.want; n++) /* more than three batches */
+            udp_send(s.client, NULL, BYTES_LIT("ping"));
+        assert_true(udp_pending(s.client));
+        assert_true(loop_run(s.loop));
+        if (s.gave_up || s.client_got != 100 || s.server_got != 100)
+            fail_msg("%s: client %zu, server %zu", ways[i].name, s.client_got, s.server_got);
+        struct in6_addr local = rig_peer(ways[i].local, 0).in6.sin6_addr;
+        assert_memory_equal(&s.from.local, &local, sizeof local);
+        struct peer at;
+        udp_local(s.client, &at);
+        if (at.sa.sa_family == s.from.sa.sa_family)
+            assert_true(peer_equal(&at, &s.from));
+        struct udp_stats st;
+        udp_get_stats(s.server, &st);
+        assert_int_equal(st.in, 100);
+        assert_int_equal(st.out, 100);
+        assert_int_equal(st.dropped_out, 0);
+        assert_false(udp_pending(s.server));
+        finish(&s);
+    }
+}
+
+static void test_v6only(void **state)
+{
+    (void)state;
+    char text[256] = {0};
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct peer six = rig_peer("::", 0), at;
+    struct udp *a = udp_bind(&six, true, &diag);
+    assert_non_null(a);
+    udp_local(a, &at);
+    struct peer four = rig_peer("0.0.0.0", ntohs(at.in6.sin6_port));
+    struct udp *b = udp_bind(&four, false, &diag); /* beside it */
+    assert_non_null(b);
+    assert_null(udp_bind(&four, false, &diag)); /* but not twice */
+    assert_non_null(strstr(text, "in use"));
+    assert_non_null(strstr(text, "0.0.0.0:"));
+    udp_free(a);
+    udp_free(b);
+    struct peer nowhere = rig_peer("192.0.2.1", 0);
+    diag = buf_on(text, sizeof text - 1);
+    memset(text, 0, sizeof text);
+    assert_null(udp_bind(&nowhere, false, &diag));
+    assert_non_null(strstr(text, "no interface"));
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    struct stage s = {.want = 2};
+    open_pair(&s, "127.0.0.1", "127.0.0.1", false);
+    begin(&s);
+    static uint8_t large[DATAGRAM_MAX + 1];
+    struct peer at;
+    udp_local(s.server, &at);
+    /* One that we would never send, between two that fit. */
+    udp_send(s.client, NULL, bytes_of(large, DATAGRAM_MAX));
+    udp_flush(s.client);
+    assert_int_equal(send(udp_fd(s.client), large, sizeof large, 0), sizeof large);
+    udp_send(s.client, NULL, bytes_of(large, 1));
+    udp_send(s.client, NULL, bytes_of(large, sizeof large)); /* does not fit a slot */
+    struct buf nothing = udp_slot(s.client);
+    udp_commit(s.client, NULL, &nothing);
+    assert_true(loop_run(s.loop));
+    assert_false(s.gave_up);
+    struct udp_stats st;
+    udp_get_stats(s.server, &st);
+    assert_int_equal(st.in, 3);
+    assert_int_equal(st.truncated_in, 1);
+    assert_int_equal(s.bytes_got, DATAGRAM_MAX + 1);
+    udp_get_stats(s.client, &st);
+    assert_int_equal(st.out, 2);
+    assert_int_equal(st.dropped_out, 2);
+    finish(&s);
+}
+
+/* Nobody listens: the kernel's error is told, and does not stop the next. */
+static void test_refused(void **state)
+{
+    (void)state;
+    struct stage s = {0};
+    open_pair(&s, "127.0.0.1", "127.0.0.1", false);
+    udp_free(s.server);
+    s.server = NULL;
+    begin(&s);
+    udp_send(s.client, NULL, BYTES_LIT("anybody?"));
+    s.want_empty = true;
+    assert_true(loop_run(s.loop));
+    assert_false(s.gave_up);
+    assert_int_equal(s.empty_got, 1);
+    assert_int_equal(s.client_got, 0);
+    finish(&s);
+}
+
+/* Two datagrams to nobody and one to the world: what cannot leave is dropped
+ * by itself. */
+static void test_unsendable(void **state)
+{
+    (void)state;
+    struct stage s = {.want = 1};
+    open_pair(&s, "127.0.0.1", "127.0.0.1", false);
+    begin(&s);
+    char text[64];
+    struct buf diag = buf_on(text, sizeof text);
+    struct peer any = rig_peer("127.0.0.1", 0), at;
+    udp_local(s.server, &at);
+    struct udp *third = udp_bind(&any, false, &diag);
+    assert_non_null(third);
+    struct peer bad = rig_peer("127.0.0.1", 0); /* port 0: EINVAL */
+    udp_send(third, &bad, BYTES_LIT("lost"));
+    udp_send(third, &at, BYTES_LIT("found"));
+    udp_flush(third);
+    assert_true(loop_run(s.loop));
+    assert_int_equal(s.server_got, 1);
+    struct udp_stats st;
+    udp_get_stats(third, &st);
+    assert_int_equal(st.dropped_out, 1);
+    assert_int_equal(st.out, 1);
+    udp_free(third);
+    finish(&s);
+}
+
+/* A socket with much to read yields after a batch: the other is served, and
+ * turns are taken, before it is empty. */
+static void test_fair(void **state)
+{
+    (void)state;
+    struct stage s = {.want = 6 * DATAGRAM_BATCH};
+    open_pair(&s, "127.0.0.1", "127.0.0.1", false);
+    begin(&s);
+    struct peer back;
+    udp_local(s.client, &back);
+    for (size_t n = 0; n < s.want; n++)
+        udp_send(s.client, NULL, BYTES_LIT("flood"));
+    udp_flush(s.client);
+    udp_send(s.server, &back, BYTES_LIT("one"));
+    udp_flush(s.server);
+    assert_true(loop_run(s.loop));
+    assert_false(s.gave_up);
+    assert_int_equal(s.client_got, 1);
+    assert_true(s.server_calls >= 6);
+    assert_true(s.calls_between <= 1);
+    assert_true(s.turns >= 6);
+    finish(&s);
+}
+
+static void test_timer(void **state)
+{
+    (void)state;
+    struct stage s = {0};
+    begin(&s);
+    uint64_t begun = instant_ms(loop_now(s.loop));
+    s.timer_ms = begun + 50;
+    assert_true(loop_run(s.loop));
+    assert_false(s.gave_up);
+    assert_true(s.timer_at_ms >= begun + 50);
+    assert_true(s.timer_at_ms < begun + PATIENCE_MS);
+    assert_true(s.turns < 20); /* it slept between */
+    finish(&s);
+}
+
+static void on_signal(void *user, int signo)
+{
+    struct stage *s = user;
+    s->signals += signo;
+    loop_stop(s->loop);
+}
+
+static void test_signal(void **state)
+{
+    (void)state;
+    struct stage s = {0};
+    begin(&s);
+    assert_true(loop_signal(s.loop, SIGUSR1, on_signal, &s));
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_true(loop_run(s.loop));
+    assert_int_equal(s.signals, SIGUSR1);
+    assert_false(s.gave_up);
+    finish(&s);
+}
+
+static bool leaves(void *user, int tag, struct instant now)
+{
+    struct stage *s = user;
+    (void)tag, (void)now;
+    s->server_calls++;
+    loop_unwatch(s->loop, udp_fd(s->server)); /* from within its own call */
+    s->timer_ms = instant_ms(now) + 20;
+    return true;
+}
+
+static void test_unwatch(void **state)
+{
+    (void)state;
+    struct stage s = {0};
+    open_pair(&s, "127.0.0.1", "127.0.0.1", false);
+    s.loop = loop_new(turn, &s);
+    assert_non_null(s.loop);
+    assert_true(loop_watch(s.loop, udp_fd(s.server), leaves, &s, TAG_SERVER));
+    udp_send(s.client, NULL, BYTES_LIT("a"));
+    udp_send(s.client, NULL, BYTES_LIT("b"));
+    assert_true(loop_run(s.loop));
+    assert_false(s.gave_up);
+    assert_int_equal(s.server_calls, 1);
+    finish(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_echo),       cmocka_unit_test(test_v6only),
+        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_unsendable), cmocka_unit_test(test_fair),
+        cmocka_unit_test(test_timer),      cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_unwatch),
+    };
+    return cmocka_run_group_tests_name("udp_loop", tests, NULL, NULL);
+}
