@@ -22,6 +22,24 @@ static void watch_end(struct gate *g, struct assoc *a)
     deadline_set(&g->ends, &a->ends, instant_ms(g->now) + wait_ms);
 }
 
+/* Some stacks end an identity at its first NUL, or wrap it in UTF-8: said,
+ * since the client only sees that it is refused. */
+static void note_identity(struct gate *g, struct assoc *a, struct bytes identity,
+                          const struct pep_proof *p)
+{
+    static const uint8_t kid_form[] = {0xa1, 0x08, 0xa1};
+    bool cut = p->kind == PEP_IDENTITY_UNKNOWN && identity.n >= sizeof kid_form &&
+               memcmp(identity.p, kid_form, sizeof kid_form) == 0;
+    uint64_t held;
+    if ((!cut && !p->utf8_wrapped) || !log_may(&g->identity_lines, instant_ms(g->now), &held))
+        return;
+    char peer[PEER_TEXT];
+    peer_text(&a->peer, peer);
+    log_event(LOG_LEVEL_WARN, "odd-identity", "peer", peer, "form",
+              p->utf8_wrapped ? "wrapped in UTF-8" : "begins as a kid, perhaps cut at a NUL",
+              "held", LOG_U(held), NULL);
+}
+
 static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes identity,
                                    struct pep_proof *out)
 {
@@ -31,6 +49,7 @@ static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes ide
         struct pep_taken t = {.err = out->err, .code = pep_err_code(out->err)};
         gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, &t);
     }
+    note_identity(g, a, identity, out);
     return state;
 }
 
@@ -77,13 +96,30 @@ static bool established(void *user, struct assoc *a, struct instant now)
     if (!a->session)
         return false;
     watch_end(g, a);
+    char peer[PEER_TEXT];
+    peer_text(&a->peer, peer);
+    log_event(LOG_LEVEL_DEBUG, "association-open", "id", LOG_U(a->id), "peer", peer, "subject",
+              pep_session_subject(a->session), "suite", dtls_suite(a->live), NULL);
     return true;
+}
+
+static void log_closed(struct gate *g, struct assoc *a, const char *reason)
+{
+    char peer[PEER_TEXT];
+    uint64_t held;
+    peer_text(&a->peer, peer);
+    if (a->session)
+        log_event(LOG_LEVEL_INFO, "association-closed", "id", LOG_U(a->id), "peer", peer, "subject",
+                  pep_session_subject(a->session), "reason", reason, NULL);
+    else if (log_may(&g->failed_lines, instant_ms(g->now), &held))
+        log_event(LOG_LEVEL_INFO, "handshake-failed", "peer", peer, "reason", reason, "held",
+                  LOG_U(held), NULL);
 }
 
 static void closed(void *user, struct assoc *a, const char *reason)
 {
     struct gate *g = user;
-    (void)reason;
+    log_closed(g, a, LOG_OR(reason));
     forget_exchanges(g, a);
     deadline_cancel(&g->ends, &a->ends);
     pep_session_close(a->session);

@@ -8,6 +8,7 @@
 #include "audit_sink.h"
 #include "gate.h"
 #include "listing.h"
+#include "log.h"
 
 struct gate {
     const struct config *config;
@@ -25,6 +26,7 @@ struct gate {
     bool draining;
     uint16_t plain_mid;
     struct gate_stats stats;
+    struct log_limit failed_lines, identity_lines; /* strangers cause these */
     /* scratch of the request that is being judged: too large for the stack */
     struct request request;
     struct pep_decision decision;

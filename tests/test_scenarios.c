@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "../proxy/log.h"
 #include "scenario.h"
 
 static void play(void **state)
@@ -26,6 +27,7 @@ static int wanted(const struct dirent *e)
 
 int main(int argc, char **argv)
 {
+    log_open(LOG_LEVEL_ERROR, false);
     struct dirent **found;
     int n = scandir(TESTS_DIR "/scenarios", &found, wanted, alphasort);
     if (n <= 0) {
