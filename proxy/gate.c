@@ -330,8 +330,9 @@ static void answered(void *user, struct exchange *x, const struct msg *m, struct
         else
             note_created(g, x, &out);
     }
-    gate_record_end(g, x, out.code);
+    /* Answered first: an answer that does not fit becomes another one. */
     exchange_answer(g->exchanges, x, &out, now);
+    gate_record_end(g, x, out.code);
 }
 
 uint64_t gate_turn(struct gate *g, struct instant now)

@@ -27,7 +27,7 @@ static int wanted(const struct dirent *e)
 
 int main(int argc, char **argv)
 {
-    log_open(LOG_LEVEL_ERROR, false);
+    log_open(LOG_LEVEL_ERROR);
     struct dirent **found;
     int n = scandir(TESTS_DIR "/scenarios", &found, wanted, alphasort);
     if (n <= 0) {
