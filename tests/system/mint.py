@@ -34,7 +34,7 @@ class SigningKey:
         self.kid, self.alg, self.private = kid, alg, ec.generate_private_key(curve())
 
     def cose_key(self):
-        return dict(ec_cose_key(self.private.public_key()), **{2: self.kid, 3: self.alg})
+        return {2: self.kid, 3: self.alg, **ec_cose_key(self.private.public_key())}
 
     def pem(self):
         return self.private.public_key().public_bytes(

@@ -236,7 +236,8 @@ class Gateway:
             lines.append("state: state")
         lines += ["policy: policy.yaml", "audit: {file: log/audit.jsonl, permits: all}",
                   "control: control.sock", "devices:"]
-        lines += ["  - {%s}" % ", ".join("%s: %s" % kv for kv in d.items()) for d in devices]
+        # quoted: [::1] is a list otherwise
+        lines += ["  - {%s}" % ", ".join("%s: \"%s\"" % kv for kv in d.items()) for d in devices]
         self.write("postern.yaml", "\n".join(lines) + "\n" + extra)
 
     def path(self, *parts):
