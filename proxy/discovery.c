@@ -24,7 +24,7 @@ struct known {
 };
 
 struct discovery {
-    const struct discovery_device *devices;
+    struct discovery_device *devices;
     struct known *known;
     size_t n;
     uint64_t next_ms;
@@ -57,15 +57,17 @@ struct discovery *discovery_new(const struct discovery_device *devices, size_t n
     struct discovery *d = calloc(1, sizeof *d);
     if (!d)
         return NULL;
-    d->devices = devices;
-    d->n = n;
+    d->devices = calloc(n ? n : 1, sizeof *d->devices);
     d->known = calloc(n ? n : 1, sizeof *d->known);
-    if (!d->known) {
-        free(d);
+    if (!d->devices || !d->known) {
+        discovery_free(d);
         return NULL;
     }
-    for (size_t i = 0; i < n; i++)
+    d->n = n;
+    for (size_t i = 0; i < n; i++) {
+        d->devices[i] = devices[i];
         d->known[i].wanted = true;
+    }
     find_next(d);
     return d;
 }
@@ -77,6 +79,7 @@ void discovery_free(struct discovery *d)
     for (size_t i = 0; i < d->n; i++)
         free(d->known[i].text);
     free(d->known);
+    free(d->devices);
     free(d);
 }
 

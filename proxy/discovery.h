@@ -30,7 +30,7 @@ enum discovery_limits {
     DISCOVERY_SZX_MAX = 6, /* blocks of 1024 bytes (RFC 7959 2.2) */
 };
 
-/* Strings are borrowed for the table's life. */
+/* Strings and maps are borrowed for the table's life; the array is copied. */
 struct discovery_device {
     const char *name;       /* first segment of a judged path when it is found by host */
     const char *host;       /* found by Uri-Host, or NULL: by path */
