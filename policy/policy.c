@@ -151,8 +151,10 @@ static bool judge_place(struct judge *j, const struct rules_place *at)
         if (j->out->reason >= POLICY_BEYOND_AUTHORITY)
             continue;
         for (uint32_t k = 0; (g = next_held(r, at, &h->grant->beyond, &k));)
-            if (g->methods & j->bit)
-                note(j, POLICY_BEYOND_AUTHORITY, i, g->rules, j->p->holders[g->holder].name, NULL);
+            for (uint32_t n = 0; n < g->n; n++)
+                if (g->rules[n].methods & j->bit)
+                    note(j, POLICY_BEYOND_AUTHORITY, i, &g->rules[n], j->p->holders[g->holder].name,
+                         NULL);
     }
     return false;
 }

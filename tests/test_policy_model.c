@@ -1,0 +1,599 @@
+/* The policy against a slow obvious model of it, on random policies and
+ * questions. The model knows no tree, no sets and no zone tables: it looks at
+ * every rule of every word, and asks libc for local time.
+ *
+ * The seed is printed when a case fails; run with it as argument to repeat. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../policy/explain.h"
+#include "../policy/policy.h"
+
+enum {
+    POLICIES = 1500,
+    QUESTIONS = 40,
+    N_ROLES = 5,
+    N_SCOPES = 3,
+    RULES = 4,
+    FORBIDS = 3,
+    HELD = 3
+};
+enum { N_HOLDERS = N_ROLES + N_SCOPES };
+
+static uint64_t seed = 20260101, random_state;
+
+/* xorshift64*; reproducible anywhere. */
+static uint32_t rnd(uint32_t below)
+{
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return (uint32_t)((random_state * 0x2545f4914f6cdd1du) >> 33) % below;
+}
+
+static bool chance(uint32_t percent)
+{
+    return rnd(100) < percent;
+}
+
+/* ---- a policy as plain data ---- */
+
+struct cond {
+    bool hours, days, dates, nets, strength;
+    int from, to; /* minutes */
+    uint8_t day_set;
+    int date_from, date_to; /* days of January 2026 */
+    int net;
+    int at_least;
+};
+
+struct plain_rule {
+    const char *seg[4];
+    int n;
+    bool rest;
+    uint32_t methods;
+    struct cond when;
+    int unless; /* role, -1: none */
+    unsigned line;
+};
+
+struct plain_holder {
+    bool includes[N_ROLES];
+    struct plain_rule rules[RULES];
+    int n;
+};
+
+struct plain {
+    struct plain_holder holders[N_HOLDERS];
+    struct plain_rule forbid[FORBIDS];
+    int n_forbid;
+    bool may[N_HOLDERS];
+    struct plain_rule may_path;
+    bool has_may_path;
+    const char *zone;
+};
+
+static const char *const method_names[] = {"GET", "POST", "PUT", "DELETE"};
+static const char *const day_names[] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
+static const char *const nets[] = {"192.0.2.0/24", "192.0.2.128/25", "2001:db8::/33", "10.1.2.3"};
+static const char *const holders[] = {"r0", "r1", "r2", "r3", "r4", "s0", "s1", "s2"};
+static const char *const strengths[] = {"", "bearer", "psk", "certificate"};
+
+static struct plain_rule random_rule(bool conditions)
+{
+    static const char *const segs[] = {"a", "a", "b", "*", "a-name-longer-than-most"};
+    struct plain_rule r = {.methods = 1 + rnd(15), .unless = -1};
+    r.n = (int)rnd(4);
+    for (int i = 0; i < r.n; i++)
+        r.seg[i] = segs[rnd(5)];
+    if (chance(30))
+        r.rest = true;
+    else if (r.n > 0 && chance(10))
+        r.seg[r.n++] = "";
+    struct cond *c = &r.when;
+    if (!conditions || chance(50))
+        return r;
+    c->hours = chance(30);
+    c->from = (int)rnd(96) * 15;
+    do
+        c->to = (int)rnd(97) * 15;
+    while (c->to == c->from);
+    c->days = chance(30);
+    c->day_set = (uint8_t)(1 + rnd(127));
+    c->dates = chance(30);
+    c->date_from = 1 + (int)rnd(31);
+    c->date_to = c->date_from + (int)rnd((uint32_t)(32 - c->date_from));
+    c->nets = chance(30);
+    c->net = (int)rnd(4);
+    c->strength = chance(30);
+    c->at_least = 1 + (int)rnd(3);
+    return r;
+}
+
+static struct plain random_policy(void)
+{
+    static const char *const zones[] = {"UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kolkata"};
+    struct plain p = {.zone = zones[rnd(4)]};
+    for (int h = 0; h < N_HOLDERS; h++) {
+        for (int i = 0; h < N_ROLES && i < h; i++)
+            p.holders[h].includes[i] = chance(25);
+        p.holders[h].n = (int)rnd(RULES + 1);
+        for (int i = 0; i < p.holders[h].n; i++)
+            p.holders[h].rules[i] = random_rule(true);
+        p.may[h] = chance(60);
+    }
+    p.n_forbid = (int)rnd(FORBIDS + 1);
+    for (int i = 0; i < p.n_forbid; i++) {
+        p.forbid[i] = random_rule(true);
+        if (chance(50))
+            p.forbid[i].unless = (int)rnd(N_ROLES);
+    }
+    p.has_may_path = chance(70);
+    p.may_path = random_rule(false);
+    return p;
+}
+
+/* ---- as text ---- */
+
+struct text {
+    char s[16384];
+    size_t n;
+    unsigned line;
+};
+
+static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->s + t->n, sizeof t->s - t->n, fmt, ap);
+    va_end(ap);
+    assert_true(n >= 0 && (size_t)n < sizeof t->s - t->n);
+    for (int i = 0; i < n; i++)
+        t->line += t->s[t->n + (size_t)i] == '\n';
+    t->n += (size_t)n;
+}
+
+static void put_rule(struct text *t, struct plain_rule *r)
+{
+    const struct cond *c = &r->when;
+    r->line = t->line + 1;
+    put(t, "      - {path: \"");
+    for (int i = 0; i < r->n; i++)
+        put(t, "/%s", r->seg[i]);
+    put(t, "%s\", methods: [", r->rest ? "/**" : r->n ? "" : "/");
+    for (int i = 0, first = 1; i < 4; i++)
+        if (r->methods >> i & 1) {
+            put(t, "%s%s", first ? "" : ", ", method_names[i]);
+            first = 0;
+        }
+    put(t, "]");
+    if (c->hours || c->days || c->dates || c->nets || c->strength) {
+        const char *sep = "";
+        put(t, ", when: {");
+        if (c->hours) {
+            put(t, "hours: \"%02d:%02d-%02d:%02d\"", c->from / 60, c->from % 60, c->to / 60,
+                c->to % 60);
+            sep = ", ";
+        }
+        if (c->days) {
+            put(t, "%sdays: [", sep);
+            for (int i = 0, first = 1; i < 7; i++)
+                if (c->day_set >> i & 1) {
+                    put(t, "%s%s", first ? "" : ", ", day_names[i]);
+                    first = 0;
+                }
+            put(t, "]");
+            sep = ", ";
+        }
+        if (c->dates) {
+            put(t, "%sdates: 2026-01-%02d..2026-01-%02d", sep, c->date_from, c->date_to);
+            sep = ", ";
+        }
+        if (c->nets) {
+            put(t, "%snetworks: [\"%s\"]", sep, nets[c->net]);
+            sep = ", ";
+        }
+        if (c->strength)
+            put(t, "%sassociation: %s", sep, strengths[c->at_least]);
+        put(t, "}");
+    }
+    if (r->unless >= 0)
+        put(t, ", unless-role: %s", holders[r->unless]);
+    put(t, "}\n");
+}
+
+static void put_policy(struct text *t, struct plain *p)
+{
+    put(t, "version: 1\nzone: %s\nauthorities:\n  - name: as\n    keys: k\n    may-grant:\n",
+        p->zone);
+    for (int kind = 0; kind < 2; kind++) {
+        put(t, "      %s: [", kind ? "scopes" : "roles");
+        for (int h = kind ? N_ROLES : 0, first = 1; h < (kind ? N_HOLDERS : N_ROLES); h++)
+            if (p->may[h]) {
+                put(t, "%s%s", first ? "" : ", ", holders[h]);
+                first = 0;
+            }
+        put(t, "]\n");
+    }
+    if (p->has_may_path) {
+        put(t, "      resources:\n");
+        put_rule(t, &p->may_path);
+    }
+    for (int h = 0; h < N_HOLDERS; h++) {
+        put(t, "%s  %s:\n", h == 0 ? "roles:\n" : h == N_ROLES ? "scopes:\n" : "", holders[h]);
+        bool any = false;
+        for (int i = 0; i < N_ROLES; i++)
+            if (p->holders[h].includes[i]) {
+                put(t, "%s%s", any ? ", " : "    includes: [", holders[i]);
+                any = true;
+            }
+        put(t, "%s    permit:%s\n", any ? "]\n" : "", p->holders[h].n ? "" : " []");
+        for (int i = 0; i < p->holders[h].n; i++)
+            put_rule(t, &p->holders[h].rules[i]);
+    }
+    put(t, "forbid:%s\n", p->n_forbid ? "" : " []");
+    for (int i = 0; i < p->n_forbid; i++)
+        put_rule(t, &p->forbid[i]);
+}
+
+/* ---- a question ---- */
+
+struct held {
+    bool words[N_HOLDERS];
+    bool has_aif, covers, enrolled;
+    char aif[160];
+    uint64_t mask;
+    enum policy_strength strength;
+};
+
+struct asked {
+    struct bytes seg[6];
+    size_t n;
+    bool sound;
+    struct policy_question q;
+    struct held held[HELD];
+};
+
+static struct asked random_question(void)
+{
+    static const char *const segs[] = {"a", "a", "a", "b", "*", "c", "a-name-longer-than-most"};
+    static const struct policy_peer peers[] = {{0, {0}},
+                                               {4, {192, 0, 2, 1}},
+                                               {4, {192, 0, 2, 129}},
+                                               {4, {10, 1, 2, 3}},
+                                               {6, {0x20, 1, 0xd, 0xb8, 0x7f}},
+                                               {6, {0x20, 1, 0xd, 0xb8, 0x80}},
+                                               {6, {[10] = 0xff, 0xff, 192, 0, 2, 7}}};
+    struct asked a = {.n = rnd(5), .sound = true};
+    for (size_t i = 0; i < a.n; i++)
+        a.seg[i] = bytes_str(segs[rnd(7)]);
+    if (a.n && chance(10))
+        a.seg[a.n++] = bytes_str("");
+    if (a.n && chance(5)) {
+        static const char *const bad[] = {".", "..", "", "a/b"};
+        size_t i = rnd((uint32_t)a.n), b = rnd(4);
+        a.seg[i] = bytes_str(bad[b]);
+        a.sound = b == 2 && i > 0 && i + 1 == a.n;
+        for (size_t k = 0; k + 1 < a.n; k++)
+            a.sound = a.sound && a.seg[k].n > 0;
+    }
+    a.q = (struct policy_question){.method = (uint8_t)(1 + rnd(5)),
+                                   .now_s = 1767225600 - 86400 + rnd(33 * 86400),
+                                   .peer = peers[rnd(7)],
+                                   .created = chance(50)};
+    if (chance(30))
+        a.q.now_s -= a.q.now_s % 900; /* where hours begin and end */
+    if (chance(20))
+        a.q.query = bytes_str("q=1");
+    a.q.n_held = rnd(HELD + 1);
+    for (size_t i = 0; i < a.q.n_held; i++) {
+        struct held *h = &a.held[i];
+        for (int k = 0; k < N_HOLDERS; k++)
+            h->words[k] = chance(30);
+        h->covers = chance(80);
+        h->enrolled = chance(30);
+        h->strength = (enum policy_strength)rnd(4);
+        h->has_aif = chance(30);
+        h->mask = (uint64_t)rnd(16) << 32 | rnd(16);
+        size_t n = 0;
+        for (size_t k = 0; k < a.n; k++)
+            n += (size_t)snprintf(h->aif + n, sizeof h->aif - n, "/%s",
+                                  chance(80) ? (const char *)a.seg[k].p : "a");
+        snprintf(h->aif + n, sizeof h->aif - n, "%s%s", a.n ? "" : "/", chance(20) ? "?q=1" : "");
+    }
+    return a;
+}
+
+/* ---- the model ---- */
+
+static bool matches(const struct plain_rule *r, const struct asked *a, int i)
+{
+    if (!a->sound)
+        return false;
+    if (i == r->n)
+        return r->rest || a->n == (size_t)r->n;
+    if (a->n <= (size_t)i)
+        return false;
+    if (strcmp(r->seg[i], "*") == 0 ? a->seg[i].n == 0 : !bytes_equal_str(a->seg[i], r->seg[i]))
+        return false;
+    return matches(r, a, i + 1);
+}
+
+/* 1 yes, 0 no, -1 cannot tell; `missing` as policy.h. */
+static int holds(const struct cond *c, const struct asked *a, enum policy_strength strength,
+                 const char **missing)
+{
+    time_t now = a->q.now_s;
+    struct tm tm;
+    localtime_r(&now, &tm);
+    int minute = tm.tm_hour * 60 + tm.tm_min;
+    bool hours =
+        c->from < c->to ? minute >= c->from && minute < c->to : minute >= c->from || minute < c->to;
+    bool days = c->day_set >> ((tm.tm_wday + 6) % 7) & 1;
+    bool dates = tm.tm_year == 126 && tm.tm_mon == 0 && tm.tm_mday >= c->date_from &&
+                 tm.tm_mday <= c->date_to;
+    const struct policy_peer *p = &a->q.peer;
+    const uint8_t *v4 = p->family == 4 ? p->addr : p->addr[10] == 0xff ? p->addr + 12 : NULL;
+    bool net = c->net == 0   ? v4 && v4[0] == 192
+               : c->net == 1 ? v4 && v4[0] == 192 && v4[3] >= 128
+               : c->net == 2 ? p->addr[0] == 0x20 && p->addr[4] < 0x80
+                             : v4 && v4[0] == 10;
+    int all = 1;
+    *missing = NULL;
+    const struct {
+        bool asked, holds, unknown;
+        const char *name;
+    } each[] = {{c->hours, hours, false, "hours"},
+                {c->days, days, false, "days"},
+                {c->dates, dates, false, "dates"},
+                {c->nets, net, p->family == 0, "network"},
+                {c->strength, (int)strength >= c->at_least, false, "association"}};
+    for (size_t i = 0; i < 5; i++) {
+        if (!each[i].asked || (each[i].holds && !each[i].unknown))
+            continue;
+        if (!*missing)
+            *missing = each[i].name;
+        if (!each[i].unknown)
+            all = 0;
+        else if (all)
+            all = -1;
+    }
+    return all;
+}
+
+static bool has(const struct plain *p, int top, int wanted)
+{
+    if (top == wanted)
+        return true;
+    for (int i = 0; i < N_ROLES; i++)
+        if (p->holders[top].includes[i] && has(p, i, wanted))
+            return true;
+    return false;
+}
+
+/* Does the holding have this role or scope, within or beyond its authority? */
+static bool holds_it(const struct plain *p, const struct held *h, int wanted, bool beyond)
+{
+    for (int k = 0; k < N_HOLDERS; k++)
+        if (h->words[k] && (h->enrolled || p->may[k]) != beyond && has(p, k, wanted))
+            return true;
+    return false;
+}
+
+static bool aif_is(const struct asked *a, const char *aif)
+{
+    char path[160];
+    size_t n = 0;
+    for (size_t k = 0; k < a->n; k++)
+        n += (size_t)snprintf(path + n, sizeof path - n, "/%s", (const char *)a->seg[k].p);
+    snprintf(path + n, sizeof path - n, "%s%s", a->n ? "" : "/", a->q.query.n ? "?q=1" : "");
+    return a->sound && strcmp(path, aif) == 0;
+}
+
+/* What the decision may be. Each call notes one thing that some rule came to;
+ * the last word is the highest, and any of those that came so high. */
+struct wanted {
+    enum policy_reason reason;
+    struct {
+        int held;
+        unsigned line;
+        const char *missing;
+    } any[256];
+    size_t n;
+};
+
+static void came_to(struct wanted *w, enum policy_reason reason, int held, unsigned line,
+                    const char *missing)
+{
+    if (reason < w->reason)
+        return;
+    if (reason > w->reason)
+        w->n = 0;
+    w->reason = reason;
+    assert_true(w->n < 256);
+    w->any[w->n].held = held;
+    w->any[w->n].line = line;
+    w->any[w->n++].missing = missing;
+}
+
+static void model_aif(const struct plain *p, const struct asked *a, int i, struct wanted *w)
+{
+    const struct held *h = &a->held[i];
+    uint32_t bit = POLICY_METHOD_BIT(a->q.method);
+    if (!h->has_aif || !aif_is(a, h->aif))
+        return;
+    uint32_t may = h->enrolled                                      ? 0x7f
+                   : p->has_may_path && matches(&p->may_path, a, 0) ? p->may_path.methods
+                                                                    : 0;
+    uint32_t fixed = (uint32_t)h->mask, dynamic = (uint32_t)(h->mask >> 32);
+    bool made = a->q.created;
+    if (may & bit & (fixed | (made ? dynamic : 0)))
+        came_to(w, POLICY_PERMITTED, i, 0, NULL);
+    else if (may & bit & dynamic)
+        came_to(w, POLICY_CONDITION, i, 0, "created");
+    else if (may & (fixed | dynamic))
+        came_to(w, POLICY_NOT_METHOD, i, 0, NULL);
+    if (~may & bit & (fixed | (made ? dynamic : 0)))
+        came_to(w, POLICY_BEYOND_AUTHORITY, i, 0, NULL);
+}
+
+static void model(const struct plain *p, const struct asked *a, struct wanted *w)
+{
+    const char *missing;
+    uint32_t bit = POLICY_METHOD_BIT(a->q.method);
+    *w = (struct wanted){0};
+    came_to(w, POLICY_NO_GRANT, -1, 0, NULL);
+    enum policy_strength strongest = POLICY_STRENGTH_NONE;
+    for (int i = 0; i < (int)a->q.n_held; i++) {
+        const struct held *h = &a->held[i];
+        if (h->strength > strongest)
+            strongest = h->strength;
+        came_to(w, h->covers ? POLICY_NOT_RESOURCE : POLICY_NOT_AUDIENCE, i, 0, NULL);
+        if (!h->covers)
+            continue;
+        model_aif(p, a, i, w);
+        for (int k = 0; k < N_HOLDERS; k++)
+            for (int m = 0; m < p->holders[k].n; m++) {
+                const struct plain_rule *r = &p->holders[k].rules[m];
+                if (!matches(r, a, 0))
+                    continue;
+                if (holds_it(p, h, k, true) && r->methods & bit)
+                    came_to(w, POLICY_BEYOND_AUTHORITY, i, r->line, NULL);
+                if (!holds_it(p, h, k, false))
+                    continue;
+                if (!(r->methods & bit))
+                    came_to(w, POLICY_NOT_METHOD, i, r->line, NULL);
+                else if (holds(&r->when, a, h->strength, &missing) == 1)
+                    came_to(w, POLICY_PERMITTED, i, r->line, NULL);
+                else
+                    came_to(w, POLICY_CONDITION, i, r->line, missing);
+            }
+    }
+    for (int m = 0; a->q.n_held && m < p->n_forbid; m++) {
+        const struct plain_rule *r = &p->forbid[m];
+        bool excepted = false;
+        for (size_t i = 0; r->unless >= 0 && i < a->q.n_held; i++)
+            excepted =
+                excepted || (a->held[i].covers && holds_it(p, &a->held[i], r->unless, false));
+        if (excepted || !matches(r, a, 0) || !(r->methods & bit) ||
+            holds(&r->when, a, strongest, &missing) == 0)
+            continue;
+        if (w->reason != POLICY_FORBIDDEN)
+            w->n = 0;
+        w->reason = POLICY_FORBIDDEN; /* above a permit too */
+        w->any[w->n].held = -1;
+        w->any[w->n].line = r->line;
+        w->any[w->n++].missing = NULL;
+    }
+}
+
+/* ---- both ---- */
+
+static bool agrees(const struct wanted *w, const struct policy_decision *d)
+{
+    if (d->reason != w->reason || (d->verdict == POLICY_PERMIT) != (w->reason == POLICY_PERMITTED))
+        return false;
+    for (size_t i = 0; i < w->n; i++)
+        if (w->any[i].held == d->held && w->any[i].line == d->rule.line &&
+            (w->any[i].missing == d->missing ||
+             (w->any[i].missing && d->missing && strcmp(w->any[i].missing, d->missing) == 0)))
+            return true;
+    return false;
+}
+
+static struct policy_grant *compile(struct policy *p, const struct held *h)
+{
+    char words[64];
+    size_t n = 0;
+    words[0] = 0;
+    for (int k = 0; k < N_HOLDERS; k++)
+        if (h->words[k])
+            n += (size_t)snprintf(words + n, sizeof words - n, "%s%s", n ? " " : "", holders[k]);
+    struct policy_aif aif = {bytes_str(h->aif), h->mask};
+    struct policy_claims c = {.authority = h->enrolled ? -1 : 0,
+                              .scope = bytes_of(words, n),
+                              .aif = &aif,
+                              .n_aif = h->has_aif};
+    struct policy_grant *g = policy_grant_new(p, &c, NULL);
+    assert_non_null(g);
+    return g;
+}
+
+static void ask(struct policy *p, const struct plain *plain, struct asked *a, const char *text,
+                unsigned number, unsigned *seen)
+{
+    struct policy_holding holding[HELD];
+    for (size_t i = 0; i < a->q.n_held; i++)
+        holding[i] = (struct policy_holding){compile(p, &a->held[i]), a->held[i].covers,
+                                             a->held[i].strength};
+    a->q.path = a->seg;
+    a->q.n_path = a->n;
+    a->q.held = holding;
+    struct policy_decision d;
+    struct wanted w;
+    policy_decide(p, &a->q, &d);
+    model(plain, a, &w);
+    seen[w.reason]++;
+    if (!agrees(&w, &d)) {
+        char words[2048];
+        struct buf b = buf_on(words, sizeof words);
+        policy_explain(p, &a->q, &d, &b);
+        print_error(
+            "%s\nseed %llu, policy %u: got held %d line %u %s:\n%.*s\nwanted %s, held %d line %u"
+            " %s\n",
+            text, (unsigned long long)seed, number, d.held, d.rule.line,
+            d.missing ? d.missing : "-", (int)b.n, words, policy_reason_str(w.reason),
+            w.any[0].held, w.any[0].line, w.any[0].missing ? w.any[0].missing : "-");
+        fail();
+    }
+    /* The methods of discovery are the same judgement, seven times. */
+    uint32_t methods = policy_methods(p, &a->q);
+    assert_int_equal(methods >> (a->q.method - 1) & 1, d.verdict == POLICY_PERMIT);
+    for (size_t i = 0; i < a->q.n_held; i++) {
+        const struct policy_grant *g = holding[i].grant;
+        policy_grant_free((struct policy_grant *)(uintptr_t)g);
+    }
+}
+
+static void same_as_model(void **state)
+{
+    (void)state;
+    unsigned seen[POLICY_PERMITTED + 1] = {0};
+    random_state = seed;
+    for (unsigned i = 0; i < POLICIES; i++) {
+        static struct text t;
+        static char diag[8192];
+        struct plain plain = random_policy();
+        t.n = t.line = 0;
+        put_policy(&t, &plain);
+        struct buf b = buf_on(diag, sizeof diag);
+        struct policy *p = policy_load("m.yaml", bytes_of(t.s, t.n), "0", &b);
+        if (!p)
+            fail_msg("%s\nseed %llu, policy %u: %.*s", t.s, (unsigned long long)seed, i, (int)b.n,
+                     diag);
+        setenv("TZ", plain.zone, 1);
+        tzset();
+        for (unsigned k = 0; k < QUESTIONS; k++) {
+            struct asked a = random_question();
+            ask(p, &plain, &a, t.s, i, seen);
+        }
+        policy_unref(p);
+    }
+    for (int r = POLICY_NO_GRANT; r <= POLICY_PERMITTED; r++) /* the random is worth something */
+        assert_true(seen[r] > POLICIES * QUESTIONS / 200);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        seed = strtoull(argv[1], NULL, 0);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_model)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
