@@ -398,14 +398,15 @@ static const struct upstream_ops upstream_ops = {answered};
 static bool open_discovery(struct gate *g)
 {
     const struct config *c = g->config;
-    g->publishers = calloc(c->n_devices + 1, sizeof *g->publishers);
-    if (!g->publishers)
+    struct discovery_device *devices = calloc(c->n_devices + 1, sizeof *devices);
+    if (!devices)
         return false;
     for (size_t i = 0; i < c->n_devices; i++) {
         const struct device_config *d = &c->devices[i].upstream;
-        g->publishers[i] = (struct discovery_device){d->name, d->host, device_map(d)};
+        devices[i] = (struct discovery_device){d->name, d->host, device_map(d)};
     }
-    g->discovery = discovery_new(g->publishers, c->n_devices);
+    g->discovery = discovery_new(devices, c->n_devices);
+    free(devices);
     return g->discovery != NULL;
 }
 
@@ -470,7 +471,6 @@ void gate_free(struct gate *g)
     if (g->assocs)
         assocs_free(g->assocs);
     discovery_free(g->discovery);
-    free(g->publishers);
     deadlines_clear(&g->ends);
     free(g);
 }

@@ -19,7 +19,6 @@ struct gate {
     struct exchanges *exchanges;
     struct upstreams *upstreams;
     struct discovery *discovery;
-    struct discovery_device *publishers; /* lent to it */
     struct forward_config forward;
     struct deadlines ends; /* associations whose last grant will end */
     struct instant now;    /* of the entry point that runs */
