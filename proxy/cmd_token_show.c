@@ -1,0 +1,378 @@
+/* postern token show: what a token says, and whether anybody vouches for it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../pep/keys.h"
+#include "cmd_key.h"
+#include "cmd_token.h"
+#include "file.h"
+#include "json.h"
+#include "setup.h"
+
+enum { O_CONFIG, O_JSON, O_REVEAL };
+enum { SHOWN = 512 };
+
+static const struct cmd_option options[] = {
+    [O_CONFIG] = {"config", 'c', "FILE", "verify with the keys of this configuration", false},
+    [O_JSON] = {"json", 'j', NULL, "one JSON object", false},
+    [O_REVEAL] = {"reveal", 0, NULL, "print a symmetric key that the token carries", false},
+    {NULL, 0, NULL, NULL, false},
+};
+
+/* ---- reading ---- */
+
+static bool all(struct bytes s, bool (*is)(uint8_t))
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!is(s.p[i]))
+            return false;
+    return s.n > 0;
+}
+
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_hex(uint8_t c)
+{
+    return is_space(c) || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
+           (c >= 'A' && c <= 'F');
+}
+
+static bool is_base64url(uint8_t c)
+{
+    return is_hex(c) || (c >= 'g' && c <= 'z') || (c >= 'G' && c <= 'Z') || c == '-' || c == '_' ||
+           c == '=';
+}
+
+int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
+{
+    const char *why;
+    uint8_t *p;
+    size_t n;
+    if (!file_read(file, true, 4 * TOKEN_MAX, &p, &n, &why))
+        return cmd_fail(c, CMD_INPUT, "%s: %s", file, why);
+    struct bytes all_of = bytes_of(p, n);
+    bool ok = true;
+    if (all(all_of, is_hex))
+        ok = cmd_hex(all_of, out);
+    else if (all(all_of, is_base64url))
+        ok = cmd_base64url(all_of, out);
+    else
+        buf_put(out, all_of);
+    crypto_wipe(p, n);
+    free(p);
+    if (!ok && !out->full)
+        return cmd_fail(c, CMD_INPUT, "%s: neither whole hexadecimal nor whole base64url", file);
+    if (out->full)
+        return cmd_fail(c, CMD_INPUT, "%s: longer than a token may be (%d bytes)", file, TOKEN_MAX);
+    if (out->n == 0)
+        return cmd_fail(c, CMD_INPUT, "%s: empty", file);
+    return CMD_OK;
+}
+
+const char *cmd_code_text(char out[8], uint8_t code)
+{
+    (void)snprintf(out, 8, "%u.%02u", code >> 5, code & 31u);
+    return out;
+}
+
+const char *cmd_safe_text(char *out, size_t cap, struct bytes s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n && n + 5 < cap; i++)
+        n += (size_t)snprintf(out + n, cap - n,
+                              s.p[i] >= ' ' && s.p[i] < 0x7f && s.p[i] != '\\' ? "%c" : "\\x%02x",
+                              s.p[i]);
+    out[n] = '\0';
+    return out;
+}
+
+/* ---- showing ---- */
+
+struct shown {
+    const struct cmd *c;
+    bool reveal;
+    struct setup setup;
+    struct bytes raw;
+    struct token_unverified peek;
+    struct token token;          /* if it was verified */
+    const struct claims *claims; /* its, else what could be read; or NULL */
+    bool checked;                /* -c was given */
+    enum pep_err verified;       /* PEP_OK with `checked`: the authority vouches */
+    struct pep_taken taken;      /* what the gateway would say now */
+};
+
+static const char *authority(const struct shown *s)
+{
+    if (!s->checked || s->verified != PEP_OK)
+        return NULL;
+    return policy_authority(pep_policy(s->setup.pep), (size_t)s->token.authority)->name;
+}
+
+static void print_text(const char *name, struct bytes s)
+{
+    char text[SHOWN];
+    if (s.n)
+        printf("  %-9s %s\n", name, cmd_safe_text(text, sizeof text, s));
+}
+
+static void print_time(const char *name, bool has, int64_t s, bool over)
+{
+    char text[32];
+    if (has)
+        printf("  %-9s %s%s\n", name, cmd_time_text(text, s), over ? "  (past)" : "");
+}
+
+static void print_aif(const struct claims *k)
+{
+    static const char *const names[] = {"GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"};
+    for (size_t i = 0; i < k->n_aif; i++) {
+        char text[SHOWN];
+        printf("  %-9s %s =", i ? "" : "scope", cmd_safe_text(text, sizeof text, k->aif[i].path));
+        for (unsigned bit = 0; bit < 64; bit++)
+            if (k->aif[i].mask >> bit & 1) {
+                if (bit % 32 < 7)
+                    printf(" %s%s", bit >= 32 ? "+" : "", names[bit % 32]);
+                else
+                    printf(" bit-%u", bit);
+            }
+        printf("\n");
+    }
+}
+
+static void print_cnf(const struct shown *s)
+{
+    static const char *const kinds[] = {
+        [CNF_NONE] = "none: whoever holds the token may use it",
+        [CNF_SYMMETRIC] = "a symmetric key",
+        [CNF_EC] = "the holder of a public key",
+        [CNF_KID] = "a key known by its kid",
+        [CNF_DERIVED] = "a key derived from the token",
+    };
+    const struct cnf *k = &s->claims->cnf;
+    char kid[2 * TOKEN_KID_MAX + 3], hex[2 * TOKEN_KEY_MAX + 1];
+    printf("  %-9s %s", "cnf", kinds[k->kind]);
+    if (k->kid.n && k->kid.n <= TOKEN_KID_MAX)
+        printf(", kid %s", cmd_kid_text(kid, k->kid));
+    if (k->kind == CNF_EC)
+        printf(" (P-%d)", k->crv == CRYPTO_P256 ? 256 : k->crv == CRYPTO_P384 ? 384 : 521);
+    if (k->key_n && s->reveal) {
+        struct buf b = buf_on(hex, sizeof hex);
+        cmd_put_hex(&b, bytes_of(k->key, k->key_n));
+        printf(", %.*s", (int)b.n, hex);
+    } else if (k->key_n) {
+        printf(", %zu bytes (--reveal prints it)", k->key_n);
+    }
+    printf("\n");
+}
+
+static void print_verdict(const struct shown *s)
+{
+    char code[8];
+    if (!s->checked)
+        printf("UNVERIFIED: no key was tried; give -c CONFIG to verify\n");
+    else if (s->verified != PEP_OK)
+        printf("UNVERIFIED: %s\n", pep_err_str(s->verified));
+    else
+        printf("verified: authority %s\n", authority(s));
+    if (s->checked)
+        printf("posted to this gateway now: %s %s\n", cmd_code_text(code, s->taken.code),
+               pep_err_str(s->taken.err));
+    if (s->checked && s->taken.n_unknown + s->taken.n_beyond > 0)
+        printf("of its scope %zu unknown here, %zu beyond its authority\n", s->taken.n_unknown,
+               s->taken.n_beyond);
+}
+
+static void print(const struct shown *s)
+{
+    char kid[2 * TOKEN_KID_MAX + 3];
+    const struct claims *k = s->claims;
+    int64_t now_s = cmd_now();
+    print_verdict(s);
+    printf("%s, %s%s%s, %zu bytes\n", s->peek.format, cmd_alg_name(s->peek.alg),
+           s->peek.kid.n ? ", kid " : "",
+           s->peek.kid.n && s->peek.kid.n <= TOKEN_KID_MAX ? cmd_kid_text(kid, s->peek.kid) : "",
+           s->raw.n);
+    if (!k) {
+        printf("its claims cannot be read%s\n", s->checked ? "" : " without a key");
+        return;
+    }
+    print_text("iss", k->iss);
+    print_text("sub", k->sub);
+    for (size_t i = 0; i < k->n_aud; i++)
+        print_text("aud", k->aud[i]);
+    print_text("scope", k->scope_words);
+    print_aif(k);
+    print_time("exp", k->has_exp, k->exp_s, k->exp_s <= now_s);
+    print_time("nbf", k->has_nbf, k->nbf_s, false);
+    print_time("iat", k->has_iat, k->iat_s, false);
+    if (k->cti.n) {
+        char hex[2 * SHOWN];
+        struct buf b = buf_on(hex, sizeof hex);
+        cmd_put_hex(&b, k->cti.n <= SHOWN ? k->cti : bytes_of(k->cti.p, SHOWN));
+        printf("  %-9s %.*s\n", "cti", (int)b.n, hex);
+    }
+    print_cnf(s);
+}
+
+static void json_text(struct buf *out, const char *name, struct bytes s)
+{
+    if (!s.n)
+        return;
+    json_put_key(out, name);
+    json_put_string(out, s);
+}
+
+static void json_hex(struct buf *out, const char *name, struct bytes s)
+{
+    if (!s.n)
+        return;
+    json_put_key(out, name);
+    buf_put_u8(out, '"');
+    cmd_put_hex(out, s);
+    buf_put_u8(out, '"');
+}
+
+static void json_time(struct buf *out, const char *name, bool has, int64_t s)
+{
+    if (has && s >= 0)
+        json_member_u64(out, name, (uint64_t)s);
+}
+
+static void json_claims(const struct shown *s, struct buf *out)
+{
+    static const char *const kinds[] = {"none", "symmetric", "public", "kid", "derived"};
+    const struct claims *k = s->claims;
+    json_put_key(out, "claims");
+    buf_put_u8(out, '{');
+    json_text(out, "iss", k->iss);
+    json_text(out, "sub", k->sub);
+    json_put_key(out, "aud");
+    buf_put_u8(out, '[');
+    for (size_t i = 0; i < k->n_aud; i++) {
+        if (i)
+            buf_put_u8(out, ',');
+        json_put_string(out, k->aud[i]);
+    }
+    buf_put_u8(out, ']');
+    json_text(out, "scope", k->scope_words);
+    if (k->n_aif) {
+        json_put_key(out, "aif");
+        buf_put_u8(out, '[');
+        for (size_t i = 0; i < k->n_aif; i++) {
+            buf_put_str(out, i ? ",[" : "[");
+            json_put_string(out, k->aif[i].path);
+            buf_put_u8(out, ',');
+            json_put_u64(out, k->aif[i].mask);
+            buf_put_u8(out, ']');
+        }
+        buf_put_u8(out, ']');
+    }
+    json_time(out, "exp", k->has_exp, k->exp_s);
+    json_time(out, "nbf", k->has_nbf, k->nbf_s);
+    json_time(out, "iat", k->has_iat, k->iat_s);
+    json_hex(out, "cti", k->cti);
+    json_member(out, "cnf", kinds[k->cnf.kind]);
+    json_hex(out, "cnf_kid", k->cnf.kid);
+    if (s->reveal)
+        json_hex(out, "cnf_key", bytes_of(k->cnf.key, k->cnf.key_n));
+    buf_put_u8(out, '}');
+}
+
+static int print_json(const struct shown *s)
+{
+    char text[32 << 10], code[8];
+    struct buf out = buf_on(text, sizeof text);
+    buf_put_u8(&out, '{');
+    json_member_bool(&out, "verified", authority(s) != NULL);
+    json_member(&out, "authority", authority(s));
+    if (s->checked) {
+        json_member(&out, "verdict", pep_err_str(s->taken.err));
+        json_member(&out, "code", cmd_code_text(code, s->taken.code));
+    }
+    json_member(&out, "format", s->peek.format);
+    json_member(&out, "alg", cmd_alg_name(s->peek.alg));
+    json_hex(&out, "kid", s->peek.kid);
+    json_hex(&out, "hash", bytes_of(s->peek.token.hash, TOKEN_HASH));
+    if (s->claims)
+        json_claims(s, &out);
+    buf_put_str(&out, "}\n");
+    size_t done = fwrite(text, 1, out.n, stdout);
+    crypto_wipe(text, sizeof text);
+    return done == out.n && !out.full ? CMD_OK : CMD_OUTPUT;
+}
+
+/* ---- the command ---- */
+
+static int verify(struct shown *s, const char *file)
+{
+    char text[CMD_DIAG_MAX];
+    struct buf diag = buf_on(text, sizeof text);
+    if (!setup_open(&s->setup, file, false, cmd_now(), &diag))
+        return cmd_complain(CMD_CONFIG, &diag);
+    struct keys *keys = keys_load(pep_policy(s->setup.pep), s->setup.config->policy_dir, &diag);
+    if (!keys)
+        return cmd_complain(CMD_CONFIG, &diag);
+    s->checked = true;
+    s->verified = token_verify(keys, s->raw, &s->token);
+    if (s->verified == PEP_OK)
+        s->claims = &s->token.claims;
+    keys_free(keys);
+    pep_take_token(s->setup.pep, NULL, s->raw, -1, cmd_now(), &s->taken);
+    return CMD_OK;
+}
+
+static int show(struct shown *s, const struct cmd_values *o, const struct cmd_values *args)
+{
+    uint8_t raw[TOKEN_MAX];
+    struct buf b = buf_on(raw, sizeof raw);
+    int status = cmd_token_read(s->c, args->v[0], &b);
+    if (status != CMD_OK)
+        return status;
+    s->raw = buf_bytes(&b);
+    s->reveal = o[O_REVEAL].n > 0;
+    enum pep_err err = token_peek(s->raw, &s->peek);
+    if (err != PEP_OK)
+        return cmd_fail(s->c, CMD_INPUT, "%s: %s", args->v[0], pep_err_str(err));
+    if (s->peek.readable)
+        s->claims = &s->peek.token.claims;
+    if (o[O_CONFIG].n)
+        status = verify(s, cmd_value(&o[O_CONFIG]));
+    if (status == CMD_OK && o[O_JSON].n)
+        status = print_json(s);
+    else if (status == CMD_OK)
+        print(s);
+    crypto_wipe(raw, sizeof raw);
+    return status == CMD_OK && s->checked && s->verified != PEP_OK ? CMD_NO : status;
+}
+
+static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd_values *args)
+{
+    struct shown *s = calloc(1, sizeof *s);
+    if (!s)
+        return cmd_fail(c, EX_OSERR, "out of memory");
+    s->c = c;
+    int status = show(s, o, args);
+    token_clear(&s->peek.token);
+    token_clear(&s->token);
+    setup_close(&s->setup);
+    free(s);
+    return status;
+}
+
+const struct cmd cmd_token_show = {
+    .name = "token show",
+    .args = "FILE",
+    .summary = "print what a token says, and who vouches for it",
+    .about = "FILE may be -; binary, hexadecimal and base64url are told apart. Without -c nothing\n"
+             "is verified, and the output says so. Keys are not printed unless asked for.\n"
+             "Exit status: 0 shown (and verified, with -c), 1 not verified, 65 not a token,\n"
+             "64 misused, 78 bad configuration.\n",
+    .options = options,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};
