@@ -295,10 +295,7 @@ static enum dtls_event step(struct dtls_session *s)
             mbedtls_ssl_set_mtu(&s->ssl, DATAGRAM_MAX);
             return DTLS_ESTABLISHED;
         }
-        /* RFC 6347 4.1.2.7: invalid records are dropped. */
-        bool dropped = !s->alerted && (ret == MBEDTLS_ERR_SSL_INVALID_RECORD ||
-                                       ret == MBEDTLS_ERR_SSL_UNEXPECTED_RECORD);
-        if (ret != MBEDTLS_ERR_SSL_WANT_READ && ret != MBEDTLS_ERR_SSL_WANT_WRITE && !dropped)
+        if (ret != MBEDTLS_ERR_SSL_WANT_READ && ret != MBEDTLS_ERR_SSL_WANT_WRITE)
             return fail_by(s, ret);
         if (s->record.n == 0)
             break;
@@ -365,6 +362,10 @@ static enum dtls_event run(struct dtls_session *s)
     struct bytes record;
     while (dtls_next_record(&s->in, &record)) {
         enum dtls_event e = DTLS_NOTHING;
+        /* RFC 6347 4.1.2.7: invalid records are dropped. The engine would
+         * fail by them, or stumble over the same one for ever. */
+        if (!dtls_record_is_sound(record))
+            continue;
         if (s->state == SESSION_HANDSHAKE)
             e = foresee(s, record);
         if (e == DTLS_NOTHING && s->state == SESSION_PARKED) {

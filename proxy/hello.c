@@ -21,6 +21,40 @@ bool dtls_next_record(struct bytes *datagram, struct bytes *record)
     return true;
 }
 
+static bool handshake_is_sound(struct cursor c)
+{
+    while (cursor_ok(&c) && c.n) {
+        cursor_take(&c, 1);
+        uint64_t length = cursor_be(&c, 3);
+        cursor_take(&c, 2);
+        uint64_t offset = cursor_be(&c, 3);
+        uint64_t n = cursor_vector(&c, 3).n;
+        if (length > HANDSHAKE_MAX || offset + n > length)
+            return false;
+    }
+    return cursor_ok(&c);
+}
+
+bool dtls_record_is_sound(struct bytes record)
+{
+    struct cursor c = cursor_on(record);
+    cursor_take(&c, DTLS_RECORD_HEADER);
+    if (!cursor_ok(&c))
+        return false;
+    if (dtls_record_epoch(record) != 0)
+        return true;
+    switch (dtls_record_type(record)) {
+    case DTLS_HANDSHAKE:
+        return handshake_is_sound(c);
+    case DTLS_ALERT:
+        return c.n == 2;
+    case DTLS_CHANGE_CIPHER_SPEC:
+        return c.n == 1 && c.p[0] == 1;
+    default: /* application data in clear */
+        return false;
+    }
+}
+
 bool hello_looks_like(struct bytes datagram)
 {
     return datagram.n > DTLS_RECORD_HEADER && dtls_record_type(datagram) == DTLS_HANDSHAKE &&

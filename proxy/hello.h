@@ -13,7 +13,8 @@ enum dtls_numbers {
     DTLS_ALERT = 21,
     DTLS_HANDSHAKE = 22,
     DTLS_APPLICATION_DATA = 23,
-    HANDSHAKE_HEADER = 12, /* RFC 6347 4.2.2 */
+    HANDSHAKE_HEADER = 12,                    /* RFC 6347 4.2.2 */
+    HANDSHAKE_MAX = 16384 - HANDSHAKE_HEADER, /* what the engine can put together */
     HANDSHAKE_CLIENT_HELLO = 1,
     HANDSHAKE_SERVER_HELLO = 2,
     HANDSHAKE_HELLO_VERIFY = 3,
@@ -35,6 +36,10 @@ MUST_USE bool hello_parse(struct bytes datagram, struct hello *out);
 /* The first record of a datagram with its header, taken off it. False, with
  * the rest dropped: what is left is not a DTLS record. */
 MUST_USE bool dtls_next_record(struct bytes *datagram, struct bytes *record);
+/* Whether a record of a handshake is what its type says: whole messages or
+ * fragments within their message, an alert of two bytes. One that is
+ * protected cannot be told. */
+MUST_USE bool dtls_record_is_sound(struct bytes record);
 static inline uint8_t dtls_record_type(struct bytes record)
 {
     return record.p[0];
