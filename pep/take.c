@@ -87,8 +87,8 @@ struct grant *take_find_kid(struct pep *p, struct bytes kid, int authority, int6
 }
 
 /* Which key must stand behind the grant. */
-static enum pep_err bind(struct pep *p, struct pep_session *s, const struct cached *c,
-                         int64_t now_s, struct grant *g)
+static enum pep_err bind_key(struct pep *p, struct pep_session *s, const struct cached *c,
+                             int64_t now_s, struct grant *g)
 {
     const struct cnf *k = &c->token.claims.cnf;
     const struct policy_authority *a = policy_authority(p->policy, (size_t)c->token.authority);
@@ -282,7 +282,7 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct cac
     out->n_unknown = report.n_unknown;
     out->n_beyond = report.n_beyond;
     if (err == PEP_OK)
-        err = bind(p, s, c, now_s, g);
+        err = bind_key(p, s, c, now_s, g);
     /* A psk_identity must yield a PSK. */
     if (err == PEP_OK && via == PEP_VIA_IDENTITY && g->key.kind != CNF_SYMMETRIC)
         err = PEP_CONFIRMATION;
@@ -446,7 +446,7 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
     } else if (r.by_reference || k->kind == CNF_NONE || k->kind == CNF_KID) {
         err = PEP_CONFIRMATION;
     } else {
-        err = bind(p, NULL, c, l->now_s, g);
+        err = bind_key(p, NULL, c, l->now_s, g);
     }
     crypto_wipe(&r, sizeof r);
     if (err == PEP_OK)
