@@ -120,6 +120,23 @@ static void test_minted(void **state)
     }
 }
 
+/* Tokens by an implementation that shares nothing with ours. */
+static void test_foreign(void **state)
+{
+    (void)state;
+    const struct crypto_alg *a;
+    for (size_t i = 0; (a = crypto_alg_at(i)); i++) {
+        char name[16];
+        snprintf(name, sizeof name, "alg%d", a->alg);
+        enum pep_err e = verify(vector("tokens", name));
+        if (e != PEP_OK)
+            fail_msg("%s: %s", a->name, pep_err_str(e));
+        expect_claims(a->name, 0);
+    }
+    assert_int_equal(verify(vector("tokens", "nested")), PEP_OK);
+    expect_claims("nested", 0);
+}
+
 /* Every length, every bit, a byte behind: none verifies. All headers of ours
  * are protected, so there is no bit that does not matter. */
 static void test_mutilated(void **state)
@@ -525,12 +542,13 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rfc8392),   cmocka_unit_test(test_minted),
-        cmocka_unit_test(test_mutilated), cmocka_unit_test(test_forged),
-        cmocka_unit_test(test_wrapped),   cmocka_unit_test(test_nested),
-        cmocka_unit_test(test_secret),    cmocka_unit_test(test_mint_errors),
-        cmocka_unit_test(test_derived),   cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_times),     cmocka_unit_test(test_peek),
+        cmocka_unit_test(test_rfc8392),     cmocka_unit_test(test_minted),
+        cmocka_unit_test(test_foreign),     cmocka_unit_test(test_mutilated),
+        cmocka_unit_test(test_forged),      cmocka_unit_test(test_wrapped),
+        cmocka_unit_test(test_nested),      cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_mint_errors), cmocka_unit_test(test_derived),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_times),
+        cmocka_unit_test(test_peek),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
