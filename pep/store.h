@@ -9,7 +9,7 @@
  * for the disk's time (milliseconds). It is off the way of a permitted
  * request; it moves off the workers when there is more than one.
  *
- * Records hold proof keys: the directory is 0700 and its files 0600.
+ * Records hold proof keys: their directory is 0700 and its files 0600.
  */
 #ifndef POSTERN_STORE_H
 #define POSTERN_STORE_H
@@ -38,9 +38,10 @@ struct store_op {
 enum store_keep { STORE_REMOVE = 0, STORE_KEEP = 1 };
 typedef enum store_keep store_visit_fn(void *user, struct bytes key, struct bytes value);
 
-/* Opens or makes `dir`, which must be ours alone. `map` bytes at most are
- * used, 0: the default. On failure NULL, and `diag` says why. */
-MUST_USE struct store *store_open(const char *dir, size_t map, struct buf *diag);
+/* Opens or makes the directory `grants` in the state directory, which is made
+ * too (but not its parents). `map` bytes at most are used, 0: the default. On
+ * failure NULL, and `diag` says why. */
+MUST_USE struct store *store_open(const char *state, size_t map, struct buf *diag);
 /* Keeps nothing beyond its own life. NULL: no memory. */
 MUST_USE struct store *store_open_memory(void);
 void store_close(struct store *s); /* NULL is fine */

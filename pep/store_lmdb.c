@@ -2,7 +2,7 @@
  * first byte of the key. LMDB commits with fsync, so what was committed
  * survives kill -9 and loss of power. */
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,33 +124,43 @@ static void lmdb_close(void *self)
 
 static const struct store_backend lmdb_backend = {lmdb_change, lmdb_each, lmdb_close};
 
-/* The directory holds keys. One that others can enter is refused rather than
- * tightened: it may be shared by mistake, and is not ours to change. */
-static bool own_directory(const char *dir, struct buf *diag)
+/* Ours, and closed to others as far as `shut` says. What is too open is
+ * refused rather than tightened: it may be shared by mistake, and is then not
+ * ours to change. */
+static bool own_directory(const char *dir, mode_t shut, const char *why, struct buf *diag)
 {
     struct stat st;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        say(diag, dir, "cannot make the directory of the store", strerror(errno));
+        say(diag, dir, "cannot make the directory", strerror(errno));
         return false;
     }
-    if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        say(diag, dir, "the store must be a directory", NULL);
+    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        say(diag, dir, "the state must be a directory", NULL);
         return false;
     }
-    if (st.st_uid != geteuid()) {
-        say(diag, dir, "the store belongs to another user", NULL);
+    if (st.st_uid != geteuid() && st.st_uid != 0) {
+        say(diag, dir, "belongs to another user", NULL);
         return false;
     }
-    if (st.st_mode & 077) {
-        say(diag, dir, "the store holds keys and must be private: chmod 700 it", NULL);
+    if (st.st_mode & shut) {
+        say(diag, dir, why, NULL);
         return false;
     }
     return true;
 }
 
-struct store *store_open(const char *dir, size_t map, struct buf *diag)
+struct store *store_open(const char *state, size_t map, struct buf *diag)
 {
-    if (!own_directory(dir, diag))
+    char dir[PATH_MAX];
+    int n = snprintf(dir, sizeof dir, "%s/grants", state);
+    if (n < 0 || (size_t)n >= sizeof dir) {
+        say(diag, state, "the path is too long", NULL);
+        return NULL;
+    }
+    /* Service managers make the state directory, often readable by all; the
+     * keys stand one below. */
+    if (!own_directory(state, 022, "others may write there: chmod go-w it", diag) ||
+        !own_directory(dir, 077, "holds keys and must be private: chmod 700 it", diag))
         return NULL;
     struct store *s = malloc(sizeof *s);
     struct lmdb *l = calloc(1, sizeof *l);

@@ -211,6 +211,7 @@ static enum pep_err keep(struct pep *p, const struct grant *g, const struct vict
     }
     ok = ok && (n == 0 || store_change(p->config.store, ops, n));
     crypto_wipe(value, sizeof value);
+    p->stats.store_errors += !ok;
     return ok ? PEP_OK : PEP_STORE;
 }
 

@@ -114,13 +114,16 @@ bool house_make(struct house *h)
 
 void house_clear(struct house *h)
 {
-    static const char *const files[] = {"home-as.keys", "visitor-as.keys", "derive-as.keys",
-                                        "t7.psk",       "store/data.mdb",  "store/lock.mdb"};
+    static const char *const files[] = {"home-as.keys",          "visitor-as.keys",
+                                        "derive-as.keys",        "t7.psk",
+                                        "store/grants/data.mdb", "store/grants/lock.mdb"};
     char path[128];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         path_of(h, files[i], path);
         (void)unlink(path);
     }
+    path_of(h, "store/grants", path);
+    (void)rmdir(path);
     path_of(h, "store", path);
     (void)rmdir(path);
     (void)rmdir(h->dir);

@@ -21,9 +21,11 @@ static void wipe_dir(const char *dir)
     static const char *const files[] = {"data.mdb", "lock.mdb"};
     char path[128];
     for (size_t i = 0; i < 2; i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        (void)snprintf(path, sizeof path, "%s/grants/%s", dir, files[i]);
         (void)unlink(path);
     }
+    (void)snprintf(path, sizeof path, "%s/grants", dir);
+    (void)rmdir(path);
     (void)rmdir(dir);
 }
 
@@ -205,33 +207,44 @@ static void full_map(void **state)
     store_close(s);
 }
 
+static void refuses(const char *state, const char *why)
+{
+    char text[256];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    assert_null(store_open(state, 0, &diag));
+    text[diag.n] = 0;
+    if (!strstr(text, why))
+        fail_msg("%s: got '%s', wanted '%s'", state, text, why);
+}
+
 static void private_directory(void **state)
 {
     (void)state;
-    char dir[96], text[256];
+    char dir[96], grants[112], file[128];
     struct stat st;
-    struct store *s = open_at(0);
+    store_close(open_at(0));
     (void)snprintf(dir, sizeof dir, "%s/s", home);
+    (void)snprintf(grants, sizeof grants, "%s/grants", dir);
+    (void)snprintf(file, sizeof file, "%s/data.mdb", grants);
     assert_int_equal(stat(dir, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
-    char file[128];
-    (void)snprintf(file, sizeof file, "%s/data.mdb", dir);
+    assert_int_equal(stat(grants, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
     assert_int_equal(stat(file, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    store_close(s);
 
-    assert_int_equal(chmod(dir, 0750), 0);
-    struct buf diag = buf_on(text, sizeof text - 1);
-    assert_null(store_open(dir, 0, &diag));
-    text[diag.n] = 0;
-    assert_non_null(strstr(text, "chmod 700"));
+    /* as a service manager makes it */
+    assert_int_equal(chmod(dir, 0755), 0);
+    store_close(open_at(0));
+    assert_int_equal(chmod(dir, 0775), 0);
+    refuses(dir, "chmod go-w");
     assert_int_equal(chmod(dir, 0700), 0);
-
-    char nowhere[128];
-    (void)snprintf(nowhere, sizeof nowhere, "%s/no/such", home);
-    assert_null(store_open(nowhere, 0, &diag));
-    (void)snprintf(nowhere, sizeof nowhere, "%s/data.mdb", dir);
-    assert_null(store_open(nowhere, 0, &diag)); /* a file */
+    assert_int_equal(chmod(grants, 0750), 0);
+    refuses(dir, "chmod 700");
+    assert_int_equal(chmod(grants, 0700), 0);
+    (void)snprintf(grants, sizeof grants, "%s/no/such", home);
+    refuses(grants, "cannot make");
+    refuses(file, "must be a directory");
 }
 
 static void damaged_file(void **state)
@@ -239,7 +252,7 @@ static void damaged_file(void **state)
     (void)state;
     char path[128], text[256];
     store_close(open_at(0));
-    (void)snprintf(path, sizeof path, "%s/s/data.mdb", home);
+    (void)snprintf(path, sizeof path, "%s/s/grants/data.mdb", home);
     FILE *f = fopen(path, "r+");
     assert_non_null(f);
     for (int i = 0; i < 8192; i++)
