@@ -14,21 +14,21 @@ from cryptography.x509.oid import NameOID
 import mint
 import rig
 
-ISSUER = "as"  # short: a token must fit in the 128 bytes of a stock identity
+ISSUER = "coaps://as"  # short: a token must fit in the 128 bytes of a stock identity
 
 POLICY = """\
 version: 1
 mode: enforce
 authorities:
   - name: home-as
-    issuer: as
+    issuer: coaps://as
     keys: keys/home-as.keys
     may-grant:
       roles: [guest, resident]
       scopes: [lights_r, lights_w]
       resources: [{path: /lamp/**, methods: [GET, PUT]}]
   - name: sign-as
-    issuer: as.sign
+    issuer: coaps://as.sign
     keys: keys/sign-as.pem
     may-grant:
       roles: [guest]
@@ -133,9 +133,6 @@ class House(unittest.TestCase):
             cls.derivation = mint.SymmetricKey(b"d1", -10)  # direct+HKDF-SHA-256
             cls.lamp = cls.start(rig.Device())
             cls.door = cls.start(rig.Device(family=cls.families[-1]))
-            cls.gw = cls.start(rig.Gateway(cls.policy, cls.devices(), identity=cls.identity,
-                                           extra=cls.extra, families=cls.families,
-                                           secrets=cls.secrets()))
             for path in ("state", "color"):
                 a = rig.coap(cls.lamp.url + "/" + path, "put", payload=b"on", fmt=0)
                 if a.code != "2.01":
@@ -143,6 +140,9 @@ class House(unittest.TestCase):
             a = rig.coap(cls.door.url + "/lock", "put", payload=b"shut", fmt=0)
             if a.code != "2.01":
                 raise AssertionError("the door is no door:\n" + a.output)
+            cls.gw = cls.start(rig.Gateway(cls.policy, cls.devices(), identity=cls.identity,
+                                           extra=cls.extra, families=cls.families,
+                                           secrets=cls.secrets()))
         except BaseException:
             cls.tearDownClass()
             raise

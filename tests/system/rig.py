@@ -1,6 +1,7 @@
 """What system tests stand on: posternd in a directory of its own, stock
 libcoap programs as clients and devices, all on loopback. Nothing waits for a
 time to pass: every wait is for a line, a datagram or an end, with a deadline."""
+import itertools
 import json
 import os
 import re
@@ -16,6 +17,7 @@ DEADLINE = 30.0  # for what must come; only a failure waits so long
 BUILD = None     # set by run.py
 _claimed = set()
 _running = set()
+_serial = itertools.count()
 _lock = threading.Lock()
 
 
@@ -122,9 +124,14 @@ class Device(Process):
         self.wait_line(r"created UDP +endpoint")
 
     def requests(self, start=0):
-        """The requests that reached it, as libcoap prints them."""
-        return [l for l in self.lines[start:] if l and
-                re.match(r"v:1 t:(CON|NON) c:(GET|POST|PUT|DELETE|FETCH|PATCH|iPATCH) ", l)]
+        """The requests that reached it from `start` on, as libcoap prints
+        them. One of our own behind them says that these were all."""
+        end = "end-%d" % next(_serial)
+        coap(self.url + "/" + end)
+        _, stop = self.wait_line(r"c:GET .*Uri-Path:%s " % end, start)
+        return [l for l in self.lines[start:stop - 1] if
+                re.match(r"v:1 t:(CON|NON) c:(GET|POST|PUT|DELETE|FETCH|PATCH|iPATCH) ", l)
+                and "Uri-Path:end-" not in l]
 
 
 class SilentDevice:
@@ -138,14 +145,25 @@ class SilentDevice:
         self.url = "coap://127.0.0.1:%d" % self.port
 
     def receive(self):
-        """(datagram, from): the next request."""
-        return self.sock.recvfrom(4096)
+        """(datagram, from): the next request of a client. What the gateway
+        asks for itself, discovery, is denied."""
+        while True:
+            datagram, to = self.sock.recvfrom(4096)
+            if b".well-known" not in datagram:
+                return datagram, to
+            self.answer(datagram, to, b"", 0x84)
+
+    def settle(self):
+        """Until discovery has asked and was denied: the window is free."""
+        datagram, to = self.sock.recvfrom(4096)
+        assert b".well-known" in datagram, datagram
+        self.answer(datagram, to, b"", 0x84)
 
     def answer(self, datagram, to, payload=b"late", code=0x45):
         tkl = datagram[0] & 15
         kind = 2 if datagram[0] >> 4 & 3 == 0 else 1
         self.sock.sendto(bytes([0x40 | kind << 4 | tkl, code]) + datagram[2:4 + tkl] +
-                         b"\xff" + payload, to)
+                         (b"\xff" + payload if payload else b""), to)
 
     def stop(self):
         self.sock.close()
@@ -154,7 +172,9 @@ class SilentDevice:
 class Answer:
     """What a stock client printed: exit codes say nothing, PDUs do."""
     _pdu = re.compile(r"^v:1 t:(?P<type>CON|NON|ACK|RST) c:(?P<code>[245]\.\d\d) i:[0-9a-f]+ "
-                      r"\{[0-9a-f]*\} \[ (?P<options>.*?) ?\](?: :: (?P<payload>.*))?$", re.M)
+                      r"\{[0-9a-f]*\} \[ (?P<options>.*?) ?\]"
+                      r"(?: :: (?:'(?P<text>.*)'|binary data length \d+\n<<(?P<hex>[0-9a-f]*)>>))?$",
+                      re.M)
 
     def __init__(self, output):
         self.output = output
@@ -165,11 +185,7 @@ class Answer:
         for m in self._pdu.finditer(output):
             self.code, self.options = m["code"], m["options"]
             self.types.append(m["type"])
-            shown = m["payload"] or ""
-            if shown.startswith("<<"):
-                self.payload = bytes.fromhex(shown[2:].split(">>")[0])
-            elif shown.startswith("'"):
-                self.payload = shown[1:].rsplit("'", 1)[0].encode()
+            self.payload = bytes.fromhex(m["hex"]) if m["hex"] else (m["text"] or "").encode()
 
     def __str__(self):
         return "%s [%s] %r" % (self.code, self.options, self.payload)
@@ -237,7 +253,8 @@ class Gateway:
         lines += ["policy: policy.yaml", "audit: {file: log/audit.jsonl, permits: all}",
                   "control: control.sock", "devices:"]
         # quoted: [::1] is a list otherwise
-        lines += ["  - {%s}" % ", ".join("%s: \"%s\"" % kv for kv in d.items()) for d in devices]
+        lines += ["  - {%s}" % ", ".join("%s: %s" % (k, json.dumps(v)) for k, v in d.items())
+                  for d in devices]
         self.write("postern.yaml", "\n".join(lines) + "\n" + extra)
 
     def path(self, *parts):

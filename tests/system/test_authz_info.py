@@ -75,7 +75,7 @@ class Refusals(House):
 
     def test_issuer(self):
         self.post(self.token(iss="someone"), "4.01")
-        self.post(self.token(iss="as.sign"), "4.01")  # an authority's, but another's key
+        self.post(self.token(iss="coaps://as.sign"), "4.01")  # an authority's, but another's key
         self.post(self.token(iss=None))  # "if present": the key tells whose it is
 
     def test_times(self):
@@ -139,9 +139,14 @@ class Discovery(House):
         self.assertNotIn("door", text)
 
     def test_client_sees_what_it_may_touch(self):
+        """What the devices publish, below their paths, and no more of it
+        than this client may use."""
+        self.lamp.wait_line(r"c:GET .*Uri-Path:\.well-known")  # learned in the background
+        self.door.wait_line(r"c:GET .*Uri-Path:\.well-known")
         text = self.links(self.ask("/.well-known/core", "2.05", (b"visitor", PSK)))
-        self.assertIn("lamp", text)
+        self.assertIn("</lamp/state>", text)
+        self.assertNotIn("</lamp/color>", text)
         self.assertNotIn("door", text)
         text = self.links(self.ask("/.well-known/core", "2.05"))
-        self.assertIn("lamp", text)
-        self.assertIn("door", text)
+        self.assertIn("</lamp/color>", text)
+        self.assertIn("</door/lock>", text)

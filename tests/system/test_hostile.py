@@ -15,7 +15,7 @@ class Hostile(House):
     def devices(cls):
         cls.odd = cls.start(rig.SilentDevice())
         return super().devices() + [{"name": "odd", "path": "/slow", "url": cls.odd.url,
-                                     "window": "4"}]
+                                     "window": 4}]
 
     def panel(self):
         c = dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=(b"panel", PSK))

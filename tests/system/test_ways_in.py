@@ -221,8 +221,8 @@ class Certificates(House):
         self.ask("/lamp/state", "2.05")
 
     def test_self_signed_with_the_key_of_a_token(self):
-        for name, key, iss in (("mac", self.mac, "as"), ("ec", self.ec, "as"),
-                               ("pem", self.sign, "as.sign")):
+        for name, key, iss in (("mac", self.mac, "coaps://as"), ("ec", self.ec, "coaps://as"),
+                               ("pem", self.sign, "coaps://as.sign")):
             with self.subTest(name):
                 _, private, files = certificate(self.tls, "own-" + name, "whatever")
                 a = rig.coap(self.gw.coaps("/lamp/state"), cert=files, wait=3)
