@@ -67,6 +67,8 @@ only 'mbedtls only in dtls and crypto_mbedtls' '#include +[<"](mbedtls|psa)/' \
     proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/compat_mbedtls.h \
     pep/crypto_mbedtls.c pep/compat_mbedtls.h
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c policy/compat_fyaml.h
+only 'jansson only in json_doc' '#include +[<"]jansson' pep/json_doc.c
+only 'libsodium only in crypto_sodium' '#include +[<"]sodium' pep/crypto_sodium.c
 only 'lmdb only in store_lmdb' '#include +[<"]lmdb' pep/store_lmdb.c
 only 'policy and pep know no sockets' '#include +<(sys/socket|sys/un|netinet/|arpa/|netdb|poll)' \
     $(ls proxy/*.[ch])
