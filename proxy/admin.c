@@ -35,7 +35,7 @@ bool admin_reload(struct admin *a, struct instant now, struct buf *diag)
         notify("STATUS=serving");
     } else {
         a->reloads_failed++;
-        log_diagnostics(buf_bytes(diag));
+        log_diagnostics(bytes_of(diag->p, diag->n)); /* what fitted */
         log_event(LOG_LEVEL_ERROR, "reload-failed", "kept", policy_hash(pep_policy(a->pep)), NULL);
         notify("STATUS=serving; the last reload failed, the policy before it is in force");
     }
@@ -168,17 +168,34 @@ static void put_devices(const struct admin *a, uint64_t from, struct buf *out)
         json_member_u64(out, "next", i);
 }
 
+/* A line each: simple readers take no line breaks within a string. */
+static void put_lines(struct bytes text, struct buf *out)
+{
+    json_put_key(out, "diagnostics");
+    buf_put_u8(out, '[');
+    for (bool first = true; text.n > 0; first = false) {
+        uint8_t line[256];
+        const uint8_t *end = memchr(text.p, '\n', text.n);
+        size_t n = end ? (size_t)(end - text.p) : text.n;
+        size_t shown = n < sizeof line ? n : sizeof line;
+        for (size_t i = 0; i < shown; i++)
+            line[i] = text.p[i] == '\t' ? ' ' : text.p[i];
+        buf_put_str(out, first ? "" : ",");
+        json_put_string(out, bytes_of(line, shown));
+        n += end != NULL;
+        text = bytes_of(text.p + n, text.n - n);
+    }
+    buf_put_u8(out, ']');
+}
+
 static void put_reload(struct admin *a, struct instant now, struct buf *out)
 {
     char text[ADMIN_DIAG_MAX];
     struct buf diag = buf_on(text, sizeof text);
     bool ok = admin_reload(a, now, &diag);
-    diag.full = false; /* what fitted is shown */
     json_member_bool(out, "ok", ok);
-    if (!ok) {
-        json_put_key(out, "error");
-        json_put_string(out, buf_bytes(&diag));
-    }
+    if (!ok)
+        put_lines(bytes_of(text, diag.n), out);
     json_member(out, "policy", policy_hash(pep_policy(a->pep)));
 }
 

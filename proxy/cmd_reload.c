@@ -29,8 +29,10 @@ static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd
     if (cmd_answer_ok(&a)) {
         printf("reloaded, policy %s\n", cmd_answer_text(&a, "policy"));
     } else {
-        const char *error = cmd_answer_text(&a, "error");
-        (void)fprintf(stderr, "%s%s", error, strchr(error, '\n') ? "" : "\n");
+        struct yaml_seq lines;
+        if (yaml_seq_open(a.y, cmd_answer_get(&a, "diagnostics"), &lines))
+            for (const struct yaml_node *n; (n = yaml_seq_next(&lines));)
+                (void)fprintf(stderr, "%s\n", (const char *)yaml_raw(n).p);
         status = cmd_fail(c, CMD_CONFIG, "nothing changed; policy %s stays in force",
                           cmd_answer_text(&a, "policy"));
     }
