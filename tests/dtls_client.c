@@ -125,7 +125,11 @@ static bool setup(struct dtls_client *c)
         return false;
     if (mbedtls_ssl_setup(&c->ssl, &c->conf) != 0)
         return false;
+    /* The server is judged by its chain; 3.6 wants to hear that no name is. */
+    if (cfg->ca && mbedtls_ssl_set_hostname(&c->ssl, NULL) != 0)
+        return false;
     mbedtls_ssl_set_mtu(&c->ssl, cfg->mtu ? cfg->mtu : 1200);
+    mbedtls_ssl_set_datagram_packing(&c->ssl, !cfg->unpacked);
     mbedtls_ssl_set_bio(&c->ssl, c, on_send, on_recv, NULL);
     mbedtls_ssl_set_timer_cb(&c->ssl, c, on_set_timer, on_get_timer);
     return true;

@@ -19,6 +19,7 @@ struct dtls_client_config {
     const char *ca;                        /* PEM text to judge the server by; NULL: any */
     const int *suites; /* TLS numbers, 0 at the end; NULL: CCM_8 of what the config has */
     uint16_t mtu;      /* of handshake datagrams; 0: 1200 */
+    bool unpacked;     /* each handshake message in a datagram of its own */
     void (*send)(void *user, struct bytes datagram);
     void *user;
 };

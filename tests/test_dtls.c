@@ -384,7 +384,7 @@ static void test_loss(void **state)
         r->lose = lose_nth;
         r->arg = lost;
         struct dtls_client_config c = psk();
-        c.mtu = 100; /* a datagram for each message */
+        c.unpacked = true;
         struct rig_client *k = rig_client(r, &c, "192.0.2.1", 5000);
         rig_connect(k);
         rig_pass(r, 20000);
@@ -404,7 +404,7 @@ static void test_loss(void **state)
         r->lose = lose_some;
         r->arg = x & x >> 16; /* a quarter */
         struct dtls_client_config c = psk();
-        c.mtu = 100;
+        c.unpacked = true;
         struct rig_client *k = rig_client(r, &c, "192.0.2.1", 5000);
         rig_connect(k);
         rig_pass(r, 29000);
@@ -685,7 +685,7 @@ static void test_noise_on_handshake(void **state)
     for (noise_at = 2; noise_at < 8; noise_at++) {
         struct rig *r = psk_rig(NULL);
         struct dtls_client_config c = psk();
-        c.mtu = 100;
+        c.unpacked = true;
         struct rig_client *k = rig_client(r, &c, "192.0.2.1", 5000);
         r->lose = noisy;
         rig_connect(k);
