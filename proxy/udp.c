@@ -12,10 +12,7 @@ enum {
 struct slot {
     struct iovec iov;
     struct peer peer;
-    union {
-        struct cmsghdr align;
-        uint8_t bytes[CONTROL];
-    } control;
+    _Alignas(struct cmsghdr) uint8_t control[CONTROL];
     uint8_t data[DATAGRAM_MAX];
 };
 
@@ -181,7 +178,7 @@ bool udp_receive(struct udp *u,
             m->msg_namelen = sizeof s->peer.in6;
         }
         if (u->wildcard) {
-            m->msg_control = s->control.bytes;
+            m->msg_control = s->control;
             m->msg_controllen = CONTROL;
         }
     }
@@ -227,9 +224,9 @@ static void set_local(struct slot *s, struct msghdr *m)
     const struct in6_addr *local = &s->peer.local;
     if (IN6_IS_ADDR_UNSPECIFIED(local))
         return;
-    m->msg_control = s->control.bytes;
+    m->msg_control = s->control;
     m->msg_controllen = CONTROL;
-    memset(s->control.bytes, 0, CONTROL);
+    memset(s->control, 0, CONTROL);
     struct cmsghdr *c = CMSG_FIRSTHDR(m);
     if (s->peer.sa.sa_family == AF_INET) {
         struct in_pktinfo info = {0};
