@@ -104,6 +104,10 @@ static int read_path(struct asking *a, const char *text)
         a->path[n] = bytes_of(a->segments[n], len);
         n++;
     }
+    if (n > 0 && n < POLICY_PATH_SEGMENTS_MAX && rest.n == 1) {
+        a->path[n++] = bytes_str(""); /* "/lamp/" ends in an empty Uri-Path option */
+        rest.n = 0;
+    }
     if (rest.n > 0)
         return cmd_fail(a->c, CMD_USAGE, "path '%s': %s", text,
                         why ? why : "more than 32 segments");
