@@ -1,0 +1,45 @@
+/* What the files that read postern.yaml share. Not for others. */
+#ifndef POSTERN_CONFIG_READ_H
+#define POSTERN_CONFIG_READ_H
+
+#include "../policy/yaml.h"
+#include "config.h"
+
+/* The configuration with what it points into. */
+struct loaded {
+    struct config c; /* first: config_free() is given this */
+    struct arena arena;
+    struct config_device *devices;
+    const char *shown;  /* the file as the operator named it, for diagnostics */
+    const char *policy; /* the policy's file as the configuration names it */
+};
+
+struct config_reader {
+    struct yaml *y;
+    struct loaded *l;
+};
+
+/* ---- config_values.c; false or NULL: reported, or n is NULL ---- */
+
+const char *config_join(struct arena *a, const char *dir, const char *file);
+bool config_read_path(struct config_reader *r, const struct yaml_node *n, const char **out);
+/* A file that must be there and readable; with `secret`, by few. */
+const char *config_read_file(struct config_reader *r, const struct yaml_node *n, bool secret);
+bool config_check_dir(struct config_reader *r, const struct yaml_node *n, const char *dir);
+/* A file that is to be made or written in a directory that is there. */
+const char *config_read_place(struct config_reader *r, const struct yaml_node *n);
+/* "30s", "5m", "24h", "7d". */
+bool config_read_duration(struct config_reader *r, const struct yaml_node *n, uint64_t min_s,
+                          uint64_t max_s, uint64_t *out);
+void config_read_size(struct config_reader *r, const struct yaml_node *n, int64_t max, size_t *out);
+/* NULL, or why there is no address. The peer is zeroed first: it is compared
+ * byte for byte. */
+const char *config_resolve(const char *host, int port, bool numeric, struct peer *out);
+
+/* ---- config_devices.c ---- */
+
+void config_read_devices(struct config_reader *r, const struct yaml_node *n);
+
+enum config_ports { COAP_PORT = 5683, COAPS_PORT = 5684 }; /* RFC 7252 12.6, 12.7 */
+
+#endif
