@@ -10,6 +10,7 @@ enum {
      * holder: strangers ask for hints, so their cost is bounded. */
     HINT_GROUPS_MAX = 32,
     HINT_INCLUDERS_MAX = 32,
+    HINT_NEEDS_MAX = 4,
 };
 
 /* ---- the snapshot ---- */
@@ -290,16 +291,69 @@ static bool would_permit(struct judge *j, const struct rule_group *g)
     return false;
 }
 
-/* The lightest that the authority may grant: the holder, or who includes it. */
-static uint32_t lightest(const struct policy *p, const struct may_grant *may, uint32_t holder,
-                         uint32_t best)
+/* Does the holder hold one of these roles, or include one? */
+static bool reaches(const struct policy *p, uint32_t holder, const struct holder_set *roles)
 {
     uint32_t queue[HINT_INCLUDERS_MAX] = {holder}, n = 1;
     for (uint32_t i = 0; i < n; i++) {
         const struct holder *h = &p->holders[queue[i]];
-        if (holder_set_has(&may->holders, queue[i]) &&
-            (best == NAMES_NONE || h->weight < p->holders[best].weight ||
-             (h->weight == p->holders[best].weight && queue[i] < best)))
+        if (holder_set_has(roles, queue[i]))
+            return true;
+        for (uint32_t k = 0; k < h->n_includes && n < HINT_INCLUDERS_MAX; k++)
+            queue[n++] = h->includes[k];
+    }
+    return false;
+}
+
+/* What a `forbid` on the path asks for, too. */
+struct needs {
+    const struct holder_set *any_of[HINT_NEEDS_MAX];
+    uint32_t n;
+};
+
+/* False: forbidden to everyone. */
+static bool find_needs(struct judge *j, struct needs *out)
+{
+    struct rules_walk walk;
+    struct rules_place at;
+    const char *missing;
+    rules_walk_begin(&walk, j->p->forbid, &j->path);
+    while (rules_walk_next(&walk, &at))
+        for (uint32_t i = 0; at.methods & j->bit && i < at.n; i++) {
+            const struct rule_group *g = rules_group(j->p->forbid, &at, i);
+            bool applies = false;
+            for (uint32_t k = 0; k < g->n && !applies; k++)
+                applies = g->rules[k].methods & j->bit &&
+                          (!g->rules[k].when ||
+                           when_judge(g->rules[k].when, &j->moment, &missing) != WHEN_NO);
+            if (!applies)
+                continue;
+            const struct holder_set *roles = &j->p->exceptions[g->holder];
+            if (roles->n == 0 || out->n == HINT_NEEDS_MAX)
+                return false;
+            out->any_of[out->n++] = roles;
+        }
+    return true;
+}
+
+static bool meets(const struct policy *p, uint32_t holder, const struct needs *needs)
+{
+    for (uint32_t i = 0; i < needs->n; i++)
+        if (!reaches(p, holder, needs->any_of[i]))
+            return false;
+    return true;
+}
+
+/* The lightest that the authority may grant: the holder, or who includes it. */
+static uint32_t lightest(const struct policy *p, const struct may_grant *may,
+                         const struct needs *needs, uint32_t holder, uint32_t best)
+{
+    uint32_t queue[HINT_INCLUDERS_MAX] = {holder}, n = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct holder *h = &p->holders[queue[i]];
+        bool lighter = best == NAMES_NONE || h->weight < p->holders[best].weight ||
+                       (h->weight == p->holders[best].weight && queue[i] < best);
+        if (lighter && holder_set_has(&may->holders, queue[i]) && meets(p, queue[i], needs))
             best = queue[i];
         for (uint32_t k = 0; k < h->n_included_by && n < HINT_INCLUDERS_MAX; k++)
             queue[n++] = h->included_by[k];
@@ -311,6 +365,7 @@ struct bytes policy_scope_for(const struct policy *p, int authority,
                               const struct policy_question *q)
 {
     struct judge j = {.p = p, .q = q};
+    struct needs needs = {.n = 0};
     struct rules_walk walk;
     struct rules_place at;
     uint32_t best = NAMES_NONE;
@@ -320,12 +375,14 @@ struct bytes policy_scope_for(const struct policy *p, int authority,
     j.moment = (struct when_moment){
         .now_s = q->now_s, .peer = &q->peer, .strength = POLICY_STRENGTH_CERTIFICATE};
     path_init(&j.path, q->path, q->n_path);
+    if (!find_needs(&j, &needs))
+        return BYTES_NONE;
     rules_walk_begin(&walk, p->permit, &j.path);
     while (rules_walk_next(&walk, &at))
         for (uint32_t i = 0; at.methods & j.bit && i < at.n && i < HINT_GROUPS_MAX; i++) {
             const struct rule_group *g = rules_group(p->permit, &at, i); /* lightest first */
             if (would_permit(&j, g))
-                best = lightest(p, &p->may_grant[authority], g->holder, best);
+                best = lightest(p, &p->may_grant[authority], &needs, g->holder, best);
         }
     return best == NAMES_NONE ? BYTES_NONE : bytes_str(p->holders[best].name);
 }

@@ -27,14 +27,15 @@ struct policy_grant;
 
 enum policy_limits {
     POLICY_PATH_SEGMENTS_MAX = 32, /* a longer path matches no pattern */
-    POLICY_GRANTS_MAX = 16,        /* grants looked at in one question */
+    POLICY_GRANTS_MAX = 16,        /* grants in one question; with more it is denied */
     POLICY_HASH_HEX = 16,          /* hex digits of the policy's hash */
 };
 
 enum policy_verdict { POLICY_DENY = 0, POLICY_PERMIT = 1 };
 
 /* Why, in rising order of nearness: the reason of a denial is the highest
- * that any grant and rule came to. `forbid` outranks all. */
+ * that any grant and rule came to. `forbid` outranks all but holding nothing:
+ * who proves nothing is asked for a token first. */
 enum policy_reason {
     POLICY_NO_GRANT = 0,     /* nothing was held: 4.01 */
     POLICY_NOT_AUDIENCE,     /* held, but for other devices: 4.03 */
@@ -88,7 +89,7 @@ struct policy_holding {
 };
 
 struct policy_peer {
-    uint8_t family; /* 4, 6, or 0: unknown, no network condition holds */
+    uint8_t family; /* 4, 6, or 0: unknown; then no network condition permits, and each forbids */
     uint8_t addr[16];
 };
 
@@ -96,7 +97,8 @@ struct policy_question {
     uint8_t method; /* CoAP method code */
     const struct bytes *path;
     size_t n_path;
-    struct bytes query; /* joined by '&' as in an AIF path, without '?' */
+    struct bytes query; /* joined by '&' as in an AIF path, without '?'; an option that
+                           holds '&' itself has it as %26, and so matches no entry */
     const struct policy_holding *held;
     size_t n_held;
     int64_t now_s; /* UTC seconds since 1970 */
@@ -115,7 +117,8 @@ struct policy_decision {
     struct policy_rule_ref rule; /* permitted by, forbidden by, or nearest */
     int held;                    /* index into question.held, -1: none */
     const char *holder;          /* role, scope or "aif" that the rule is of; may be NULL */
-    const char *missing;         /* for CONDITION: which condition, e.g. "hours"; or NULL */
+    const char *missing;         /* for CONDITION: "hours", "days", "dates", "network",
+                                    "association" or (AIF Dynamic) "created"; or NULL */
 };
 
 /* Reads a policy. `name` is how diagnostics call the file; `hash` is hex of
