@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -221,6 +222,18 @@ static void read_limits(struct config_reader *r, const struct yaml_node *n)
 
 /* ---- the whole ---- */
 
+/* Keys are kept there: whoever may write could put another store in place. */
+static void read_state(struct config_reader *r, const struct yaml_node *n)
+{
+    struct stat st;
+    const char **dir = &r->l->c.state;
+    if (!config_read_path(r, n, dir) || !config_check_dir(r, n, *dir))
+        return;
+    if (stat(*dir, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)))
+        yaml_error(r->y, n, "directory %s: mode %04o lets others write there; chmod go-w it", *dir,
+                   (unsigned)(st.st_mode & 07777));
+}
+
 static void read_top(struct config_reader *r)
 {
     struct config *c = &r->l->c;
@@ -232,8 +245,8 @@ static void read_top(struct config_reader *r)
     read_identity(r, yaml_map_get(&m, "identity"));
     read_workers(r, yaml_map_get(&m, "workers"));
     const struct yaml_node *state = yaml_map_get(&m, "state");
-    if (state && config_read_path(r, state, &c->state))
-        (void)config_check_dir(r, state, c->state);
+    if (state)
+        read_state(r, state);
     const struct yaml_node *policy = yaml_map_need(&m, "policy");
     c->policy = config_read_file(r, policy, false);
     r->l->policy = arena_text(&r->l->arena, yaml_raw(policy));

@@ -17,7 +17,7 @@ const char *config_join(struct arena *a, const char *dir, const char *file)
     size_t n = strlen(dir), m = strlen(file);
     char *out = arena_alloc(a, n + m + 2);
     if (!out)
-        return "";
+        return "/"; /* a path all the same; the arena says the rest */
     memcpy(out, dir, n);
     out[n] = '/';
     memcpy(out + n + 1, file, m);

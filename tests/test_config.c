@@ -60,6 +60,9 @@ static int setup(void **state)
     (void)snprintf(path, sizeof path, "%s/state", dir);
     if (mkdir(path, 0700) != 0)
         return -1;
+    (void)snprintf(path, sizeof path, "%s/open", dir);
+    if (mkdir(path, 0700) != 0 || chmod(path, 0777) != 0)
+        return -1;
     put_file("policy.yaml", "version: 1\n", 0644);
     put_file("gw.crt", "-", 0644);
     put_file("gw.key", "-", 0640);
@@ -71,8 +74,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    static const char *const names[] = {"postern.yaml", "policy.yaml", "gw.crt", "gw.key",
-                                        "open.key",     "ca.crt",      "state",  ""};
+    static const char *const names[] = {"postern.yaml", "policy.yaml", "gw.crt",
+                                        "gw.key",       "open.key",    "ca.crt",
+                                        "state",        "open",        ""};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -234,6 +238,8 @@ static const struct row rows[] = {
      "7:8: error: directory DIR/other: No such file or directory"},
     {"state that is a file", "state: state", "state: gw.crt",
      "7:8: error: directory DIR/gw.crt: not a directory"},
+    {"state that others may write", "state: state", "state: open",
+     "7:8: error: directory DIR/open: mode 0777 lets others write there; chmod go-w it"},
     {"audit nowhere", "file: state/audit.jsonl", "file: other/audit.jsonl",
      "9:15: error: directory DIR/other: No such file or directory"},
     {"audit without a file", "file: state/audit.jsonl, ", "", "9:8: error: missing key 'file'"},
