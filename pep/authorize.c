@@ -28,10 +28,13 @@ static void add(struct asked *a, const struct policy_grant *grant, bool covers,
 }
 
 /* Options joined by '&'. An option that holds one itself could be read as
- * two, so such a query matches no AIF entry: those have no '%'. */
+ * two, and a single empty one as none, so such a query matches no AIF entry:
+ * those have no '%'. */
 static struct bytes join_query(const struct request *r, uint8_t *storage)
 {
     struct buf b = buf_on(storage, QUERY_MAX);
+    if (r->n_query == 1 && r->query[0].n == 0)
+        return BYTES_LIT("%");
     for (size_t i = 0; i < r->n_query; i++) {
         if (r->query[i].n && memchr(r->query[i].p, '&', r->query[i].n))
             return BYTES_LIT("%");

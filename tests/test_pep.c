@@ -849,6 +849,17 @@ static void queries(void **state)
             fail_msg("%s: got %s", rows[i].name, d.reason);
     }
     pep_session_close(s);
+    /* An empty option is a query; a path without one is another resource. */
+    post_ok(NULL, &(struct minting){.key = 2, .kid = "k2", .aif_path = "/lamp/x", .aif_mask = 1});
+    s = open_kid("k2");
+    struct request r = house_request(GET, "/lamp/x", LAMP);
+    struct pep_decision d;
+    pep_authorize(pep, s, &r, NOW, &d);
+    assert_int_equal(d.outcome, PEP_FORWARD);
+    r.query[r.n_query++] = bytes_of("", 0);
+    pep_authorize(pep, s, &r, NOW, &d);
+    assert_int_equal(d.outcome, PEP_DENY);
+    pep_session_close(s);
 }
 
 /* ---- identities ---- */
