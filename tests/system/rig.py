@@ -128,7 +128,7 @@ class Device(Process):
         them. One of our own behind them says that these were all."""
         end = "end-%d" % next(_serial)
         coap(self.url + "/" + end)
-        _, stop = self.wait_line(r"c:GET .*Uri-Path:%s " % end, start)
+        _, stop = self.wait_line(r"c:GET .*Uri-Path:%s\b" % end, start)
         return [l for l in self.lines[start:stop - 1] if
                 re.match(r"v:1 t:(CON|NON) c:(GET|POST|PUT|DELETE|FETCH|PATCH|iPATCH) ", l)
                 and "Uri-Path:end-" not in l]
