@@ -191,7 +191,9 @@ static void request(struct gate *g, struct arrival *in)
     /* Refused by its form alone: the answer is a function of the message,
      * so it needs no memory for duplicates. */
     uint8_t refused = forward_read(&g->forward, m, r, &host, &why);
-    if (refused) {
+    /* The last hop may be the one to us (RFC 8768 3): it ends what would go on. */
+    bool last_hop = refused == MSG_CODE(5, 8);
+    if (refused && !last_hop) {
         g->stats.malformed++;
         gate_reply_code(g, in, refused, why);
         return;
@@ -203,6 +205,10 @@ static void request(struct gate *g, struct arrival *in)
     r->peer = peer_policy(in->from);
     if (gate_local(g, in, r))
         return;
+    if (last_hop) {
+        gate_reply_code(g, in, refused, why);
+        return;
+    }
     size_t strip;
     r->device = upstream_route(g->upstreams, host, r->path, r->n_path, &strip);
     if (r->device >= 0 && !name_path(upstream_config(g->upstreams, r->device), r)) {
