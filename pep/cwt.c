@@ -152,6 +152,14 @@ static bool read_time(struct cbor *c, bool tag_ok, bool up, int64_t *out)
     return true;
 }
 
+/* RFC 9200 5.10.3: seconds, an unsigned integer. */
+static bool read_lifetime(struct cbor *c, int64_t *out)
+{
+    uint64_t v = cbor_take_uint(c);
+    *out = (int64_t)v;
+    return !c->bad && v <= (uint64_t)CWT_TIME_MAX;
+}
+
 static bool read_aud(struct cbor *c, struct claims *out)
 {
     size_t n = 1;
@@ -233,7 +241,10 @@ static int64_t meaning(int64_t label, enum policy_dialect d, enum cbor_kind kind
     if (label >= CLAIM_ISS && label <= CLAIM_CTI)
         return label;
     if (d == POLICY_RFC9200)
-        return label == CLAIM_CNF || label == CLAIM_SCOPE || label == CLAIM_EXI ? label : 0;
+        return label == CLAIM_CNF || label == CLAIM_SCOPE || label == CLAIM_CNONCE ||
+                       label == CLAIM_EXI
+                   ? label
+                   : 0;
     if (label == CLAIM_ACE07_CNF || (label == CLAIM_CNF && kind == CBOR_MAP))
         return CLAIM_CNF;
     if (label == CLAIM_ACE07_SCOPE || (label == CLAIM_SCOPE && kind == CBOR_TEXT))
@@ -273,11 +284,13 @@ static enum pep_err read_claim(struct cbor *c, int64_t claim, const struct cwt_s
         return read_cnf(c, from, &out->cnf);
     case CLAIM_SCOPE:
         return read_scope(c, out);
+    case CLAIM_CNONCE:
+        out->cnonce = cbor_take_bytes(c);
+        ok = out->cnonce.n > 0 && out->cnonce.n <= CWT_CNONCE_MAX;
+        break;
     case CLAIM_EXI:
-        /* RFC 9200 5.10.3: to be counted from when it was first seen, and
-         * remembered for good. Not done here yet; to overlook it would let
-         * the token live longer than its authority said. */
-        return PEP_UNSUPPORTED;
+        ok = out->has_exi = read_lifetime(c, &out->exi_s);
+        break;
     default:
         (void)cbor_skip(c);
     }

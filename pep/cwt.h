@@ -14,6 +14,7 @@
 enum cwt_limits {
     /* A proof key shorter than this could be guessed from one handshake. */
     CWT_PROOF_KEY_MIN = 8,
+    CWT_CNONCE_MAX = 64,
 };
 
 #define CWT_TIME_MAX INT64_C(253402300799) /* the end of the year 9999 */
@@ -29,7 +30,7 @@ struct cwt_source {
 };
 
 /* PEP_CLAIMS, PEP_SCOPE (a byte string or array that is not AIF, a text that
- * is not scope words), PEP_CONFIRMATION, PEP_UNSUPPORTED (exi). */
+ * is not scope words), PEP_CONFIRMATION. */
 MUST_USE enum pep_err cwt_read(struct bytes claims, const struct cwt_source *from,
                                struct claims *out);
 

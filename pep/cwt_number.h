@@ -12,6 +12,7 @@ enum claim {
     CLAIM_CTI = 7,
     CLAIM_CNF = 8,   /* RFC 8747 3.1 */
     CLAIM_SCOPE = 9, /* RFC 9200 8.14 */
+    CLAIM_CNONCE = 39,
     CLAIM_EXI = 40,
     /* ace-07 5.7 and 8.5 name the claims cnf and scope and give them no
      * number. Figure 17 numbers the parameters of an introspection answer,

@@ -104,7 +104,8 @@ void cwt_write(const struct claims *c, enum policy_dialect d, struct buf *out)
     bool old = d == POLICY_ACE07;
     bool cnf = has_cnf(&c->cnf);
     size_t n = 0u + c->has_iss + (c->sub.n != 0) + (c->n_aud != 0) + c->has_exp + c->has_nbf +
-               c->has_iat + (c->cti.n != 0) + cnf + c->has_scope;
+               c->has_iat + (c->cti.n != 0) + cnf + c->has_scope + (!old && c->cnonce.n != 0) +
+               (!old && c->has_exi);
     cbor_put_map(out, n);
     if (c->has_iss) {
         cbor_put_int(out, CLAIM_ISS);
@@ -137,6 +138,14 @@ void cwt_write(const struct claims *c, enum policy_dialect d, struct buf *out)
     if (cnf && old) {
         cbor_put_int(out, CLAIM_ACE07_CNF);
         put_cnf(&c->cnf, out);
+    }
+    if (c->cnonce.n && !old) {
+        cbor_put_int(out, CLAIM_CNONCE);
+        cbor_put_bytes(out, c->cnonce);
+    }
+    if (c->has_exi && !old) {
+        cbor_put_int(out, CLAIM_EXI);
+        cbor_put_int(out, c->exi_s);
     }
 }
 

@@ -73,6 +73,9 @@ enum pep_err take_judge(struct pep *p, const struct token *t, int64_t now_s, boo
         return PEP_NO_EXPIRY;
     if (now_s < p->config.build_s)
         return PEP_CLOCK;
+    /* To overlook it would let the token live longer than its authority said. */
+    if (t->claims.has_exi)
+        return PEP_UNSUPPORTED;
     if (!covers_any(p, &t->claims, whole))
         return PEP_AUDIENCE;
     return t->claims.has_scope ? PEP_OK : PEP_SCOPE;

@@ -51,8 +51,10 @@ struct claims {
     struct bytes iss, sub;
     struct bytes aud[TOKEN_AUD_MAX];
     size_t n_aud;
-    bool has_iss, has_exp, has_nbf, has_iat;
+    bool has_iss, has_exp, has_nbf, has_iat, has_exi;
     int64_t exp_s, nbf_s, iat_s; /* floats are rounded: exp down, nbf up */
+    int64_t exi_s;               /* lifetime, from when it is first verified (RFC 9200 5.10.3) */
+    struct bytes cnonce;         /* RFC 9200 5.10; empty: none */
     struct bytes cti;
     struct bytes scope_words; /* text scope, or empty */
     struct policy_aif aif[TOKEN_AIF_MAX];
