@@ -1,6 +1,7 @@
 """The house that most tests stand in: a lamp and a door that stock servers
 play, an authorization server whose keys we hold, a few enrolled clients."""
 import datetime
+import ipaddress
 import os
 import time
 import unittest
@@ -89,7 +90,11 @@ def certificate(directory, name, common, issuer=None, ca=False, key=None):
          .not_valid_after(now + datetime.timedelta(days=30))
          .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True))
     if not ca:
-        b = b.add_extension(x509.SubjectAlternativeName([x509.DNSName(common)]), critical=False)
+        # An address as a name too: not every stack looks at addresses.
+        names = [x509.DNSName(common)]
+        if common == "127.0.0.1":
+            names += [x509.IPAddress(ipaddress.ip_address(common)), x509.DNSName("localhost")]
+        b = b.add_extension(x509.SubjectAlternativeName(names), critical=False)
     crt = b.sign(signer, hashes.SHA256())
     files = os.path.join(directory, name + ".crt"), os.path.join(directory, name + ".key")
     with open(files[0], "wb") as f:

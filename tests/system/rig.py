@@ -48,11 +48,11 @@ def host_of(family):
 class Process:
     """A program whose output is read as it comes."""
 
-    def __init__(self, argv, env=None, cwd=None):
+    def __init__(self, argv, env=None, cwd=None, stdin=subprocess.DEVNULL):
         self.argv = argv
         self.lines = []
         self._news = threading.Condition()
-        self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self.proc = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT, env=env, cwd=cwd)
         with _lock:
             _running.add(self.proc)
@@ -107,6 +107,8 @@ class Process:
             raise AssertionError("%s did not stop:\n%s" % (self.argv[0], self.output()))
         self._reader.join(DEADLINE)
         self.proc.stdout.close()
+        if self.proc.stdin:
+            self.proc.stdin.close()
         with _lock:
             _running.discard(self.proc)
         return status
