@@ -74,7 +74,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
         if (!policy_authority(p->policy, (size_t)c->token.authority)->bearer)
             return PEP_CONFIRMATION;
         strength = POLICY_STRENGTH_BEARER;
-    } else if (!key_id || memcmp(key_id, s->key_id, PEP_KEY_ID) != 0) {
+    } else if (!key_id || !session_proves(s, key_id)) {
         return PEP_CONFIRMATION;
     }
     if (!c->compiled) {
@@ -131,8 +131,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
     else if (r->n_query)
         a->q.query = BYTES_LIT("%"); /* nothing held looks at it */
     if (s && dynamic)
-        a->q.created =
-            created_has(p->created, s->subject ? s->subject_id : s->key_id, r->path, r->n_path);
+        a->q.created = created_has(p->created, session_owner(s), r->path, r->n_path);
     return err;
 }
 

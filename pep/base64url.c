@@ -17,6 +17,15 @@ bool base64url_is_digit(uint8_t c)
     return value(c) >= 0;
 }
 
+bool base64url_is(struct bytes text)
+{
+    int bad = 0, last = 0;
+    for (size_t i = 0; i < text.n; i++)
+        bad |= last = value(text.p[i]);
+    unsigned spare = text.n % 4 == 2 ? 15 : text.n % 4 == 3 ? 3 : 0;
+    return text.n % 4 != 1 && bad >= 0 && ((unsigned)last & spare) == 0;
+}
+
 bool base64url_read(struct bytes text, struct buf *out)
 {
     size_t at = out->n;

@@ -14,6 +14,8 @@ static inline size_t base64url_size(size_t n)
     return n / 4 * 3 + n % 4 * 3 / 4;
 }
 
+/* Strict, whatever it stands for. */
+bool base64url_is(struct bytes text);
 /* Appends the bytes; false, and nothing appended, when it is not strict or
  * does not fit. Text and room may be the same storage if they begin together. */
 MUST_USE bool base64url_read(struct bytes text, struct buf *out);

@@ -84,6 +84,10 @@ static bool set_key_id(struct cached *e)
     case CNF_EC:
         e->has_key_id = true;
         return grant_key_id_ec(k->crv, k->x, k->y, e->key_id);
+    case CNF_X5T:
+    case CNF_JKT:
+        e->has_key_id = true;
+        return grant_key_id_digest(k->kind, k->key, e->key_id);
     case CNF_KID:
     case CNF_NONE:
         break;

@@ -28,6 +28,7 @@ enum crypto_class {
     CRYPTO_SIGN = 1,
     CRYPTO_MAC = 2,
     CRYPTO_AEAD = 3,
+    CRYPTO_WRAP = 4, /* brings a content key (RFC 7518 4); JOSE only */
 };
 
 /* One row of the table of algorithms that we speak. */
@@ -40,10 +41,11 @@ struct crypto_alg {
     int crv;
     size_t key_n;   /* AEAD: exactly; MAC: length of the hash, see key.h */
     size_t iv_n;    /* AEAD */
-    size_t proof_n; /* length of signature or tag */
+    size_t proof_n; /* length of signature or tag; 0: the RSA key's */
+    bool jose;      /* a row of crypto_jose.h: for tokens of that family only */
 };
 
-const struct crypto_alg *crypto_alg(int alg); /* NULL: not spoken here */
+const struct crypto_alg *crypto_alg(int alg); /* NULL: not spoken here, in COSE */
 /* The i-th row, NULL past the end; for listings. */
 const struct crypto_alg *crypto_alg_at(size_t i);
 size_t crypto_curve_n(int crv); /* bytes of a coordinate, 0: unknown curve */
@@ -79,6 +81,11 @@ MUST_USE bool crypto_ec_from_private(struct bytes pem_or_der, struct crypto_ec *
 /* The public half of d; false if d is out of range. */
 MUST_USE bool crypto_ec_of_secret(int crv, struct bytes d, struct crypto_ec *out);
 MUST_USE bool crypto_ec_generate(int crv, struct crypto_ec *out, uint8_t d[CRYPTO_COORD_MAX]);
+
+/* The shared secret, the x of d * key (RFC 6090 4). `out` gets key->n bytes.
+ * Refuses a point that is not on its curve. */
+MUST_USE bool crypto_ecdh(const struct crypto_ec *key, struct bytes d,
+                          uint8_t out[CRYPTO_COORD_MAX]);
 
 /* Messages come in parts, so that nobody must copy them together. Signatures
  * are r || s (RFC 9053 2.1), and deterministic when made (RFC 6979). */

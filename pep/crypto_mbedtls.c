@@ -5,34 +5,35 @@
 
 #include <mbedtls/ccm.h>
 #include <mbedtls/constant_time.h>
+#include <mbedtls/ecdh.h>
 #include <mbedtls/ecdsa.h>
 #include <mbedtls/gcm.h>
 #include <mbedtls/hkdf.h>
 #include <mbedtls/md.h>
 #include <mbedtls/platform_util.h>
 
-#include "compat_mbedtls.h"
+#include "crypto_inside.h"
 
 /* RFC 9053 2.1, 3.1, 4.1, 4.2 */
 static const struct crypto_alg algs[] = {
-    {-7, CRYPTO_SIGN, "ES256", CRYPTO_P256, 32, 0, 64},
-    {-35, CRYPTO_SIGN, "ES384", CRYPTO_P384, 48, 0, 96},
-    {-36, CRYPTO_SIGN, "ES512", CRYPTO_P521, 66, 0, 132},
-    {4, CRYPTO_MAC, "HMAC 256/64", 0, 32, 0, 8},
-    {5, CRYPTO_MAC, "HMAC 256/256", 0, 32, 0, 32},
-    {6, CRYPTO_MAC, "HMAC 384/384", 0, 48, 0, 48},
-    {7, CRYPTO_MAC, "HMAC 512/512", 0, 64, 0, 64},
-    {1, CRYPTO_AEAD, "A128GCM", 0, 16, 12, 16},
-    {2, CRYPTO_AEAD, "A192GCM", 0, 24, 12, 16},
-    {3, CRYPTO_AEAD, "A256GCM", 0, 32, 12, 16},
-    {10, CRYPTO_AEAD, "AES-CCM-16-64-128", 0, 16, 13, 8},
-    {11, CRYPTO_AEAD, "AES-CCM-16-64-256", 0, 32, 13, 8},
-    {12, CRYPTO_AEAD, "AES-CCM-64-64-128", 0, 16, 7, 8},
-    {13, CRYPTO_AEAD, "AES-CCM-64-64-256", 0, 32, 7, 8},
-    {30, CRYPTO_AEAD, "AES-CCM-16-128-128", 0, 16, 13, 16},
-    {31, CRYPTO_AEAD, "AES-CCM-16-128-256", 0, 32, 13, 16},
-    {32, CRYPTO_AEAD, "AES-CCM-64-128-128", 0, 16, 7, 16},
-    {33, CRYPTO_AEAD, "AES-CCM-64-128-256", 0, 32, 7, 16},
+    {-7, CRYPTO_SIGN, "ES256", CRYPTO_P256, 32, 0, 64, false},
+    {-35, CRYPTO_SIGN, "ES384", CRYPTO_P384, 48, 0, 96, false},
+    {-36, CRYPTO_SIGN, "ES512", CRYPTO_P521, 66, 0, 132, false},
+    {4, CRYPTO_MAC, "HMAC 256/64", 0, 32, 0, 8, false},
+    {5, CRYPTO_MAC, "HMAC 256/256", 0, 32, 0, 32, false},
+    {6, CRYPTO_MAC, "HMAC 384/384", 0, 48, 0, 48, false},
+    {7, CRYPTO_MAC, "HMAC 512/512", 0, 64, 0, 64, false},
+    {1, CRYPTO_AEAD, "A128GCM", 0, 16, 12, 16, false},
+    {2, CRYPTO_AEAD, "A192GCM", 0, 24, 12, 16, false},
+    {3, CRYPTO_AEAD, "A256GCM", 0, 32, 12, 16, false},
+    {10, CRYPTO_AEAD, "AES-CCM-16-64-128", 0, 16, 13, 8, false},
+    {11, CRYPTO_AEAD, "AES-CCM-16-64-256", 0, 32, 13, 8, false},
+    {12, CRYPTO_AEAD, "AES-CCM-64-64-128", 0, 16, 7, 8, false},
+    {13, CRYPTO_AEAD, "AES-CCM-64-64-256", 0, 32, 7, 8, false},
+    {30, CRYPTO_AEAD, "AES-CCM-16-128-128", 0, 16, 13, 16, false},
+    {31, CRYPTO_AEAD, "AES-CCM-16-128-256", 0, 32, 13, 16, false},
+    {32, CRYPTO_AEAD, "AES-CCM-64-128-128", 0, 16, 7, 16, false},
+    {33, CRYPTO_AEAD, "AES-CCM-64-128-256", 0, 32, 7, 16, false},
 };
 
 static const struct curve {
@@ -121,7 +122,7 @@ bool crypto_random(void *to, size_t n)
     return true;
 }
 
-static int rng(void *ctx, unsigned char *to, size_t n)
+int crypto_inside_rng(void *ctx, unsigned char *to, size_t n)
 {
     (void)ctx;
     return crypto_random(to, n) ? 0 : MBEDTLS_ERR_ECP_RANDOM_FAILED;
@@ -134,9 +135,8 @@ bool crypto_sha256(struct bytes in, uint8_t out[CRYPTO_SHA256])
     return mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), in.p, in.n, out) == 0;
 }
 
-/* An empty key hashes; any other authenticates. */
-static bool digest(const mbedtls_md_info_t *md, struct bytes key, const struct bytes *parts,
-                   size_t n, uint8_t out[MBEDTLS_MD_MAX_SIZE])
+bool crypto_inside_digest(const mbedtls_md_info_t *md, struct bytes key, const struct bytes *parts,
+                          size_t n, uint8_t out[MBEDTLS_MD_MAX_SIZE])
 {
     mbedtls_md_context_t ctx;
     bool mac = key.n != 0;
@@ -155,7 +155,7 @@ static bool digest(const mbedtls_md_info_t *md, struct bytes key, const struct b
 static bool mac_of(const struct crypto_alg *a, struct bytes key, const struct bytes *parts,
                    size_t n, uint8_t out[MBEDTLS_MD_MAX_SIZE])
 {
-    return a->class == CRYPTO_MAC && key.n && digest(md_of(a), key, parts, n, out);
+    return a->class == CRYPTO_MAC && key.n && crypto_inside_digest(md_of(a), key, parts, n, out);
 }
 
 bool crypto_mac(const struct crypto_alg *a, struct bytes key, const struct bytes *parts, size_t n,
@@ -396,7 +396,8 @@ bool crypto_ec_from_private(struct bytes in, struct crypto_ec *out, uint8_t d[CR
     }
     mbedtls_pk_context pk;
     mbedtls_pk_init(&pk);
-    bool ok = compat_pk_parse_key(&pk, der.p, der.n, rng) == 0 && from_pk(&pk, out, d);
+    bool ok =
+        compat_pk_parse_key(&pk, der.p, der.n, crypto_inside_rng) == 0 && from_pk(&pk, out, d);
     mbedtls_pk_free(&pk);
     crypto_wipe(text, sizeof text);
     return ok;
@@ -408,7 +409,7 @@ bool crypto_ec_of_secret(int crv, struct bytes d, struct crypto_ec *out)
     bool ok = ec_init(&e, crv) && d.n == crypto_curve_n(crv) &&
               mbedtls_mpi_read_binary(&e.d, d.p, d.n) == 0 &&
               mbedtls_ecp_check_privkey(&e.grp, &e.d) == 0 &&
-              mbedtls_ecp_mul(&e.grp, &e.q, &e.d, &e.grp.G, rng, NULL) == 0 &&
+              mbedtls_ecp_mul(&e.grp, &e.q, &e.d, &e.grp.G, crypto_inside_rng, NULL) == 0 &&
               ec_get_point(&e, &e.q, crv, out);
     ec_free(&e);
     return ok;
@@ -417,9 +418,23 @@ bool crypto_ec_of_secret(int crv, struct bytes d, struct crypto_ec *out)
 bool crypto_ec_generate(int crv, struct crypto_ec *out, uint8_t d[CRYPTO_COORD_MAX])
 {
     struct ec e;
-    bool ok = ec_init(&e, crv) && mbedtls_ecp_gen_keypair(&e.grp, &e.d, &e.q, rng, NULL) == 0 &&
+    bool ok = ec_init(&e, crv) &&
+              mbedtls_ecp_gen_keypair(&e.grp, &e.d, &e.q, crypto_inside_rng, NULL) == 0 &&
               ec_get_point(&e, &e.q, crv, out) &&
               mbedtls_mpi_write_binary(&e.d, d, crypto_curve_n(crv)) == 0;
+    ec_free(&e);
+    return ok;
+}
+
+bool crypto_ecdh(const struct crypto_ec *key, struct bytes d, uint8_t out[CRYPTO_COORD_MAX])
+{
+    struct ec e;
+    bool ok = ec_init(&e, key->crv) && d.n == key->n &&
+              ec_set_point(&e, key->point, point_n(key->n)) &&
+              mbedtls_mpi_read_binary(&e.d, d.p, d.n) == 0 &&
+              mbedtls_ecp_check_privkey(&e.grp, &e.d) == 0 &&
+              mbedtls_ecdh_compute_shared(&e.grp, &e.r, &e.q, &e.d, crypto_inside_rng, NULL) == 0 &&
+              mbedtls_mpi_write_binary(&e.r, out, key->n) == 0;
     ec_free(&e);
     return ok;
 }
@@ -433,7 +448,7 @@ bool crypto_verify(const struct crypto_alg *a, const struct crypto_ec *key,
     uint8_t hash[MBEDTLS_MD_MAX_SIZE];
     size_t half = sig.n / 2;
     struct ec e;
-    bool ok = ec_init(&e, key->crv) && digest(md, BYTES_NONE, parts, n, hash) &&
+    bool ok = ec_init(&e, key->crv) && crypto_inside_digest(md, BYTES_NONE, parts, n, hash) &&
               mbedtls_ecp_point_read_binary(&e.grp, &e.q, key->point, point_n(key->n)) == 0 &&
               mbedtls_mpi_read_binary(&e.r, sig.p, half) == 0 &&
               mbedtls_mpi_read_binary(&e.s, sig.p + half, half) == 0 &&
@@ -451,11 +466,11 @@ bool crypto_sign(const struct crypto_alg *a, struct bytes d, const struct bytes 
     uint8_t hash[MBEDTLS_MD_MAX_SIZE];
     size_t half = a->proof_n / 2;
     struct ec e;
-    bool ok = ec_init(&e, a->crv) && digest(md, BYTES_NONE, parts, n, hash) &&
+    bool ok = ec_init(&e, a->crv) && crypto_inside_digest(md, BYTES_NONE, parts, n, hash) &&
               mbedtls_mpi_read_binary(&e.d, d.p, d.n) == 0 &&
               mbedtls_ecp_check_privkey(&e.grp, &e.d) == 0 &&
               mbedtls_ecdsa_sign_det_ext(&e.grp, &e.r, &e.s, &e.d, hash, mbedtls_md_get_size(md),
-                                         mbedtls_md_get_type(md), rng, NULL) == 0;
+                                         mbedtls_md_get_type(md), crypto_inside_rng, NULL) == 0;
     uint8_t *to = ok ? buf_reserve(sig, a->proof_n) : NULL;
     ok = to && mbedtls_mpi_write_binary(&e.r, to, half) == 0 &&
          mbedtls_mpi_write_binary(&e.s, to + half, half) == 0;

@@ -192,19 +192,6 @@ static enum pep_err read_aif(struct cbor *c, struct claims *out)
     return PEP_OK;
 }
 
-/* RFC 6749 3.3: words of %x21 / %x23-5B / %x5D-7E, single spaces between. */
-static bool is_words(struct bytes s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        uint8_t b = s.p[i];
-        if (b < 0x20 || b > 0x7e || b == '"' || b == '\\')
-            return false;
-        if (b == ' ' && (i == 0 || i + 1 == s.n || s.p[i - 1] == ' '))
-            return false;
-    }
-    return true;
-}
-
 static enum pep_err read_scope(struct cbor *c, struct claims *out)
 {
     struct cbor inner;
@@ -213,7 +200,7 @@ static enum pep_err read_scope(struct cbor *c, struct claims *out)
     switch (cbor_peek(c)) {
     case CBOR_TEXT:
         out->scope_words = cbor_take_text(c);
-        e = is_words(out->scope_words) ? PEP_OK : PEP_SCOPE;
+        e = token_is_words(out->scope_words) ? PEP_OK : PEP_SCOPE;
         break;
     case CBOR_BYTES: /* RFC 9200 5.8.1: then its form is between AS and RS */
         b = cbor_take_bytes(c);

@@ -178,7 +178,8 @@ enum pep_err cwt_mint(const struct claims *c, enum policy_dialect d, const struc
         seal = choose(with->seal, with->seal_alg, true);
     if (!proof != !with->proof || !seal != !with->seal || (!proof && !seal))
         return PEP_UNSUPPORTED;
-    if (c->cnf.kind == CNF_SYMMETRIC && !seal)
+    /* A CWT has no method for the last two (RFC 8747 7.2.2). */
+    if ((c->cnf.kind == CNF_SYMMETRIC && !seal) || c->cnf.kind == CNF_X5T || c->cnf.kind == CNF_JKT)
         return PEP_CONFIRMATION;
 
     enum pep_err e = PEP_OK;

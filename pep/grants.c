@@ -222,3 +222,13 @@ bool grant_key_id_ec(int crv, struct bytes x, struct bytes y, uint8_t out[PEP_KE
     buf_put(&b, y);
     return n > 0 && x.n == n && y.n == n && !b.full && crypto_sha256(buf_bytes(&b), out);
 }
+
+bool grant_key_id_digest(enum cnf_kind kind, const uint8_t digest[CRYPTO_SHA256],
+                         uint8_t out[PEP_KEY_ID])
+{
+    uint8_t text[1 + CRYPTO_SHA256];
+    struct buf b = buf_on(text, sizeof text);
+    buf_put_u8(&b, (uint8_t)kind);
+    buf_put(&b, bytes_of(digest, CRYPTO_SHA256));
+    return crypto_sha256(buf_bytes(&b), out);
+}

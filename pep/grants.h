@@ -11,6 +11,7 @@
 #ifndef POSTERN_GRANTS_H
 #define POSTERN_GRANTS_H
 
+#include "crypto.h"
 #include "hash.h"
 #include "pep.h"
 
@@ -26,7 +27,7 @@ enum grants_limits {
 
 /* A proof key: how a client shows that a grant is its own. */
 struct grant_key {
-    enum cnf_kind kind; /* CNF_SYMMETRIC, CNF_EC; CNF_NONE: bearer */
+    enum cnf_kind kind; /* CNF_SYMMETRIC, _EC, _X5T, _JKT; CNF_NONE: bearer */
     uint8_t id[PEP_KEY_ID];
     uint8_t secret[TOKEN_KEY_MAX]; /* CNF_SYMMETRIC */
     size_t secret_n;
@@ -97,5 +98,9 @@ static inline bool grant_is_live(const struct grant *g, int64_t now_s, int64_t b
 /* Names a proof key: SHA-256 over its kind and itself. */
 MUST_USE bool grant_key_id_secret(struct bytes secret, uint8_t out[PEP_KEY_ID]);
 MUST_USE bool grant_key_id_ec(int crv, struct bytes x, struct bytes y, uint8_t out[PEP_KEY_ID]);
+/* Of a digest that stands for the key: CNF_X5T, CNF_JKT. The kind keeps what
+ * one method names from being proved by another. */
+MUST_USE bool grant_key_id_digest(enum cnf_kind kind, const uint8_t digest[CRYPTO_SHA256],
+                                  uint8_t out[PEP_KEY_ID]);
 
 #endif

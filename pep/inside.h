@@ -27,12 +27,17 @@ struct pep {
     struct pep_stats stats;
 };
 
+enum { SESSION_IDS = 3 };
+
 struct pep_session {
     struct pep *pep;
     enum policy_strength strength;
     bool trusted;                   /* its certificate chains to the client CA */
     uint8_t subject_id[PEP_KEY_ID]; /* credential of an enrolled subject, or zero */
-    uint8_t key_id[PEP_KEY_ID];     /* what the handshake proved */
+    /* What the handshake proved, under each name that a token may give it:
+     * the key, the certificate, the key's thumbprint. Zero: no such name. */
+    uint8_t key_id[SESSION_IDS][PEP_KEY_ID];
+    size_t owner; /* of these, where its grants were found */
     char name[PEP_SUBJECT_MAX];
     /* Good while `loads` and `changes` are pep's. */
     uint64_t loads, changes;
@@ -68,6 +73,11 @@ MUST_USE struct policy_grant *take_compile(struct policy *policy, int authority,
 
 /* Makes what the session caches good again. */
 void session_refresh(struct pep_session *s);
+/* Whether a grant of this key is the session's to use. */
+bool session_proves(const struct pep_session *s, const uint8_t key_id[PEP_KEY_ID]);
+/* By what its creations are remembered: its enrolment, or its proof key under
+ * the name by which it holds grants. Refreshed before. */
+const uint8_t *session_owner(const struct pep_session *s);
 void session_forget_bearer(struct pep_session *s, const struct grant *g);
 
 #endif

@@ -1,6 +1,7 @@
 #include "key.h"
 
 #include "cbor.h"
+#include "crypto_jose.h"
 
 /* RFC 9052 table 4, RFC 9053 tables 18 and 21 */
 enum label {
@@ -219,15 +220,29 @@ static bool fits(const struct key *k, const struct crypto_alg *a)
         return false;
     switch (a->class) {
     case CRYPTO_SIGN:
-        return k->kind == KEY_EC && k->ec.crv == a->crv;
-    case CRYPTO_MAC:
-        return k->kind == KEY_SECRET && (k->secret_n >= a->key_n || k->alg == a->alg);
+        return a->crv == 0                ? k->kind == KEY_RSA
+               : a->crv == CRYPTO_ED25519 ? k->kind == KEY_ED25519
+                                          : k->kind == KEY_EC && k->ec.crv == a->crv;
+    case CRYPTO_MAC: /* RFC 7518 3.2 knows no exception */
+        return k->kind == KEY_SECRET && (k->secret_n >= a->key_n || (k->alg == a->alg && !a->jose));
     case CRYPTO_AEAD:
         return k->kind == KEY_SECRET && k->secret_n == a->key_n;
+    case CRYPTO_WRAP:
+        return crypto_jose_is_rsa(a)    ? k->kind == KEY_RSA
+               : crypto_jose_is_ecdh(a) ? k->kind == KEY_EC
+                                        : k->kind == KEY_SECRET && k->secret_n == a->key_n;
     default:
         return false;
     }
 }
+
+enum {
+    OPS_OPEN = 1u << COSE_OP_DECRYPT | 1u << COSE_OP_UNWRAP | 1u << COSE_OP_DERIVE_KEY |
+               1u << COSE_OP_DERIVE_BITS,
+    OPS_SEAL = 1u << COSE_OP_ENCRYPT | 1u << COSE_OP_WRAP | 1u << COSE_OP_DERIVE_KEY |
+               1u << COSE_OP_DERIVE_BITS,
+    OPS_SIGN = 1u << COSE_OP_SIGN | 1u << COSE_OP_VERIFY,
+};
 
 static bool allows(const struct key *k, unsigned op)
 {
@@ -243,6 +258,8 @@ bool key_can_check(const struct key *k, const struct crypto_alg *a)
         return allows(k, COSE_OP_VERIFY) || (k->has_secret && allows(k, COSE_OP_SIGN));
     case CRYPTO_MAC:
         return allows(k, COSE_OP_MAC_VERIFY) || allows(k, COSE_OP_MAC_CREATE);
+    case CRYPTO_WRAP:
+        return k->has_secret && (k->ops == 0 || k->ops & OPS_OPEN);
     default:
         return allows(k, COSE_OP_DECRYPT);
     }
@@ -250,11 +267,70 @@ bool key_can_check(const struct key *k, const struct crypto_alg *a)
 
 bool key_can_make(const struct key *k, const struct crypto_alg *a)
 {
-    if (!fits(k, a) || !k->has_secret)
+    if (!fits(k, a))
         return false;
-    return allows(k, a->class == CRYPTO_SIGN  ? COSE_OP_SIGN
-                     : a->class == CRYPTO_MAC ? COSE_OP_MAC_CREATE
-                                              : COSE_OP_ENCRYPT);
+    if (a->class == CRYPTO_WRAP) /* a public key will do, where there is one */
+        return k->ops == 0 || k->ops & OPS_SEAL;
+    return k->has_secret && allows(k, a->class == CRYPTO_SIGN  ? COSE_OP_SIGN
+                                      : a->class == CRYPTO_MAC ? COSE_OP_MAC_CREATE
+                                                               : COSE_OP_ENCRYPT);
+}
+
+bool key_is_recipient(const struct key *k)
+{
+    return (k->kind == KEY_EC || k->kind == KEY_RSA) && k->has_secret && k->ops & OPS_OPEN &&
+           !(k->ops & OPS_SIGN);
+}
+
+/* EdDSA reads its message twice, so it must lie in one piece. JOSE's does. */
+static bool in_one_piece(const struct bytes *parts, size_t n, struct bytes *out)
+{
+    *out = n ? parts[0] : BYTES_NONE;
+    return n <= 1;
+}
+
+bool key_verify(const struct key *k, const struct crypto_alg *a, const struct bytes *parts,
+                size_t n, struct bytes proof)
+{
+    struct bytes whole;
+    if (!key_can_check(k, a))
+        return false;
+    if (a->class == CRYPTO_MAC)
+        return crypto_mac_verify(a, key_secret(k), parts, n, proof);
+    if (a->class != CRYPTO_SIGN)
+        return false;
+    switch (k->kind) {
+    case KEY_EC:
+        return crypto_verify(a, &k->ec, parts, n, proof);
+    case KEY_RSA:
+        return crypto_rsa_verify(a, &k->rsa, parts, n, proof);
+    case KEY_ED25519:
+        return in_one_piece(parts, n, &whole) && crypto_ed25519_verify(k->ed25519, whole, proof);
+    default:
+        return false;
+    }
+}
+
+bool key_sign(const struct key *k, const struct crypto_alg *a, const struct bytes *parts, size_t n,
+              struct buf *proof)
+{
+    struct bytes whole;
+    if (!key_can_make(k, a))
+        return false;
+    if (a->class == CRYPTO_MAC)
+        return crypto_mac(a, key_secret(k), parts, n, proof);
+    if (a->class != CRYPTO_SIGN)
+        return false;
+    switch (k->kind) {
+    case KEY_EC:
+        return crypto_sign(a, key_secret(k), parts, n, proof);
+    case KEY_RSA:
+        return crypto_rsa_sign(a, &k->rsa, parts, n, proof);
+    case KEY_ED25519:
+        return in_one_piece(parts, n, &whole) && crypto_ed25519_sign(k->secret, whole, proof);
+    default:
+        return false;
+    }
 }
 
 bool key_generate(int alg, struct bytes kid, struct key *out)

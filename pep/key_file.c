@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cbor.h"
+#include "jwk.h"
 
 __attribute__((format(printf, 3, 4))) static bool complain(struct buf *diag, const char *path,
                                                            const char *fmt, ...)
@@ -270,12 +271,16 @@ static bool read_pem_private(struct reading *r, struct bytes block)
     struct key *k = room(r);
     if (!k)
         return false;
+    k->has_secret = true;
+    k->kind = KEY_RSA;
+    if (crypto_rsa_from_private(block, &k->rsa))
+        return true;
     if (!crypto_ec_from_private(block, &k->ec, k->secret))
         return complain(r->diag, r->f->path,
-                        "is no unencrypted private key on P-256, P-384 or P-521");
+                        "is no unencrypted private key on P-256, P-384 or P-521, or of RSA with "
+                        "2048 to 4096 bits");
     k->kind = KEY_EC;
     k->secret_n = k->ec.n;
-    k->has_secret = true;
     return true;
 }
 
@@ -285,7 +290,8 @@ static bool read_pem(struct reading *r)
     while (pem_block(&rest, &block, &name)) {
         if (bytes_equal_str(name, "EC PARAMETERS"))
             continue; /* what `openssl ecparam -genkey` writes before the key */
-        if (bytes_equal_str(name, "PRIVATE KEY") || bytes_equal_str(name, "EC PRIVATE KEY")) {
+        if (bytes_equal_str(name, "PRIVATE KEY") || bytes_equal_str(name, "EC PRIVATE KEY") ||
+            bytes_equal_str(name, "RSA PRIVATE KEY")) {
             if (!read_pem_private(r, block))
                 return false;
             continue;
@@ -297,14 +303,29 @@ static bool read_pem(struct reading *r)
         struct key *k = room(r);
         if (!k)
             return false;
-        if (!crypto_ec_from_pem(block, &k->ec))
-            return complain(r->diag, r->f->path,
-                            "key %zu is no EC public key on P-256, P-384 or P-521", r->n);
         k->kind = KEY_EC;
+        if (!crypto_ec_from_pem(block, &k->ec)) {
+            k->kind = KEY_RSA;
+            if (!crypto_rsa_from_pem(block, &k->rsa))
+                return complain(r->diag, r->f->path,
+                                "key %zu is no public key on P-256, P-384 or P-521, nor of RSA "
+                                "with 2048 to 4096 bits (others are read as a JWK)",
+                                r->n);
+        }
     }
     if (find(rest, "-----"))
         return complain(r->diag, r->f->path, "a PEM block does not end");
     return r->n > 0 || complain(r->diag, r->f->path, "holds no PEM block");
+}
+
+static bool read_jwk(struct reading *r)
+{
+    const char *why = NULL;
+    size_t which;
+    if (jwk_read_set(bytes_of(r->f->p, r->f->n), JWK_SET_FILE, r->out, r->max, &r->n, &why, &which))
+        return true;
+    return which ? complain(r->diag, r->f->path, "key %zu: %s", which, why)
+                 : complain(r->diag, r->f->path, "%s", why);
 }
 
 static bool read_text(struct reading *r)
@@ -326,8 +347,7 @@ static bool read_all(struct reading *r)
     if (find(bytes_of(r->f->p, r->f->n), "-----BEGIN ") && first < 0x80)
         return read_pem(r);
     if (first == '{')
-        return complain(r->diag, r->f->path,
-                        "looks like JSON; a COSE_KeySet, PEM or hexadecimal text is wanted");
+        return read_jwk(r);
     /* CBOR arrays and maps begin at 0x80, text is below it. */
     return first >= 0x80 ? read_cose(r) : read_text(r);
 }

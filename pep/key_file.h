@@ -2,9 +2,11 @@
  * enrolled subject's PSK.
  *
  * What a file holds is told by its first byte:
- * - CBOR: a COSE_KeySet or one COSE_Key (RFC 9052 7), the only form with kid,
- *   alg and key_ops;
- * - PEM: one or more EC public keys ("PUBLIC KEY"); to mint with, one EC
+ * - CBOR: a COSE_KeySet or one COSE_Key (RFC 9052 7), with kid, alg and
+ *   key_ops;
+ * - JSON, first byte {: a JWK Set or one JWK (RFC 7517), with the same and
+ *   `use`;
+ * - PEM: one or more EC or RSA public keys ("PUBLIC KEY"); to mint with, one
  *   private key. They have no kid;
  * - text: one symmetric key in hexadecimal; lines that begin with # are
  *   comments. No kid, no alg.
@@ -30,8 +32,9 @@ enum key_file_limits {
 enum key_file_use {
     /* A PEM private key is refused: whoever checks tokens needs the public
      * half only, and a key that can mint has no business on the gate. (A
-     * COSE_Key with d is taken for its public half: it is what `postern
-     * token` writes on a gateway that is its own authority.) */
+     * COSE_Key or JWK with d is taken for its public half: it is what `postern
+     * token` writes on a gateway that is its own authority. And a JWK may be
+     * one that opens what is sealed for us.) */
     KEY_FILE_CHECK = 0,
     KEY_FILE_MINT = 1,
 };

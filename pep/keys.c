@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto_jose.h"
+#include "jwk.h"
+
 struct keys {
     size_t n, n_authorities;
     struct key *key;
@@ -38,6 +41,10 @@ static bool key_same(const struct key *a, const struct key *b)
            bytes_equal(key_kid(a), key_kid(b)) && a->ec.crv == b->ec.crv && a->ec.n == b->ec.n &&
            (a->kind != KEY_EC || (bytes_equal(crypto_ec_x(&a->ec), crypto_ec_x(&b->ec)) &&
                                   bytes_equal(crypto_ec_y(&a->ec), crypto_ec_y(&b->ec)))) &&
+           (a->kind != KEY_RSA ||
+            (a->rsa.e == b->rsa.e && bytes_equal(crypto_rsa_n(&a->rsa), crypto_rsa_n(&b->rsa)) &&
+             a->rsa.prime_n == b->rsa.prime_n)) &&
+           (a->kind != KEY_ED25519 || memcmp(a->ed25519, b->ed25519, sizeof a->ed25519) == 0) &&
            crypto_equal(key_secret(a), key_secret(b));
 }
 
@@ -86,6 +93,10 @@ void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg
             const struct key *one = &k->key[i];
             if (authority >= 0 && one->authority != authority)
                 continue;
+            /* A JWT counts only for who speaks oauth, a CWT only for who does
+             * not: no key is ever used in both families (RFC 8725 3.1). */
+            if ((k->dialect[one->authority] == POLICY_OAUTH) != alg->jose)
+                continue;
             bool same = bytes_equal(key_kid(one), kid);
             if (same && kid.n)
                 f.kid_known = true;
@@ -107,20 +118,30 @@ static bool complain(struct buf *diag, const char *file, const char *what)
     return false;
 }
 
+/* The half that could mint goes; the other stays, and so does what opens what
+ * was sealed for us. */
+static void drop_private(struct key *k)
+{
+    if (k->kind == KEY_SECRET || key_is_recipient(k))
+        return;
+    crypto_wipe(k->secret, sizeof k->secret);
+    k->secret_n = 0;
+    crypto_wipe(k->rsa.p, sizeof k->rsa.p);
+    crypto_wipe(k->rsa.q, sizeof k->rsa.q);
+    k->rsa.prime_n = 0;
+    /* has_secret would let a sign-only key verify; keep that. */
+    if (k->has_secret && k->ops & UINT32_C(1) << COSE_OP_SIGN)
+        k->ops |= UINT32_C(1) << COSE_OP_VERIFY;
+    k->has_secret = false;
+}
+
 /* Of one authority's fresh keys: one derivation key, no secret that mints. */
 static bool settle(struct key *key, size_t n, int authority, const char *file, struct buf *diag)
 {
     size_t derivation = 0;
     for (size_t i = 0; i < n; i++) {
         key[i].authority = authority;
-        if (key[i].kind == KEY_EC) {
-            crypto_wipe(key[i].secret, sizeof key[i].secret);
-            key[i].secret_n = 0;
-            /* has_secret would let a sign-only key verify; keep that. */
-            if (key[i].has_secret && key[i].ops)
-                key[i].ops |= UINT32_C(1) << COSE_OP_VERIFY;
-            key[i].has_secret = false;
-        }
+        drop_private(&key[i]);
         derivation += key[i].alg == KEY_ALG_DERIVATION;
     }
     if (derivation > 1)
@@ -130,27 +151,56 @@ static bool settle(struct key *key, size_t n, int authority, const char *file, s
     return true;
 }
 
+static size_t crowd(const struct keys *k, size_t i, const struct crypto_alg *a)
+{
+    bool oauth = k->dialect[k->key[i].authority] == POLICY_OAUTH;
+    size_t same = 0;
+    if (oauth != a->jose || !key_can_check(&k->key[i], a))
+        return 0;
+    for (size_t j = 0; j <= i; j++)
+        same += (k->dialect[k->key[j].authority] == POLICY_OAUTH) == oauth &&
+                key_can_check(&k->key[j], a) &&
+                bytes_equal(key_kid(&k->key[j]), key_kid(&k->key[i]));
+    return same;
+}
+
 /* No token may cost more than KEYS_TRIES_MAX attempts, and none be refused
- * because its key came too late in the order. */
-static bool check_crowds(const struct keys *k, const struct policy *p, struct buf *diag)
+ * because its key came too late in the order. `file`: of an authority. */
+static bool check_crowds(const struct keys *k, const char *(*file)(const void *of, int authority),
+                         const void *of, struct buf *diag)
 {
     const struct crypto_alg *a;
-    for (size_t i = 0; i < k->n; i++)
-        for (size_t ai = 0; (a = crypto_alg_at(ai)); ai++) {
-            if (!key_can_check(&k->key[i], a))
-                continue;
-            size_t same = 1;
-            for (size_t j = 0; j < i; j++)
-                same += key_can_check(&k->key[j], a) &&
-                        bytes_equal(key_kid(&k->key[j]), key_kid(&k->key[i]));
-            if (same > KEYS_SAME_MAX)
-                return complain(diag, policy_authority(p, (size_t)k->key[i].authority)->keys,
-                                k->key[i].kid_n
-                                    ? "more than 4 keys of all authorities have the same kid"
-                                    : "more than 4 keys of all authorities have no kid; put them "
-                                      "into a COSE_KeySet, with a kid each");
-        }
+    for (size_t i = 0; i < k->n; i++) {
+        size_t most = 0, same;
+        for (size_t ai = 0; (a = crypto_alg_at(ai)); ai++)
+            most = (same = crowd(k, i, a)) > most ? same : most;
+        for (size_t ai = 0; (a = crypto_jose_at(ai)); ai++)
+            most = (same = crowd(k, i, a)) > most ? same : most;
+        if (most > KEYS_SAME_MAX)
+            return complain(diag, file(of, k->key[i].authority),
+                            k->key[i].kid_n
+                                ? "more than 4 keys of all authorities have the same kid"
+                                : "more than 4 keys of all authorities have no kid; put them "
+                                  "into a COSE_KeySet or a JWK Set, with a kid each");
+    }
     return true;
+}
+
+/* Appends fresh keys; `room` is wiped. */
+static bool append(struct keys *k, struct key *room, size_t n)
+{
+    struct key *grown = malloc((k->n + n) * sizeof *grown);
+    if (grown) {
+        if (k->n)
+            memcpy(grown, k->key, k->n * sizeof *grown);
+        memcpy(grown + k->n, room, n * sizeof *grown);
+        crypto_wipe(k->key, k->n * sizeof *grown);
+        free(k->key);
+        k->key = grown;
+        k->n += n;
+    }
+    crypto_wipe(room, n * sizeof *room);
+    return grown != NULL;
 }
 
 static bool load_one(struct keys *k, const char *dir, int authority, const char *name,
@@ -162,22 +212,17 @@ static bool load_one(struct keys *k, const char *dir, int authority, const char 
         return complain(diag, name, "the path is too long");
     if (!key_file_read(path, KEY_FILE_CHECK, room, KEY_FILE_KEYS_MAX, &n, diag))
         return false;
-    struct key *grown = malloc((k->n + n) * sizeof *grown);
-    bool ok =
-        grown ? settle(room, n, authority, path, diag) : complain(diag, path, "out of memory");
-    if (ok) {
-        if (k->n)
-            memcpy(grown, k->key, k->n * sizeof *grown);
-        memcpy(grown + k->n, room, n * sizeof *grown);
-        crypto_wipe(k->key, k->n * sizeof *grown);
-        free(k->key);
-        k->key = grown;
-        k->n += n;
-    } else {
-        free(grown);
-    }
-    crypto_wipe(room, n * sizeof *room);
+    bool ok = settle(room, n, authority, path, diag);
+    if (!ok)
+        crypto_wipe(room, n * sizeof *room);
+    else if (!append(k, room, n))
+        ok = complain(diag, path, "out of memory");
     return ok;
+}
+
+static const char *file_of(const void *of, int authority)
+{
+    return policy_authority(of, (size_t)authority)->keys;
 }
 
 struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag)
@@ -200,7 +245,46 @@ struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag
         else if (!load_one(k, dir, (int)i, a->keys, room, diag))
             ok = false;
     }
-    ok = ok && check_crowds(k, p, diag);
+    ok = ok && check_crowds(k, file_of, p, diag);
+    free(room);
+    if (!ok) {
+        keys_free(k);
+        k = NULL;
+    }
+    return k;
+}
+
+static const char *url_of(const void *of, int authority)
+{
+    (void)authority;
+    return of;
+}
+
+struct keys *keys_with_set(const struct keys *old, int authority, struct bytes jwks,
+                           const char *name, struct buf *diag)
+{
+    struct keys *k = calloc(1, sizeof *k);
+    struct key *room = calloc(KEY_FILE_KEYS_MAX, sizeof *room);
+    const char *why = NULL;
+    size_t n = 0, which;
+    bool ok = k && room && (k->dialect = calloc(old->n_authorities + 1, sizeof *k->dialect)) &&
+              (k->key = calloc(old->n + 1, sizeof *k->key));
+    if (!ok) {
+        complain(diag, name, "out of memory");
+    } else if (authority < 0 || (size_t)authority >= old->n_authorities) {
+        ok = complain(diag, name, "is of no authority");
+    } else {
+        memcpy(k->dialect, old->dialect, old->n_authorities * sizeof *k->dialect);
+        k->n_authorities = old->n_authorities;
+        for (size_t i = 0; i < old->n; i++)
+            if (old->key[i].authority != authority || !old->key[i].fetched)
+                k->key[k->n++] = old->key[i];
+        ok = jwk_read_set(jwks, JWK_SET_FETCHED, room, KEY_FILE_KEYS_MAX, &n, &why, &which) ||
+             complain(diag, name, why);
+        ok = ok && settle(room, n, authority, name, diag) &&
+             (append(k, room, n) || complain(diag, name, "out of memory")) &&
+             check_crowds(k, url_of, name, diag);
+    }
     free(room);
     if (!ok) {
         keys_free(k);

@@ -7,7 +7,12 @@
  * kid (RFC 9202 3.3.1): a symmetric COSE_Key whose alg is -10
  * (direct+HKDF-SHA-256).
  *
- * Private halves of EC keys are dropped at loading: nothing here can sign.
+ * Private halves are dropped at loading: nothing here can sign. What stays is
+ * the private half of a key that is for opening what was sealed for us, and
+ * for nothing else (`use` enc, or key_ops or alg to that effect).
+ *
+ * Keys of an authority of the dialect oauth serve JWTs only, those of others
+ * CWTs only.
  */
 #ifndef POSTERN_KEYS_H
 #define POSTERN_KEYS_H
@@ -30,6 +35,12 @@ struct keys;
 /* NULL on failure, and `diag` names the file and what to do. `dir` is where
  * relative names start (the policy file's directory). */
 MUST_USE struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag);
+/* The same with an authority's JWK Set from its JWKS URL, in place of the one
+ * fetched before; keys from its file stay. Keys in it that are not for us, and
+ * secrets, are passed over. NULL: none is usable, or too many fit one token;
+ * then what is in force had better stay. `name` is how `diag` calls it. */
+MUST_USE struct keys *keys_with_set(const struct keys *old, int authority, struct bytes jwks,
+                                    const char *name, struct buf *diag);
 void keys_free(struct keys *k); /* NULL is fine */
 
 enum policy_dialect keys_dialect(const struct keys *k, int authority);

@@ -73,17 +73,19 @@ enum pep_identity_kind {
 struct pep_proof {
     enum pep_identity_kind kind;
     enum policy_strength strength;
-    int subject;                /* index of the enrolled subject, or -1 */
-    bool trusted;               /* the certificate chains to the client CA */
-    uint8_t key_id[PEP_KEY_ID]; /* the proof key */
-    uint8_t key[TOKEN_KEY_MAX]; /* PSK for the handshake */
+    int subject;                 /* index of the enrolled subject, or -1 */
+    bool trusted;                /* the certificate chains to the client CA */
+    uint8_t key_id[PEP_KEY_ID];  /* the proof key */
+    uint8_t cert_id[PEP_KEY_ID]; /* SHA-256 of the certificate; zero: none */
+    uint8_t jkt[PEP_KEY_ID];     /* RFC 7638 thumbprint of the proof key; zero: none */
+    uint8_t key[TOKEN_KEY_MAX];  /* PSK for the handshake */
     size_t key_n;
     /* The enrolled credential: an index may mean another subject when the
      * policy is reloaded between the handshake and its session. */
     uint8_t subject_id[PEP_KEY_ID];
     char name[PEP_SUBJECT_MAX]; /* printable, for the record */
-    enum pep_err err;  /* why not, when the token form was refused */
-    bool utf8_wrapped; /* the identity came as UTF-8 code points (PROTOCOL 4) */
+    enum pep_err err;           /* why not, when the token form was refused */
+    bool utf8_wrapped;          /* the identity came as UTF-8 code points (PROTOCOL 4) */
 };
 
 /* The key for a psk_identity. A token in the token form is verified, judged
@@ -94,13 +96,14 @@ MUST_USE enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, i
 /* A client's certificate, as the DTLS engine saw it. */
 struct pep_certificate {
     bool trusted;          /* chains to the client CA, in its time */
+    struct bytes der;      /* all of it */
     struct bytes spki;     /* SubjectPublicKeyInfo, DER */
     struct bytes names[8]; /* subjectAltName dNSName and URI, else the CN */
     size_t n_names;
 };
 
-/* True if the handshake may go on: the certificate is trusted, or its public
- * key is the cnf key of a live grant. */
+/* True if the handshake may go on: the certificate is trusted, or it or its
+ * public key is what the cnf of a live grant names. */
 MUST_USE bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64_t now_s,
                                     struct pep_proof *out);
 

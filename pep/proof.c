@@ -4,6 +4,7 @@
 #include "crypto.h"
 #include "identity.h"
 #include "inside.h"
+#include "jwk.h"
 
 static void prove_subject(const struct pep *p, int i, struct pep_proof *out)
 {
@@ -20,6 +21,8 @@ static enum pep_key_state prove_grant(const struct grant *g, struct pep_proof *o
     memcpy(out->key_id, g->key.id, sizeof out->key_id);
     memcpy(out->key, g->key.secret, g->key.secret_n);
     out->key_n = g->key.secret_n;
+    if (!jwk_thumbprint_secret(bytes_of(out->key, out->key_n), out->jkt))
+        return PEP_KEY_NONE;
     memcpy(out->name, g->subject, sizeof out->name);
     return PEP_KEY_FOUND;
 }
@@ -61,7 +64,8 @@ enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t no
         memcpy(out->key_id, s->key_id, sizeof out->key_id);
         memcpy(out->key, s->key, s->key_n);
         out->key_n = s->key_n;
-        return PEP_KEY_FOUND;
+        return jwk_thumbprint_secret(bytes_of(s->key, s->key_n), out->jkt) ? PEP_KEY_FOUND
+                                                                           : PEP_KEY_NONE;
     }
     enum pep_key_state state = find_ace(p, identity, now_s, out);
     if (out->kind != PEP_IDENTITY_UNKNOWN)
@@ -90,6 +94,19 @@ static void name_certificate(const struct pep_certificate *c, struct pep_proof *
     (void)snprintf(out->name, sizeof out->name, "cert:%.58s", text);
 }
 
+static bool holds_grant(const struct pep *p, const uint8_t id[PEP_KEY_ID], int64_t now_s,
+                        struct pep_proof *out)
+{
+    for (struct grant *g = grants_of_key(p->grants, id); g; g = grants_next_of_key(g)) {
+        if (g->key.kind == CNF_SYMMETRIC || !grant_is_live(g, now_s, p->config.build_s))
+            continue;
+        out->kind = PEP_IDENTITY_KID;
+        memcpy(out->name, g->subject, sizeof out->name);
+        return true;
+    }
+    return false;
+}
+
 bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64_t now_s,
                            struct pep_proof *out)
 {
@@ -102,6 +119,9 @@ bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64
     bool is_ec = crypto_ec_from_spki(c->spki, &ec);
     if (is_ec ? !grant_key_id_ec(ec.crv, crypto_ec_x(&ec), crypto_ec_y(&ec), out->key_id)
               : !crypto_sha256(c->spki, out->key_id))
+        return false;
+    if ((is_ec && !jwk_thumbprint_ec(&ec, out->jkt)) ||
+        (c->der.n && !crypto_sha256(c->der, out->cert_id)))
         return false;
     name_certificate(c, out);
     if (c->trusted) {
@@ -117,14 +137,13 @@ bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64
         return true;
     }
     /* Nobody vouches for its name, so it proves its key and nothing else
-     * (RFC 9202 3.2). */
-    for (struct grant *g = is_ec ? grants_of_key(p->grants, out->key_id) : NULL; g;
-         g = grants_next_of_key(g)) {
-        if (g->key.kind == CNF_EC && grant_is_live(g, now_s, p->config.build_s)) {
-            out->kind = PEP_IDENTITY_KID;
-            memcpy(out->name, g->subject, sizeof out->name);
-            return true;
-        }
-    }
-    return false;
+     * (RFC 9202 3.2), or that it is the very certificate that a token names
+     * (RFC 8705 3, self-signed ones included). */
+    uint8_t id[PEP_KEY_ID];
+    if (is_ec && holds_grant(p, out->key_id, now_s, out))
+        return true;
+    if (is_ec && grant_key_id_digest(CNF_JKT, out->jkt, id) && holds_grant(p, id, now_s, out))
+        return true;
+    return c->der.n && grant_key_id_digest(CNF_X5T, out->cert_id, id) &&
+           holds_grant(p, id, now_s, out);
 }

@@ -88,7 +88,8 @@ bool record_read(struct bytes key, struct bytes value, struct record *out)
         uint8_t kind = cursor_u8(&c);
         struct bytes id = cursor_take(&c, PEP_KEY_ID);
         size_t n;
-        ok = (kind == CNF_SYMMETRIC || kind == CNF_EC) && copy_in(id, r.key.id, PEP_KEY_ID, &n) &&
+        ok = (kind == CNF_SYMMETRIC || kind == CNF_EC || kind == CNF_X5T || kind == CNF_JKT) &&
+             copy_in(id, r.key.id, PEP_KEY_ID, &n) &&
              copy_in(cursor_vector(&c, 1), r.key.kid, sizeof r.key.kid, &r.key.kid_n) &&
              copy_in(cursor_vector(&c, 1), r.key.secret, sizeof r.key.secret, &r.key.secret_n) &&
              r.key.kid_n > 0 && (kind == CNF_SYMMETRIC) == (r.key.secret_n > 0);

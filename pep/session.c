@@ -5,6 +5,25 @@
 #include "crypto.h"
 #include "inside.h"
 
+static bool is_zero(const uint8_t id[PEP_KEY_ID])
+{
+    static const uint8_t none[PEP_KEY_ID];
+    return memcmp(id, none, PEP_KEY_ID) == 0;
+}
+
+bool session_proves(const struct pep_session *s, const uint8_t key_id[PEP_KEY_ID])
+{
+    bool any = false;
+    for (size_t i = 0; i < SESSION_IDS; i++)
+        any = any || memcmp(s->key_id[i], key_id, PEP_KEY_ID) == 0;
+    return any && !is_zero(key_id);
+}
+
+const uint8_t *session_owner(const struct pep_session *s)
+{
+    return s->subject ? s->subject_id : s->key_id[s->owner];
+}
+
 struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof)
 {
     struct pep_session *s = calloc(1, sizeof *s);
@@ -14,7 +33,12 @@ struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proo
     s->strength = proof->strength;
     s->trusted = proof->trusted;
     memcpy(s->subject_id, proof->subject_id, sizeof s->subject_id);
-    memcpy(s->key_id, proof->key_id, sizeof s->key_id);
+    memcpy(s->key_id[0], proof->key_id, PEP_KEY_ID);
+    if ((!is_zero(proof->cert_id) && !grant_key_id_digest(CNF_X5T, proof->cert_id, s->key_id[1])) ||
+        (!is_zero(proof->jkt) && !grant_key_id_digest(CNF_JKT, proof->jkt, s->key_id[2]))) {
+        free(s);
+        return NULL;
+    }
     memcpy(s->name, proof->name, sizeof s->name);
     s->name[sizeof s->name - 1] = 0;
     s->last_exp_s = INT64_MIN;
@@ -76,8 +100,14 @@ void session_refresh(struct pep_session *s)
     }
     s->n_held = 0;
     s->wants_created = s->wants_query = false;
-    for (struct grant *g = grants_of_key(p->grants, s->key_id); g; g = grants_next_of_key(g))
-        hold(s, g);
+    s->owner = 0;
+    for (size_t i = 0; i < SESSION_IDS; i++) {
+        struct grant *g = is_zero(s->key_id[i]) ? NULL : grants_of_key(p->grants, s->key_id[i]);
+        if (g && s->n_held == 0)
+            s->owner = i;
+        for (; g; g = grants_next_of_key(g))
+            hold(s, g);
+    }
     for (size_t i = 0; i < s->n_bearer; i++)
         hold(s, s->bearer[i]);
     s->changes = p->changes;
@@ -101,5 +131,5 @@ void pep_note_created(struct pep *p, struct pep_session *s, const struct bytes *
     if (!s)
         return;
     session_refresh(s);
-    created_add(p->created, s->subject ? s->subject_id : s->key_id, path, n_path);
+    created_add(p->created, session_owner(s), path, n_path);
 }

@@ -4,6 +4,7 @@
 
 #include "crypto.h"
 #include "inside.h"
+#include "jose.h"
 #include "record.h"
 
 /* The name for records: "sub@authority". An enrolled subject's name has no
@@ -117,7 +118,7 @@ static enum pep_err bind_key(struct pep *p, struct pep_session *s, const struct 
     }
     if (!c->has_key_id)
         return PEP_CONFIRMATION;
-    g->key.kind = k->kind == CNF_EC ? CNF_EC : CNF_SYMMETRIC;
+    g->key.kind = k->kind == CNF_DERIVED ? CNF_SYMMETRIC : k->kind;
     memcpy(g->key.id, c->key_id, PEP_KEY_ID);
     if (g->key.kind == CNF_SYMMETRIC) {
         memcpy(g->key.secret, k->key, k->key_n);
@@ -295,7 +296,7 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct cac
         return err;
     }
     name_grant(policy_authority(p->policy, (size_t)g->authority), t->claims.sub, g);
-    g->used = s && (g->bearer || memcmp(s->key_id, g->key.id, PEP_KEY_ID) == 0);
+    g->used = s && (g->bearer || session_proves(s, g->key.id));
     *made = g;
     return PEP_OK;
 }
@@ -320,7 +321,7 @@ static enum pep_err take(struct pep *p, struct pep_session *s, struct bytes raw,
         return err;
     struct grant *g = find_same(p, s, c, now_s);
     if (g && !(via == PEP_VIA_IDENTITY && g->key.kind != CNF_SYMMETRIC)) {
-        if (s && !g->bearer && memcmp(s->key_id, g->key.id, PEP_KEY_ID) == 0)
+        if (s && !g->bearer && session_proves(s, g->key.id))
             g->used = true;
         *grant = g;
         return PEP_OK;
@@ -383,10 +384,12 @@ void pep_take_token(struct pep *p, struct pep_session *s, struct bytes raw, int 
 {
     /* RFC 9200 5.10.1: the format of the token, or octets; the three COSE
      * types and plain CBOR are what it may also be called. */
-    static const int formats[] = {-1, 16, 17, 18, 42, 60, 61};
+    static const int formats[] = {-1, 42, 16, 17, 18, 60, 61};
     struct grant *g;
     bool known = false;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+    /* A JWT has no format of its own; it is certainly no COSE. */
+    size_t n = jose_is_compact(raw) ? 2 : sizeof formats / sizeof *formats;
+    for (size_t i = 0; i < n; i++)
         known = known || formats[i] == content_format;
     if (!known) {
         *out = (struct pep_taken){.err = PEP_UNSUPPORTED, .code = 4 << 5 | 15};

@@ -36,6 +36,8 @@ enum cnf_kind {
     CNF_KID = 3,       /* by reference to a key that is known here */
     CNF_DERIVED = 4,   /* RFC 9202 3.3.1: COSE_Key with a kid and no k; the
                           key was derived and stands in `key` */
+    CNF_X5T = 5,       /* SHA-256 of the client's certificate, in `key` (RFC 8705 3.1) */
+    CNF_JKT = 6,       /* SHA-256 thumbprint of its key, in `key` (RFC 7638, 9449 6.1) */
 };
 
 struct cnf {
@@ -55,8 +57,8 @@ struct claims {
     int64_t exp_s, nbf_s, iat_s; /* floats are rounded: exp down, nbf up */
     int64_t exi_s;               /* lifetime, from when it is first verified (RFC 9200 5.10.3) */
     struct bytes cnonce;         /* RFC 9200 5.10; empty: none */
-    struct bytes cti;
-    struct bytes scope_words; /* text scope, or empty */
+    struct bytes cti;            /* a JWT's jti is that too */
+    struct bytes scope_words;    /* text scope, or empty */
     struct policy_aif aif[TOKEN_AIF_MAX];
     size_t n_aif;
     bool has_scope;
@@ -72,13 +74,15 @@ struct token {
 
 struct token_unverified {
     struct token token; /* authority is a guess, or -1 */
-    const char *format; /* "COSE_Sign1", "COSE_Mac0", "COSE_Encrypt0", ... */
-    int alg;            /* COSE algorithm */
+    const char *format; /* "COSE_Sign1", "COSE_Mac0", "COSE_Encrypt0", "JWS", "JWE" */
+    const char *alg;    /* what the header says, by the name of its family */
     struct bytes kid;
     bool readable; /* the claims could be read (not encrypted, or not for us) */
 };
 
-/* Checks the protection and reads the claims; judges none of them. */
+/* Checks the protection and reads the claims; judges none of them. What it is
+ * is told by its form: JOSE compact (RFC 7519), else CBOR (RFC 8392). The one
+ * counts for authorities of the dialect oauth, the other for the rest. */
 MUST_USE enum pep_err token_verify(const struct keys *keys, struct bytes raw, struct token *out);
 
 /* Reads what can be read without a key. */
@@ -91,5 +95,8 @@ MUST_USE enum pep_err token_check_times(const struct claims *c, const char *issu
                                         int64_t build_s);
 
 void token_clear(struct token *t);
+
+/* A scope's text: words between single spaces (RFC 6749 3.3). */
+bool token_is_words(struct bytes s);
 
 #endif

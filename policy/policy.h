@@ -158,7 +158,7 @@ const char *policy_reason_str(enum policy_reason r);
 
 /* ---- what the file says of others, as written; used by pep and proxy ---- */
 
-enum policy_dialect { POLICY_RFC9200 = 0, POLICY_ACE07 = 1 };
+enum policy_dialect { POLICY_RFC9200 = 0, POLICY_ACE07 = 1, POLICY_OAUTH = 2 };
 
 struct policy_authority {
     const char *name;

@@ -279,16 +279,16 @@ static void claim_name(struct reader *r, struct names *taken, const struct yaml_
 
 static void read_dialect(struct reader *r, const struct yaml_node *n, struct policy_authority *a)
 {
-    static const char *const dialects[] = {"rfc9200", "ace-07"};
+    static const char *const dialects[] = {"rfc9200", "ace-07", "oauth"};
     int i;
     if (!n)
         return;
     struct bytes word = yaml_raw(n);
-    if (bytes_equal_str(word, "oauth") || bytes_equal_str(word, "onem2m"))
+    if (bytes_equal_str(word, "onem2m"))
         yaml_error(r->y, n, "dialect '%.*s' is not supported by this version", (int)word.n,
                    (const char *)word.p);
-    else if (yaml_enum(r->y, n, dialects, 2, &i))
-        a->dialect = i == 0 ? POLICY_RFC9200 : POLICY_ACE07;
+    else if (yaml_enum(r->y, n, dialects, 3, &i))
+        a->dialect = (enum policy_dialect)i;
 }
 
 static void read_may_grant(struct reader *r, const struct yaml_node *n, struct may_grant *out)

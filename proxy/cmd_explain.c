@@ -236,9 +236,10 @@ static enum pep_err judge_token(struct asking *a, struct bytes raw, struct buf *
 static int by_token(struct asking *a, const char *file)
 {
     static const enum policy_strength strengths[] = {
-        [CNF_NONE] = POLICY_STRENGTH_BEARER,    [CNF_SYMMETRIC] = POLICY_STRENGTH_PSK,
-        [CNF_EC] = POLICY_STRENGTH_CERTIFICATE, [CNF_KID] = POLICY_STRENGTH_PSK,
-        [CNF_DERIVED] = POLICY_STRENGTH_PSK,
+        [CNF_NONE] = POLICY_STRENGTH_BEARER,     [CNF_SYMMETRIC] = POLICY_STRENGTH_PSK,
+        [CNF_EC] = POLICY_STRENGTH_CERTIFICATE,  [CNF_KID] = POLICY_STRENGTH_PSK,
+        [CNF_DERIVED] = POLICY_STRENGTH_PSK,     [CNF_X5T] = POLICY_STRENGTH_CERTIFICATE,
+        [CNF_JKT] = POLICY_STRENGTH_CERTIFICATE,
     };
     char text[CMD_DIAG_MAX];
     struct buf b = buf_on(a->raw, sizeof a->raw), diag = buf_on(text, sizeof text);

@@ -6,7 +6,8 @@
 #include "../pep/token.h"
 #include "cmd.h"
 
-/* From a file or "-": as it is, in hexadecimal, or in base64url. CMD_OK, or
+/* From a file or "-": as it is, in hexadecimal, or in base64url; a JWT may end
+ * with a newline. CMD_OK, or
  * the exit status with the reason told. `out` has room for TOKEN_MAX. */
 int cmd_token_read(const struct cmd *c, const char *file, struct buf *out);
 

@@ -1,10 +1,11 @@
-/* postern token new: mints a CWT with a local key, for guests of a house
+/* postern token new: mints a CWT or a JWT with a local key, for guests of a house
  * without an authorization server, and for trying things out. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../pep/cbor.h"
 #include "../pep/cwt.h"
+#include "../pep/jwt.h"
 #include "cmd_key.h"
 #include "file.h"
 #include "json.h"
@@ -18,6 +19,7 @@ enum {
     O_AUTHORITY,
     O_ISSUER,
     O_DIALECT,
+    O_JWT,
     O_AUD,
     O_SCOPE,
     O_AIF,
@@ -35,14 +37,15 @@ enum {
 };
 
 static const struct cmd_option options[] = {
-    [O_KEY] = {"key", 'k', "FILE", "mint with this key (COSE_KeySet, PEM or hex)", false},
+    [O_KEY] = {"key", 'k', "FILE", "mint with this key (COSE_KeySet, JWK, PEM or hex)", false},
     [O_KEY_KID] = {"key-kid", 0, "KID", "of several in the file, this one", false},
     [O_ALG] = {"alg", 0, "NAME", "algorithm, where the key leaves a choice", false},
     [O_CONFIG] = {"config", 'c', "FILE", "for --authority (" CONFIG_FILE_DEFAULT ")", false},
     [O_AUTHORITY] = {"authority", 'A', "NAME",
                      "issuer, dialect and key as the policy has them for it", false},
     [O_ISSUER] = {"issuer", 0, "TEXT", "claim iss", false},
-    [O_DIALECT] = {"dialect", 0, "NAME", "rfc9200 (default) or ace-07", false},
+    [O_DIALECT] = {"dialect", 0, "NAME", "rfc9200 (default), ace-07 or oauth", false},
+    [O_JWT] = {"jwt", 'J', NULL, "a JWT, as with --dialect oauth", false},
     [O_AUD] = {"aud", 'a', "TEXT", "claim aud", true},
     [O_SCOPE] = {"scope", 's', "WORDS", "claim scope: scope or role words", false},
     [O_AIF] = {"aif", 0, "PATH=METHODS", "scope as AIF: /lamp/state=GET,PUT", true},
@@ -55,7 +58,8 @@ static const struct cmd_option options[] = {
     [O_CNF_DERIVED] = {"cnf-derived", 0, NULL, "bind it to a key derived from the token", false},
     [O_BEARER] = {"bearer", 0, NULL, "bind it to nobody", false},
     [O_KID] = {"kid", 0, "KID", "key ID of the bound key (random)", false},
-    [O_OUT] = {"out", 'o', "FILE|hex|base64url", "where or how the token goes (hex)", false},
+    [O_OUT] = {"out", 'o', "FILE|hex|base64url|text",
+               "where or how the token goes (hex; a JWT: text)", false},
     [O_JSON] = {"json", 'j', NULL, "one JSON object with all of it", false},
     {NULL, 0, NULL, NULL, false},
 };
@@ -128,7 +132,7 @@ static int read_keys(struct minting *m)
 
 static int choose_issuer(struct minting *m)
 {
-    static const char *const dialects[] = {"rfc9200", "ace-07"};
+    static const char *const dialects[] = {"rfc9200", "ace-07", "oauth"};
     int status = m->o[O_AUTHORITY].n ? find_authority(m) : CMD_OK;
     if (status != CMD_OK)
         return status;
@@ -143,10 +147,18 @@ static int choose_issuer(struct minting *m)
     }
     if (m->o[O_DIALECT].n) {
         const char *name = cmd_value(&m->o[O_DIALECT]);
-        if (strcmp(name, dialects[0]) != 0 && strcmp(name, dialects[1]) != 0)
-            return cmd_fail(m->c, CMD_USAGE, "--dialect is rfc9200 or ace-07, not '%s'", name);
-        m->dialect = strcmp(name, dialects[1]) == 0 ? POLICY_ACE07 : POLICY_RFC9200;
+        size_t i = 0;
+        while (i < 3 && strcmp(name, dialects[i]) != 0)
+            i++;
+        if (i == 3)
+            return cmd_fail(m->c, CMD_USAGE, "--dialect is rfc9200, ace-07 or oauth, not '%s'",
+                            name);
+        m->dialect = (enum policy_dialect)i;
     }
+    if (m->o[O_JWT].n)
+        m->dialect = POLICY_OAUTH;
+    if (m->dialect == POLICY_OAUTH && m->o[O_CNF_DERIVED].n)
+        return cmd_fail(m->c, CMD_USAGE, "--cnf-derived: a JWT has no such form");
     return read_keys(m);
 }
 
@@ -311,8 +323,73 @@ static const struct key *find_derivation(const struct minting *m)
     return NULL;
 }
 
+static int tell_minted(const struct minting *m, enum pep_err err)
+{
+    switch (err) {
+    case PEP_OK:
+        return CMD_OK;
+    case PEP_CONFIRMATION:
+        return cmd_fail(m->c, CMD_INPUT,
+                        "%s: a token that carries a symmetric key must be encrypted, and no key in "
+                        "it can; use an AES key, --cnf-pub or --cnf-derived",
+                        m->key_path);
+    case PEP_TOO_LARGE:
+        return cmd_fail(m->c, CMD_INPUT, "the token would be longer than %d bytes", TOKEN_MAX);
+    default:
+        return cmd_fail(m->c, CMD_INPUT, "%s: the key and the algorithm do not fit", m->key_path);
+    }
+}
+
+/* Of the JOSE rows; a key that can sign does, before it encrypts. */
+static const struct key *find_jose_key(const struct minting *m, bool seal,
+                                       const struct crypto_alg *only)
+{
+    const struct crypto_alg *a;
+    for (size_t k = 0; k < m->n_keys; k++)
+        for (size_t i = 0; (a = crypto_jose_at(i)); i++)
+            if ((a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP) == seal &&
+                (!only || a == only) && m->keys[k].alg != KEY_ALG_DERIVATION &&
+                /* what wraps for a public key is the reader's, not ours */
+                (m->keys[k].kind == KEY_SECRET || !seal || m->keys[k].ops) &&
+                key_can_make(&m->keys[k], a))
+                return &m->keys[k];
+    return NULL;
+}
+
+static int mint_jwt(struct minting *m)
+{
+    const char *name = cmd_value(&m->o[O_ALG]);
+    const struct crypto_alg *a = name ? crypto_jose_named(bytes_str(name)) : NULL;
+    struct jwt_maker with = {0};
+    if (name && !a)
+        return cmd_fail(m->c, CMD_USAGE,
+                        "no algorithm '%s' for a JWT; some are ES256, RS256, "
+                        "PS256, EdDSA, HS256, A128GCM, A128KW, ECDH-ES",
+                        name);
+    bool seals = a && (a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP);
+    if (!seals)
+        with.proof = find_jose_key(m, false, a);
+    if (!a || seals || m->claims.cnf.kind == CNF_SYMMETRIC)
+        with.seal = find_jose_key(m, true, seals ? a : NULL);
+    if (with.proof == with.seal) { /* one key, one use */
+        if (m->claims.cnf.kind == CNF_SYMMETRIC)
+            with.proof = NULL;
+        else
+            with.seal = NULL;
+    }
+    with.proof_alg = with.proof && a ? a->alg : 0;
+    with.seal_alg = with.seal && seals ? a->alg : 0;
+    if (!with.proof && !with.seal)
+        return cmd_fail(m->c, CMD_INPUT, "%s: no key in it can %s", m->key_path,
+                        a ? a->name : "protect a token");
+    return tell_minted(m, jwt_mint(&m->claims, &with, &m->token));
+}
+
 static int mint(struct minting *m)
 {
+    m->token = buf_on(m->raw, sizeof m->raw);
+    if (m->dialect == POLICY_OAUTH)
+        return mint_jwt(m);
     int alg = m->o[O_ALG].n ? cmd_alg(m->c, cmd_value(&m->o[O_ALG])) : 0;
     if (m->o[O_ALG].n && !alg)
         return CMD_USAGE;
@@ -330,20 +407,9 @@ static int mint(struct minting *m)
     if (!with.proof && !with.seal)
         return cmd_fail(m->c, CMD_INPUT, "%s: no key in it can %s", m->key_path,
                         a ? a->name : "protect a token");
-    m->token = buf_on(m->raw, sizeof m->raw);
-    switch (cwt_mint(&m->claims, m->dialect, &with, &m->token)) {
-    case PEP_OK:
-        break;
-    case PEP_CONFIRMATION:
-        return cmd_fail(m->c, CMD_INPUT,
-                        "%s: a token that carries a symmetric key must be encrypted, and no key in "
-                        "it can; use an AES key, --cnf-pub or --cnf-derived",
-                        m->key_path);
-    case PEP_TOO_LARGE:
-        return cmd_fail(m->c, CMD_INPUT, "the token would be longer than %d bytes", TOKEN_MAX);
-    default:
-        return cmd_fail(m->c, CMD_INPUT, "%s: the key and the algorithm do not fit", m->key_path);
-    }
+    int status = tell_minted(m, cwt_mint(&m->claims, m->dialect, &with, &m->token));
+    if (status != CMD_OK)
+        return status;
     struct cnf *cnf = &m->claims.cnf;
     if (cnf->kind == CNF_DERIVED) {
         const struct key *k = find_derivation(m);
@@ -392,9 +458,9 @@ static void tell_how(const struct minting *m, const char *token)
     (void)fprintf(stderr, "token: %zu bytes, until %s\n", m->token.n,
                   cmd_time_text(when, m->claims.exp_s));
     (void)fprintf(stderr,
-                  "\nGive it to the gateway:\n  coap-client -m post -t 61 -f %s "
+                  "\nGive it to the gateway:\n  coap-client -m post -t %d -f %s "
                   "coap://GATEWAY/authz-info\n",
-                  token ? token : "TOKEN-FILE");
+                  m->dialect == POLICY_OAUTH ? 42 : 61, token ? token : "TOKEN-FILE");
     if (cnf->kind == CNF_EC)
         (void)fprintf(stderr, "Then connect with a certificate of that key:\n  coap-client-openssl "
                               "-c CLIENT.crt -j CLIENT.key coaps://GATEWAY/PATH\n");
@@ -439,6 +505,10 @@ static int tell_json(const struct minting *m)
     buf_put_u8(&out, '"');
     cmd_put_base64url(&out, buf_bytes(&m->token));
     buf_put_u8(&out, '"');
+    if (m->dialect == POLICY_OAUTH) {
+        json_put_key(&out, "jwt");
+        json_put_string(&out, buf_bytes(&m->token));
+    }
     json_member_u64(&out, "exp", m->claims.exp_s > 0 ? (uint64_t)m->claims.exp_s : 0);
     if (cnf->kid.n)
         json_hex(&out, "kid", cnf->kid);
@@ -454,9 +524,11 @@ static int tell_json(const struct minting *m)
 
 static int deliver(const struct minting *m)
 {
-    const char *how = m->o[O_OUT].n ? cmd_value(&m->o[O_OUT]) : "hex", *why;
-    bool hex = strcmp(how, "hex") == 0, base64url = strcmp(how, "base64url") == 0;
-    if (!hex && !base64url && !file_write(how, buf_bytes(&m->token), 0600, false, &why))
+    bool jwt = m->dialect == POLICY_OAUTH;
+    const char *how = m->o[O_OUT].n ? cmd_value(&m->o[O_OUT]) : jwt ? "text" : "hex", *why;
+    bool hex = strcmp(how, "hex") == 0, base64url = strcmp(how, "base64url") == 0,
+         as_text = jwt && strcmp(how, "text") == 0;
+    if (!hex && !base64url && !as_text && !file_write(how, buf_bytes(&m->token), 0600, false, &why))
         return cmd_fail(m->c, CMD_OUTPUT, "%s: %s", how, why);
     if (m->o[O_JSON].n)
         return tell_json(m);
@@ -466,6 +538,8 @@ static int deliver(const struct minting *m)
         cmd_put_hex(&out, buf_bytes(&m->token));
     else if (base64url)
         cmd_put_base64url(&out, buf_bytes(&m->token));
+    else if (as_text)
+        buf_put(&out, buf_bytes(&m->token));
     if (out.n)
         printf("%.*s\n", (int)out.n, text);
     (void)fflush(stdout);
@@ -503,6 +577,7 @@ const struct cmd cmd_token_new = {
              "\n"
              "  postern token new -A home-as -a lamp -s guest --cnf-new -e 8h -o guest.cwt\n"
              "\n"
+             "For an authority of the dialect oauth, and with --jwt, it is a JWT.\n"
              "Exit status: 0 done, 64 misused, 65 a key file cannot be used, 73 the file cannot\n"
              "be written, 78 bad configuration.\n",
     .options = options,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../pep/jose.h"
 #include "../pep/keys.h"
 #include "cmd_key.h"
 #include "cmd_token.h"
@@ -54,9 +55,13 @@ int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
     size_t n;
     if (!file_read(file, true, 4 * TOKEN_MAX, &p, &n, &why))
         return cmd_fail(c, CMD_INPUT, "%s: %s", file, why);
-    struct bytes all_of = bytes_of(p, n);
+    struct bytes all_of = bytes_of(p, n), jwt = all_of;
     bool ok = true;
-    if (all(all_of, is_hex))
+    while (jwt.n && (jwt.p[jwt.n - 1] == '\n' || jwt.p[jwt.n - 1] == '\r'))
+        jwt.n--;
+    if (jose_is_compact(jwt))
+        buf_put(out, jwt);
+    else if (all(all_of, is_hex))
         ok = cmd_hex(all_of, out);
     else if (all(all_of, is_base64url))
         ok = cmd_base64url(all_of, out);
@@ -151,6 +156,8 @@ static void print_cnf(const struct shown *s)
         [CNF_EC] = "the holder of a public key",
         [CNF_KID] = "a key known by its kid",
         [CNF_DERIVED] = "a key derived from the token",
+        [CNF_X5T] = "the certificate with SHA-256",
+        [CNF_JKT] = "the key with the thumbprint",
     };
     const struct cnf *k = &s->claims->cnf;
     char kid[2 * TOKEN_KID_MAX + 3], hex[2 * TOKEN_KEY_MAX + 1];
@@ -159,7 +166,12 @@ static void print_cnf(const struct shown *s)
         printf(", kid %s", cmd_kid_text(kid, k->kid));
     if (k->kind == CNF_EC)
         printf(" (P-%d)", k->crv == CRYPTO_P256 ? 256 : k->crv == CRYPTO_P384 ? 384 : 521);
-    if (k->key_n && s->reveal) {
+    if (k->kind == CNF_X5T || k->kind == CNF_JKT) {
+        char text[64];
+        struct buf b = buf_on(text, sizeof text);
+        cmd_put_base64url(&b, bytes_of(k->key, k->key_n));
+        printf(" %.*s", (int)b.n, text);
+    } else if (k->key_n && s->reveal) {
         struct buf b = buf_on(hex, sizeof hex);
         cmd_put_hex(&b, bytes_of(k->key, k->key_n));
         printf(", %.*s", (int)b.n, hex);
@@ -192,8 +204,7 @@ static void print(const struct shown *s)
     const struct claims *k = s->claims;
     int64_t now_s = cmd_now();
     print_verdict(s);
-    printf("%s, %s%s%s, %zu bytes\n", s->peek.format, cmd_alg_name(s->peek.alg),
-           s->peek.kid.n ? ", kid " : "",
+    printf("%s, %s%s%s, %zu bytes\n", s->peek.format, s->peek.alg, s->peek.kid.n ? ", kid " : "",
            s->peek.kid.n && s->peek.kid.n <= TOKEN_KID_MAX ? cmd_kid_text(kid, s->peek.kid) : "",
            s->raw.n);
     if (!k) {
@@ -244,7 +255,8 @@ static void json_time(struct buf *out, const char *name, bool has, int64_t s)
 
 static void json_claims(const struct shown *s, struct buf *out)
 {
-    static const char *const kinds[] = {"none", "symmetric", "public", "kid", "derived"};
+    static const char *const kinds[] = {"none",    "symmetric",   "public",    "kid",
+                                        "derived", "certificate", "thumbprint"};
     const struct claims *k = s->claims;
     json_put_key(out, "claims");
     buf_put_u8(out, '{');
@@ -277,7 +289,7 @@ static void json_claims(const struct shown *s, struct buf *out)
     json_hex(out, "cti", k->cti);
     json_member(out, "cnf", kinds[k->cnf.kind]);
     json_hex(out, "cnf_kid", k->cnf.kid);
-    if (s->reveal)
+    if (s->reveal || k->cnf.kind == CNF_X5T || k->cnf.kind == CNF_JKT)
         json_hex(out, "cnf_key", bytes_of(k->cnf.key, k->cnf.key_n));
     buf_put_u8(out, '}');
 }
@@ -294,7 +306,7 @@ static int print_json(const struct shown *s)
         json_member(&out, "code", cmd_code_text(code, s->taken.code));
     }
     json_member(&out, "format", s->peek.format);
-    json_member(&out, "alg", cmd_alg_name(s->peek.alg));
+    json_member(&out, "alg", s->peek.alg);
     json_hex(&out, "kid", s->peek.kid);
     json_hex(&out, "hash", bytes_of(s->peek.token.hash, TOKEN_HASH));
     if (s->claims)
@@ -367,7 +379,8 @@ const struct cmd cmd_token_show = {
     .name = "token show",
     .args = "FILE",
     .summary = "print what a token says, and who vouches for it",
-    .about = "FILE may be -; binary, hexadecimal and base64url are told apart. Without -c nothing\n"
+    .about = "FILE may be -; binary, hexadecimal, base64url and JWTs are told apart. Without -c "
+             "nothing\n"
              "is verified, and the output says so. Keys are not printed unless asked for.\n"
              "Exit status: 0 shown (and verified, with -c), 1 not verified, 65 not a token,\n"
              "64 misused, 78 bad configuration.\n",

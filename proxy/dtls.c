@@ -183,6 +183,7 @@ static int on_certificate(void *user, mbedtls_x509_crt *crt, int depth, uint32_t
     }
     uint32_t wrong = h->chain_flags | *flags;
     struct pep_certificate c = {.trusted = wrong == 0,
+                                .der = bytes_of(crt->raw.p, crt->raw.len),
                                 .spki = bytes_of(crt->pk_raw.p, crt->pk_raw.len)};
     find_names(crt, &c);
     if (s->dtls->ops.judge_certificate(s->dtls->user, s, &c, &s->proof))

@@ -24,6 +24,7 @@ static void test_rows(void **state)
         uint8_t room[16], text[16];
         struct buf b = buf_on(room, sizeof room), t = buf_on(text, sizeof text);
         bool ok = base64url_read(bytes_str(rows[i].text), &b);
+        assert_int_equal(ok, base64url_is(bytes_str(rows[i].text)));
         if (ok != (rows[i].bytes != NULL))
             fail_msg("'%s': %s", rows[i].text, ok ? "read" : "refused");
         if (!ok) {

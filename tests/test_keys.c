@@ -57,11 +57,17 @@ static const char *diag_of(struct buf *b)
     return diag_text;
 }
 
-#define K16 "000102030405060708090a0b0c0d0e0f"
-#define X   "bac5b11cad8f99f9c72b05cf4b9e26d244dc189f745228255a219a86d6a09eff"
-#define Y   "20138bf82dc1b6d562be0fa54ab7804a3a64b6d72ccfed6b6fb6ed28bbfc117e"
-#define D   "57c92077664146e876760c9520d054aa93c3afb04e306705db6090308507b4d3"
-#define EC  "a40102 2001 215820" X " 225820" Y
+#define K16   "000102030405060708090a0b0c0d0e0f"
+#define X     "bac5b11cad8f99f9c72b05cf4b9e26d244dc189f745228255a219a86d6a09eff"
+#define Y     "20138bf82dc1b6d562be0fa54ab7804a3a64b6d72ccfed6b6fb6ed28bbfc117e"
+#define D     "57c92077664146e876760c9520d054aa93c3afb04e306705db6090308507b4d3"
+#define JWK_X "usWxHK2PmfnHKwXPS54m0kTcGJ90UiglWiGahtagnv8"
+#define JWK_D "V8kgd2ZBRuh2dgyVINBUqpPDr7BOMGcF22CQMIUHtNM"
+#define JWK_EC                                                                                     \
+    "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" JWK_X                                             \
+    "\",\"y\":\"IBOL-C3BttVivg-lSreASjpkttcsz-1rb7btKLv8EX4\""
+#define JWK_OCT "{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0ODw\""
+#define EC      "a40102 2001 215820" X " 225820" Y
 
 /* ---- files ---- */
 
@@ -107,14 +113,27 @@ static const struct file_row files[] = {
     {"no hexadecimal", 0, "secret", 0, 0, 0640, 0, 0, "byte 1 is"},
     {"only a comment", 0, "# nothing\n", 0, 0, 0640, 0, 0, "no key"},
     {"nothing", 0, "", 0, 0, 0640, 0, 0, "empty"},
-    {"JSON", 0, "{\"keys\": []}", 0, 0, 0640, 0, 0, "JSON"},
+    {"JWK Set", 0, "{\"keys\": [" JWK_OCT "}," JWK_EC "}]}", 0, 0, 0640, 0, 2, 0},
+    {"JWK Set, 0644", 0, "{\"keys\": [" JWK_OCT "}," JWK_EC "}]}", 0, 0, 0644, 0, 0, "chmod 0640"},
+    {"JWK Set, empty", 0, "{\"keys\": []}", 0, 0, 0640, 0, 0, "no key"},
+    {"JWK Set, the second bad", 0, "{\"keys\": [" JWK_EC "}, {\"kty\": \"oct\"}]}", 0, 0, 0640, 0,
+     0, "key 2: k is"},
+    {"JWK", 0, JWK_EC "}", 0, 0, 0644, 0, 1, 0},
+    {"JWK, a byte behind", 0, JWK_EC "}x", 0, 0, 0644, 0, 0, "JSON"},
+    {"JWK, twice a name", 0, JWK_EC ",\"kty\":\"EC\"}", 0, 0, 0644, 0, 0, "JSON"},
+    {"JWK, private, 0640", 0, JWK_EC ",\"d\":\"" JWK_D "\"}", 0, 0, 0640, 0, 1, 0},
+    {"JWK, private, 0644", 0, JWK_EC ",\"d\":\"" JWK_D "\"}", 0, 0, 0644, 0, 0, "chmod 0640"},
+    {"JWK, private of another", 0, JWK_EC ",\"d\":\"" JWK_X "\"}", 0, 0, 0640, 0, 0, "d is not"},
+    {"JWK, 15 bytes", 0, "{\"kty\":\"oct\",\"k\":\"AAECAwQFBgcICQoLDA0O\"}", 0, 0, 0640, 0, 0,
+     "too short"},
+    {"JSON, but no key", 0, "{\"error\": 1}", 0, 0, 0640, 0, 0, "kty"},
     {"PEM P-256", 0, 0, "p256.pub", 0, 0644, 0, 1, 0},
     {"PEM P-384", 0, 0, "p384.pub", 0, 0644, 0, 1, 0},
     {"PEM P-521", 0, 0, "p521.pub", 0, 0644, 0, 1, 0},
     {"PEM, two", 0, 0, "p521.pub", "p256.pub", 0644, 0, 2, 0},
-    {"PEM, the second RSA", 0, 0, "p521.pub", "rsa.pub", 0644, 0, 0, "key 2 is no EC"},
-    {"PEM Ed25519", 0, 0, "ed.pub", 0, 0644, 0, 0, "key 1 is no EC"},
-    {"PEM secp256k1", 0, 0, "k1.pub", 0, 0644, 0, 0, "key 1 is no EC"},
+    {"PEM, the second RSA", 0, 0, "p521.pub", "rsa.pub", 0644, 0, 2, 0},
+    {"PEM Ed25519", 0, 0, "ed.pub", 0, 0644, 0, 0, "key 1 is no public key"},
+    {"PEM secp256k1", 0, 0, "k1.pub", 0, 0644, 0, 0, "key 1 is no public key"},
     {"PEM private, to check", 0, 0, "p256.pem", 0, 0600, 0, 0, "-pubout"},
     {"PEM private, to mint", 0, 0, "p256.pem", 0, 0600, KEY_FILE_MINT, 1, 0},
     {"PEM private, 0644", 0, 0, "p256.pem", 0, 0644, KEY_FILE_MINT, 0, "chmod 0640"},
@@ -124,7 +143,7 @@ static const struct file_row files[] = {
     {"PEM private, encrypted", 0, 0, "enc.pem", 0, 0600, KEY_FILE_MINT, 0, "of no use"},
     {"PEM cut", 0, "-----BEGIN PUBLIC KEY-----\nMFkw", 0, 0, 0644, 0, 0, "does not end"},
     {"PEM of junk", 0, "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n", 0, 0, 0644,
-     0, 0, "key 1 is no EC"},
+     0, 0, "key 1 is no public key"},
 };
 
 static void test_files(void **state)

@@ -40,14 +40,11 @@ static const struct row rows[] = {
      "p:3:3: error: missing key 'keys'\n- name: as\n  ^\n"},
     {KEYS "  may-grant: {}\n- name: as\n  keys: k\n  may-grant: {}\n",
      "p:6:9: error: the name of an authority 'as' is taken already\n- name: as\n        ^\n"},
-    {KEYS "  may-grant: {}\n  dialect: oauth\n",
-     "p:6:12: error: dialect 'oauth' is not supported by this version\n  dialect: oauth\n"
-     "           ^\n"},
     {KEYS "  may-grant: {}\n  dialect: onem2m\n",
      "p:6:12: error: dialect 'onem2m' is not supported by this version\n  dialect: onem2m\n"
      "           ^\n"},
     {KEYS "  may-grant: {}\n  dialect: rfc9201\n",
-     "p:6:12: error: expected rfc9200 or ace-07, found 'rfc9201'\n  dialect: rfc9201\n"
+     "p:6:12: error: expected rfc9200, ace-07 or oauth, found 'rfc9201'\n  dialect: rfc9201\n"
      "           ^\n"},
     {KEYS "  may-grant: {}\n  bearer: yes\n",
      "p:6:11: error: expected deny or allow, found 'yes'\n  bearer: yes\n          ^\n"},
