@@ -151,6 +151,8 @@ class SilentDevice:
         asks for itself, discovery, is denied."""
         while True:
             datagram, to = self.sock.recvfrom(4096)
+            if not 0 < datagram[1] < 32:
+                continue  # an empty message: what we said was refused
             if b".well-known" not in datagram:
                 return datagram, to
             self.answer(datagram, to, b"", 0x84)

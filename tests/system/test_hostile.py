@@ -154,8 +154,9 @@ class Hostile(House):
         c = self.panel()
         token = c.request("/slow/x")
         asked, to = self.odd.receive()
-        self.odd.sock.sendto(os.urandom(40), to)
-        self.odd.sock.sendto(b"", to)
+        for nonsense in (b"", b"\xff" * 40, b"\x40", b"\x4f\x45\x12\x34", b"\x40\x01\x12\x34\xb1x",
+                         b"\x58\x45\x12\x34unasked!\xffx", os.urandom(40)):
+            self.odd.sock.sendto(nonsense, to)
         # the right message ID with another token, then another ID with none
         wrong = bytearray(asked[:4 + (asked[0] & 15)])
         wrong[0], wrong[1] = 0x60 | asked[0] & 15, 0x45
