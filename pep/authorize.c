@@ -59,7 +59,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
         p->stats.cache_hits++;
     else
         p->stats.verified++;
-    err = take_judge(p, &c->token, now_s, &whole);
+    err = take_judge(p, c, now_s, &whole);
     if (err != PEP_OK)
         return err;
     const struct claims *t = &c->token.claims;
@@ -191,9 +191,15 @@ static void credit(const struct pep *p, const struct asked *a, const struct poli
         authority = g->authority;
         out->grant = g->id;
         out->ends_s = g->exp_s;
+        out->basis.kind = PEP_ON_GRANT;
+        out->basis.grant = g->id;
     } else if (d->held == a->token) {
         authority = a->token_of->authority;
         out->ends_s = a->token_of->claims.exp_s;
+        out->basis.kind = PEP_ON_TOKEN;
+        memcpy(out->basis.token, a->token_of->hash, sizeof out->basis.token);
+    } else {
+        out->basis.kind = PEP_ON_ENROLMENT;
     }
     if (authority >= 0)
         out->authority = policy_authority(p->policy, (size_t)authority)->name;
@@ -212,6 +218,7 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     out->rule = (struct policy_rule_ref){NULL, 0};
     out->missing = out->authority = out->policy_hash = NULL;
     out->grant = 0;
+    out->basis.kind = PEP_ON_NOTHING;
     out->ends_s = INT64_MAX;
     out->reason = policy_reason_str(POLICY_NO_GRANT);
     if (!p->policy)

@@ -95,6 +95,14 @@ static bool set_key_id(struct cached *e)
     return true;
 }
 
+const struct cached *cache_find(const struct cache *c, const uint8_t hash[TOKEN_HASH])
+{
+    const struct cached *e = c->newest;
+    while (e && memcmp(e->token.hash, hash, TOKEN_HASH) != 0)
+        e = e->older;
+    return e;
+}
+
 enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes raw,
                           struct cached **out, bool *hit)
 {
@@ -120,6 +128,7 @@ enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes
     /* Cleared field by field where it counts: the storage is large. */
     e->has_key_id = false;
     e->compiled = NULL;
+    e->ids.n = 0;
     e->hash = hash;
     e->raw_n = raw.n;
     memcpy(e->raw, raw.p, raw.n);

@@ -12,6 +12,7 @@
 
 #include "hash.h"
 #include "pep.h"
+#include "token_ids.h"
 
 struct cache;
 
@@ -21,6 +22,7 @@ struct cached {
     struct token token; /* its slices point into this entry */
     bool has_key_id;    /* the token shows its proof key */
     uint8_t key_id[PEP_KEY_ID];
+    struct token_ids ids; /* made when first needed */
     /* For the Access-Token option; made when first needed. */
     struct policy_grant *compiled;
     struct policy_grant_report report;
@@ -39,5 +41,8 @@ void cache_clear(struct cache *c);
  * the next call. *hit tells which it was. On an error *out is unchanged. */
 MUST_USE enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes raw,
                                    struct cached **out, bool *hit);
+
+/* By the hash of its bytes; NULL when it is not, or no more, remembered. */
+const struct cached *cache_find(const struct cache *c, const uint8_t hash[TOKEN_HASH]);
 
 #endif

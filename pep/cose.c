@@ -156,7 +156,7 @@ enum pep_err cose_parse(struct bytes raw, struct cose *out)
     if (e != PEP_OK)
         return e;
     struct cbor map = c;
-    (void)take(&map, CBOR_MAP); /* for its shortest form */
+    m.unguarded = take(&map, CBOR_MAP).n > 0;
     if (map.bad)
         return PEP_MALFORMED;
     e = read_headers(&c, false, &h);

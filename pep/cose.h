@@ -42,8 +42,9 @@ enum cose_limits {
 struct cose {
     enum cose_kind kind;
     const struct crypto_alg *alg;
-    bool tagged; /* a COSE tag was there */
-    bool cwt;    /* tag 61 before it (RFC 8392 6) */
+    bool tagged;    /* a COSE tag was there */
+    bool cwt;       /* tag 61 before it (RFC 8392 6) */
+    bool unguarded; /* it has headers that nothing protects */
     struct bytes kid;
     struct bytes iv;
     struct bytes guarded; /* the protected header's content */

@@ -24,6 +24,9 @@ static const struct {
     [PEP_KID_TAKEN] = {"kid-taken", CODE(4, 0)},
     [PEP_FULL] = {"grants-full", CODE(5, 3)},
     [PEP_STORE] = {"store-failed", CODE(5, 0)},
+    [PEP_REVOKED] = {"token-revoked", CODE(4, 1)},
+    [PEP_FORM] = {"token-form", CODE(4, 0)},
+    [PEP_LIST] = {"revocation-list-full", CODE(5, 3)},
 };
 
 const char *pep_err_str(enum pep_err e)

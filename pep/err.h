@@ -26,6 +26,9 @@ enum pep_err {
     PEP_KID_TAKEN,    /* kid belongs to a live grant of another authority */
     PEP_FULL,         /* no room for another grant */
     PEP_STORE,        /* could not be made to survive a restart */
+    PEP_REVOKED,      /* by the operator or by its authority's list */
+    PEP_FORM,         /* a form that can hide it from its authority's list */
+    PEP_LIST,         /* its authority's list is too long to be kept here */
 };
 
 const char *pep_err_str(enum pep_err e);

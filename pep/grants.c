@@ -123,7 +123,7 @@ struct grant *grant_new(const struct token *t, struct bytes raw, size_t n_device
     const struct claims *c = &t->claims;
     size_t words = (n_devices + 63) / 64;
     size_t size = sizeof(struct grant) + c->n_aif * sizeof *c->aif + words * sizeof(uint64_t) +
-                  raw.n + c->iss.n + c->scope_words.n;
+                  raw.n + c->iss.n + c->scope_words.n + c->sub.n + c->cti.n;
     for (size_t i = 0; i < c->n_aif; i++)
         size += c->aif[i].path.n;
     struct grant *g = calloc(1, size);
@@ -145,6 +145,8 @@ struct grant *grant_new(const struct token *t, struct bytes raw, size_t n_device
     g->raw = copy_to(&at, raw);
     g->iss = copy_to(&at, c->iss);
     g->scope = copy_to(&at, c->scope_words);
+    g->sub = copy_to(&at, c->sub);
+    g->cti = copy_to(&at, c->cti);
     for (size_t i = 0; i < c->n_aif; i++) {
         g->aif[i].path = copy_to(&at, c->aif[i].path);
         g->aif[i].mask = c->aif[i].mask;

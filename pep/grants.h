@@ -14,6 +14,7 @@
 #include "crypto.h"
 #include "hash.h"
 #include "pep.h"
+#include "token_ids.h"
 
 struct grants;
 
@@ -52,7 +53,8 @@ struct grant {
     uint64_t *devices;                             /* audience: bits by device index */
     struct policy_grant *compiled, *next_compiled; /* the latter during a reload */
     char subject[PEP_SUBJECT_MAX];
-    struct bytes raw, iss, scope;
+    struct bytes raw, iss, scope, sub, cti;
+    struct token_ids ids; /* made when first needed */
     struct policy_aif *aif;
     size_t n_aif;
     /* kept by grants.c */

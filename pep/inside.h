@@ -7,6 +7,7 @@
 #include "grants.h"
 #include "keys.h"
 #include "pep.h"
+#include "revocation.h"
 #include "store.h"
 #include "subjects.h"
 
@@ -19,6 +20,7 @@ struct pep {
     struct grants *grants;
     struct cache *cache;
     struct created *created;
+    struct revocations *revocations;
     uint64_t *cover; /* scratch: one bit a device */
     size_t cover_words;
     uint64_t loads;   /* of policies; 0: none yet */
@@ -41,7 +43,8 @@ struct pep_session {
     char name[PEP_SUBJECT_MAX];
     /* Good while `loads` and `changes` are pep's. */
     uint64_t loads, changes;
-    const struct subject *subject;
+    const struct subject *enrolled; /* by its credential, revoked or not */
+    const struct subject *subject;  /* NULL when revoked */
     struct grant *held[GRANTS_PER_KEY_MAX + GRANTS_PER_SESSION_MAX];
     size_t n_held;
     bool wants_created, wants_query; /* some held grant has AIF that asks for it */
@@ -52,9 +55,13 @@ struct pep_session {
 
 /* ---- take.c ---- */
 
-/* Judges iss, times and audience of a verified token (RFC 9200 5.10.1.1).
- * The audience goes to p->cover and *whole. */
-MUST_USE enum pep_err take_judge(struct pep *p, const struct token *t, int64_t now_s, bool *whole);
+/* Judges revocation, iss, times and audience of a verified token (RFC 9770
+ * 10.1, RFC 9200 5.10.1.1). The audience goes to p->cover and *whole. */
+MUST_USE enum pep_err take_judge(struct pep *p, struct cached *c, int64_t now_s, bool *whole);
+/* The name for records: "sub@authority". An enrolled subject's name has no
+ * such tail, so no token can borrow it. */
+void take_name(const struct policy_authority *a, struct bytes sub, const struct grant_key *key,
+               char out[PEP_SUBJECT_MAX]);
 /* The grant of which `kid` is a live key, and this authority's; or NULL. */
 struct grant *take_find_kid(struct pep *p, struct bytes kid, int authority, int64_t now_s);
 /* Verifies, judges, keeps. *grant is set on success. */
@@ -68,6 +75,19 @@ void take_stored(struct pep *p, int64_t now_s);
 MUST_USE struct policy_grant *take_compile(struct policy *policy, int authority,
                                            const struct grant *g,
                                            struct policy_grant_report *report);
+
+/* ---- revoke.c ---- */
+
+/* PEP_OK, PEP_REVOKED, PEP_FORM or PEP_LIST. */
+MUST_USE enum pep_err revoke_judge(struct pep *p, struct cached *c);
+
+/* ---- pep.c ---- */
+
+/* Ends up to `max` grants for which `over` holds, in the store and here.
+ * What the store does not forget is judged again at the next start. Returns
+ * how many it ended. */
+size_t pep_end_some(struct pep *p, bool (*over)(struct pep *p, struct grant *g, int64_t now_s),
+                    int64_t now_s, size_t max);
 
 /* ---- session.c ---- */
 

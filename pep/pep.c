@@ -27,9 +27,11 @@ struct pep *pep_new(const struct pep_config *c)
         p->grants = grants_new(c->max_grants, seed);
         p->cache = cache_new(seed);
         p->created = created_new(c->max_grants, seed);
+        p->revocations = revocations_new(seed);
     }
     p->next_id = 1;
-    if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created) {
+    if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created ||
+        !p->revocations) {
         pep_free(p);
         return NULL;
     }
@@ -42,9 +44,12 @@ void pep_free(struct pep *p)
         return;
     if (p->config.store && p->created)
         (void)created_flush(p->created, p->config.store);
+    if (p->revocations)
+        (void)revocations_flush(p->revocations, p->config.store);
     cache_free(p->cache);
     grants_free(p->grants);
     created_free(p->created);
+    revocations_free(p->revocations);
     subjects_free(p->subjects);
     keys_free(p->keys);
     policy_unref(p->policy);
@@ -176,11 +181,8 @@ static void commit(struct pep *p, struct policy *policy, struct staged *st)
     policy_unref(old);
 }
 
-/* Ends up to `max` grants for which `over` holds, in the store and here.
- * What the store does not forget is judged again at the next start. Returns
- * how many it ended. */
-static size_t end_some(struct pep *p, bool (*over)(struct pep *p, const struct grant *g, int64_t),
-                       int64_t now_s, size_t max)
+size_t pep_end_some(struct pep *p, bool (*over)(struct pep *p, struct grant *g, int64_t now_s),
+                    int64_t now_s, size_t max)
 {
     struct store_op ops[STORE_OPS_MAX];
     uint8_t keys[STORE_OPS_MAX][RECORD_KEY];
@@ -202,7 +204,7 @@ static size_t end_some(struct pep *p, bool (*over)(struct pep *p, const struct g
     return ended;
 }
 
-static bool lost_authority(struct pep *p, const struct grant *g, int64_t now_s)
+static bool lost_authority(struct pep *p, struct grant *g, int64_t now_s)
 {
     (void)now_s;
     p->stats.ended += !g->compiled;
@@ -212,6 +214,12 @@ static bool lost_authority(struct pep *p, const struct grant *g, int64_t now_s)
 bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now_s,
               struct buf *diag)
 {
+    /* Before anything is judged: a gateway that cannot know what was revoked
+     * does not start. */
+    if (p->loads == 0 && p->config.store && !revocations_load(p->revocations, p->config.store)) {
+        buf_put_str(diag, "the revocations in the state directory cannot be read\n");
+        return false;
+    }
     struct staged st = {keys_load(policy, dir, diag), NULL, NULL};
     if (st.keys)
         st.subjects = subjects_load(policy, dir, diag);
@@ -224,7 +232,7 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
     }
     bool first = p->loads == 0;
     commit(p, policy, &st);
-    while (end_some(p, lost_authority, now_s, EXPIRE_MAX) == EXPIRE_MAX)
+    while (pep_end_some(p, lost_authority, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         ;
     if (first) {
         /* Ids grow across restarts, so that a record names one grant: a
@@ -238,7 +246,7 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
 
 /* ---- sweeping ---- */
 
-static bool is_over(struct pep *p, const struct grant *g, int64_t now_s)
+static bool is_over(struct pep *p, struct grant *g, int64_t now_s)
 {
     if (now_s < p->config.build_s) /* cannot tell; it does not count either */
         return false;
@@ -279,7 +287,7 @@ static void keep_used(struct pep *p)
 
 int64_t pep_expire(struct pep *p, int64_t now_s)
 {
-    if (end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
+    if (pep_end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         return now_s + 1;
     int64_t next = now_s + EXPIRE_EVERY_S;
     if (p->config.store) {
@@ -287,6 +295,9 @@ int64_t pep_expire(struct pep *p, int64_t now_s)
         if (!created_flush(p->created, p->config.store))
             p->stats.store_errors++;
     }
+    revocations_expire(p->revocations, now_s);
+    if (!revocations_flush(p->revocations, p->config.store) && p->config.store)
+        p->stats.store_errors++;
     for (size_t i = 0; i < grants_count(p->grants); i++) {
         const struct grant *g = grants_at(p->grants, i);
         int64_t at = g->exp_s;

@@ -125,6 +125,13 @@ enum pep_outcome {
     PEP_WAIT = 2,    /* something is being asked elsewhere */
 };
 
+/* What a permission rests on, so that it can be asked whether it still does. */
+struct pep_basis {
+    enum { PEP_ON_NOTHING = 0, PEP_ON_ENROLMENT, PEP_ON_GRANT, PEP_ON_TOKEN } kind;
+    uint64_t grant;
+    uint8_t token[TOKEN_HASH]; /* of the request's own token */
+};
+
 struct pep_decision {
     enum pep_outcome outcome;
     uint8_t code;                     /* response code of a denial */
@@ -138,8 +145,9 @@ struct pep_decision {
     const char *missing;
     const char *authority; /* name, or NULL */
     uint64_t grant;        /* id of the grant it rests on, 0: none */
-    int64_t ends_s;        /* when that grant ends: an answer that comes later is 4.01 to the
-                              client (RFC 9200 5.10.3). INT64_MAX: never */
+    struct pep_basis basis;
+    int64_t ends_s; /* when that grant ends: an answer that comes later is 4.01 to the
+                       client (RFC 9200 5.10.3). INT64_MAX: never */
     const char *policy_hash;
 };
 
@@ -147,6 +155,12 @@ struct pep_decision {
  * Strings in `out` live until the next pep_load(). */
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out);
+
+/* False: what permitted the request was revoked, or ended otherwise. A token
+ * of the request's own that is no longer remembered cannot show that it was
+ * not revoked: false. */
+bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basis *b,
+                     int64_t now_s);
 
 /* Of POLICY_METHODS_ALL, those that the session may use on r's path now
  * (r->method is ignored). For discovery. */
@@ -185,6 +199,7 @@ struct pep_stats {
     uint64_t ended;        /* by a reload: their authority or its key is gone */
     uint64_t corrupt;      /* records of the store that were not whole */
     uint64_t store_errors; /* changes that the store did not take */
+    uint64_t revoked;      /* grants ended by a revocation */
 };
 void pep_get_stats(const struct pep *p, struct pep_stats *out);
 

@@ -6,11 +6,17 @@
 #include "inside.h"
 #include "jwk.h"
 
-static void prove_subject(const struct pep *p, int i, struct pep_proof *out)
+/* False: the operator revoked this subject. */
+static bool prove_subject(const struct pep *p, int i, struct pep_proof *out)
 {
     const struct subject *s = subjects_at(p->subjects, i);
-    out->subject = i;
     (void)snprintf(out->name, sizeof out->name, "%s", s->said->name);
+    if (revocations_match_enrolled(p->revocations, bytes_str(s->said->name))) {
+        out->err = PEP_REVOKED;
+        return false;
+    }
+    out->subject = i;
+    return true;
 }
 
 static enum pep_key_state prove_grant(const struct grant *g, struct pep_proof *out)
@@ -59,7 +65,8 @@ enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t no
         const struct subject *s = subjects_at(p->subjects, i);
         out->kind = PEP_IDENTITY_SUBJECT;
         out->strength = POLICY_STRENGTH_PSK;
-        prove_subject(p, i, out);
+        if (!prove_subject(p, i, out))
+            return PEP_KEY_NONE;
         memcpy(out->subject_id, s->psk_id, sizeof out->subject_id);
         memcpy(out->key_id, s->key_id, sizeof out->key_id);
         memcpy(out->key, s->key, s->key_n);
@@ -131,7 +138,8 @@ bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64
             if (k < 0)
                 continue;
             out->kind = PEP_IDENTITY_SUBJECT;
-            prove_subject(p, k, out);
+            if (!prove_subject(p, k, out))
+                return false;
             memcpy(out->subject_id, subjects_at(p->subjects, k)->cert_id, sizeof out->subject_id);
         }
         return true;

@@ -93,11 +93,14 @@ void session_refresh(struct pep_session *s)
     if (s->changes == p->changes)
         return;
     if (s->loads != p->loads) {
-        s->subject = subjects_at(p->subjects, subjects_by_id(p->subjects, s->subject_id));
-        if (s->subject)
-            (void)snprintf(s->name, sizeof s->name, "%s", s->subject->said->name);
+        s->enrolled = subjects_at(p->subjects, subjects_by_id(p->subjects, s->subject_id));
+        if (s->enrolled)
+            (void)snprintf(s->name, sizeof s->name, "%s", s->enrolled->said->name);
         s->loads = p->loads;
     }
+    bool revoked = s->enrolled &&
+                   revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name));
+    s->subject = revoked ? NULL : s->enrolled;
     s->n_held = 0;
     s->wants_created = s->wants_query = false;
     s->owner = 0;
@@ -116,7 +119,7 @@ void session_refresh(struct pep_session *s)
 int64_t pep_session_ends(struct pep_session *s, int64_t now_s)
 {
     session_refresh(s);
-    if (s->subject || s->trusted)
+    if (s->subject || (s->trusted && !s->enrolled))
         return INT64_MAX;
     /* RFC 9202 5: the association ends after its last token. */
     int64_t ends = now_s;

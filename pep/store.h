@@ -26,7 +26,11 @@ enum store_limits {
 };
 
 /* Written to disk: never renumber. */
-enum store_kind { STORE_GRANT = 'g', STORE_CREATED = 'c' };
+enum store_kind {
+    STORE_GRANT = 'g',
+    STORE_CREATED = 'c',
+    STORE_REVOCATION = 'r',
+};
 
 struct store_op {
     enum store_kind kind;

@@ -7,27 +7,26 @@
 #include "jose.h"
 #include "record.h"
 
-/* The name for records: "sub@authority". An enrolled subject's name has no
- * such tail, so no token can borrow it. */
-static void name_grant(const struct policy_authority *a, struct bytes sub, struct grant *g)
+void take_name(const struct policy_authority *a, struct bytes sub, const struct grant_key *key,
+               char out[PEP_SUBJECT_MAX])
 {
     char text[PEP_SUBJECT_MAX];
     size_t n = 0;
     if (sub.n == 0) {
-        struct bytes id = g->key.kid_n ? bytes_of(g->key.kid, g->key.kid_n)
-                                       : bytes_of(g->key.id, 4); /* enough to tell apart */
+        struct bytes id = key->kid_n ? bytes_of(key->kid, key->kid_n)
+                                     : bytes_of(key->id, 4); /* enough to tell apart */
         int k = snprintf(text, sizeof text, "%s",
-                         g->key.kind == CNF_NONE ? "bearer"
-                         : g->key.kid_n          ? "kid:"
-                                                 : "key:");
+                         key->kind == CNF_NONE ? "bearer"
+                         : key->kid_n          ? "kid:"
+                                               : "key:");
         n = k > 0 ? (size_t)k : 0;
-        for (size_t i = 0; g->key.kind != CNF_NONE && i < id.n && n + 3 < 40; i++, n += 2)
+        for (size_t i = 0; key->kind != CNF_NONE && i < id.n && n + 3 < 40; i++, n += 2)
             (void)snprintf(text + n, sizeof text - n, "%02x", id.p[i]);
     }
     for (size_t i = 0; i < sub.n && n < 40; i++, n++)
         text[n] = sub.p[i] > 0x20 && sub.p[i] < 0x7f && sub.p[i] != '@' ? (char)sub.p[i] : '.';
     text[n] = 0;
-    (void)snprintf(g->subject, sizeof g->subject, "%.40s@%.20s", text, a->name);
+    (void)snprintf(out, PEP_SUBJECT_MAX, "%.40s@%.20s", text, a->name);
 }
 
 struct policy_grant *take_compile(struct policy *policy, int authority, const struct grant *g,
@@ -60,13 +59,17 @@ static bool covers_any(struct pep *p, const struct claims *c, bool *whole)
     return any;
 }
 
-enum pep_err take_judge(struct pep *p, const struct token *t, int64_t now_s, bool *whole)
+enum pep_err take_judge(struct pep *p, struct cached *c, int64_t now_s, bool *whole)
 {
+    const struct token *t = &c->token;
     const struct policy_authority *a =
         t->authority < 0 ? NULL : policy_authority(p->policy, (size_t)t->authority);
     if (!a)
         return PEP_UNKNOWN_KEY;
-    enum pep_err err = token_check_times(&t->claims, a->issuer, now_s, p->config.build_s);
+    enum pep_err err = revoke_judge(p, c);
+    if (err != PEP_OK)
+        return err;
+    err = token_check_times(&t->claims, a->issuer, now_s, p->config.build_s);
     if (err != PEP_OK)
         return err;
     /* exp is optional in a CWT; a right without an end grants more. */
@@ -295,7 +298,7 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct cac
         grant_free(g);
         return err;
     }
-    name_grant(policy_authority(p->policy, (size_t)g->authority), t->claims.sub, g);
+    take_name(policy_authority(p->policy, (size_t)g->authority), g->sub, &g->key, g->subject);
     g->used = s && (g->bearer || session_proves(s, g->key.id));
     *made = g;
     return PEP_OK;
@@ -316,7 +319,7 @@ static enum pep_err take(struct pep *p, struct pep_session *s, struct bytes raw,
         p->stats.verified++;
     const struct policy_authority *a = policy_authority(p->policy, (size_t)c->token.authority);
     out->authority = a ? a->name : NULL;
-    err = take_judge(p, &c->token, now_s, &whole);
+    err = take_judge(p, c, now_s, &whole);
     if (err != PEP_OK)
         return err;
     struct grant *g = find_same(p, s, c, now_s);
@@ -425,7 +428,7 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
         p->next_id = r.id + 1;
     enum pep_err err = cache_verify(p->cache, p->keys, r.raw, &c, &hit);
     if (err == PEP_OK)
-        err = take_judge(p, &c->token, l->now_s, &whole);
+        err = take_judge(p, c, l->now_s, &whole);
     if (err == PEP_CLOCK && covers_any(p, &c->token.claims, &whole) && c->token.claims.has_exp)
         err = PEP_OK;
     struct grant *g = NULL;
@@ -467,7 +470,7 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
         grant_free(g);
         return err == PEP_OK ? STORE_KEEP : STORE_REMOVE;
     }
-    name_grant(policy_authority(p->policy, (size_t)g->authority), c->token.claims.sub, g);
+    take_name(policy_authority(p->policy, (size_t)g->authority), g->sub, &g->key, g->subject);
     grants_take(p->grants, g);
     return STORE_KEEP;
 }

@@ -194,6 +194,7 @@ struct bytes house_mint(const struct house *h, const struct minting *m, uint8_t 
     c.has_iss = *iss != 0;
     c.iss = bytes_str(iss);
     c.sub = bytes_str(m->sub);
+    c.cti = bytes_str(m->cti);
     if (*aud)
         c.aud[c.n_aud++] = bytes_str(aud);
     if (m->aud2)

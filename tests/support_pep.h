@@ -45,6 +45,7 @@ struct minting {
     enum house_as as;
     const char *iss;   /* NULL: the right one; "": none */
     const char *sub;   /* NULL: none */
+    const char *cti;   /* NULL: none */
     const char *aud;   /* NULL: gateway.home; "": none */
     const char *aud2;  /* NULL: none */
     const char *scope; /* NULL: lights_r (door_r of visitor-as); "": none */
