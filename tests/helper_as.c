@@ -19,6 +19,8 @@
  *   behave ENDPOINT success C.DD  this in place of the code of success
  *   behave ENDPOINT format N      this in place of the content-format
  *   slow ENDPOINT MS              an empty ACK at once, the answer later
+ *   hold ENDPOINT                 ... the answer when told so
+ *   release                       answers all that is held; holds no more
  *   count ENDPOINT                ok N: questions so far; 0 again
  *   mute on|off                   nothing leaves, not even of a handshake
  *   crash                         ends at once, without a goodbye
@@ -28,6 +30,7 @@
  *
  * Keys are for tests only. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +40,8 @@
 
 #include "as_state.h"
 
-enum { LINE_MAX_ = 65536, WORDS_MAX = 256, PSKS_MAX = 8, SEEN_MAX = 32 };
+enum { LINE_MAX_ = 65536, WORDS_MAX = 256, PSKS_MAX = 8, SEEN_MAX = 32, HELD_MAX = 1024 };
+#define HELD UINT_MAX  /* in place of a time: until it is released */
 enum { CRITICAL = 2 }; /* as in syslog; libcoap 4.3.2 renamed its own */
 
 static const char *const endpoint_names[] = {"token", "introspect", "trl"};
@@ -48,10 +52,10 @@ struct psk {
     coap_bin_const_t value;
 };
 
-/* libcoap calls the same handler for a request and for each notification
- * that follows it: the second time with that token is no question. */
+/* A request. libcoap calls the same handler for it and for each notification
+ * that follows: the second time with that token is no question. */
 struct seen {
-    const coap_session_t *session;
+    coap_session_t *session;
     uint8_t token[8];
     size_t token_n;
 };
@@ -61,8 +65,8 @@ static struct {
     coap_resource_t *trl;
     struct psk psks[PSKS_MAX];
     size_t n_psks;
-    struct seen seen[SEEN_MAX];
-    size_t n_seen;
+    struct seen seen[SEEN_MAX], held[HELD_MAX];
+    size_t n_seen, n_held;
     char line[LINE_MAX_];
     size_t line_n;
     bool muted, done;
@@ -110,23 +114,27 @@ static void respond(coap_resource_t *r, coap_session_t *session, const coap_pdu_
                                  a->body.n, copy, give_back, copy);
 }
 
-static bool seen_before(const coap_session_t *session, const coap_pdu_t *request)
+static struct seen seen_of(coap_session_t *session, const coap_pdu_t *request)
+{
+    coap_bin_const_t t = coap_pdu_get_token(request);
+    struct seen s = {.session = session, .token_n = t.length > 8 ? 8 : t.length};
+    memcpy(s.token, t.s, s.token_n);
+    return s;
+}
+
+static bool seen_before(coap_session_t *session, const coap_pdu_t *request)
 {
     coap_opt_iterator_t it;
-    coap_bin_const_t t = coap_pdu_get_token(request);
-    if (!coap_check_option(request, COAP_OPTION_OBSERVE, &it) || t.length > 8)
+    struct seen s = seen_of(session, request);
+    if (!coap_check_option(request, COAP_OPTION_OBSERVE, &it))
         return false;
     for (size_t i = 0; i < here.n_seen; i++)
-        if (here.seen[i].session == session &&
-            bytes_equal(bytes_of(here.seen[i].token, here.seen[i].token_n),
-                        bytes_of(t.s, t.length)))
+        if (here.seen[i].session == session && here.seen[i].token_n == s.token_n &&
+            memcmp(here.seen[i].token, s.token, s.token_n) == 0)
             return true;
     if (here.n_seen == SEEN_MAX)
         memmove(&here.seen[0], &here.seen[1], --here.n_seen * sizeof here.seen[0]);
-    struct seen *n = &here.seen[here.n_seen++];
-    n->session = session;
-    n->token_n = t.length;
-    memcpy(n->token, t.s, t.length);
+    here.seen[here.n_seen++] = s;
     return false;
 }
 
@@ -140,8 +148,26 @@ static int content_format(const coap_pdu_t *request)
 /* True when the answer must wait: libcoap acknowledges now and comes back. */
 static bool wait_first(coap_session_t *session, const coap_pdu_t *request, unsigned slow_ms)
 {
+    if (slow_ms == HELD && here.n_held < HELD_MAX) {
+        here.held[here.n_held++] = seen_of(session, request);
+        return coap_register_async(session, request, 0); /* 0: until triggered */
+    }
     return slow_ms && coap_register_async(session, request,
                                           (coap_tick_t)slow_ms * COAP_TICKS_PER_SECOND / 1000);
+}
+
+static void release(void)
+{
+    for (int e = 0; e < AS_ENDPOINTS; e++)
+        if (as_endpoint((enum as_endpoint)e)->slow_ms == HELD)
+            as_endpoint((enum as_endpoint)e)->slow_ms = 0;
+    for (size_t i = 0; i < here.n_held; i++) {
+        struct seen *h = &here.held[i];
+        coap_async_t *a = coap_find_async(h->session, (coap_bin_const_t){h->token_n, h->token});
+        if (a)
+            coap_async_trigger(a);
+    }
+    here.n_held = 0;
 }
 
 static void handle(enum as_endpoint e, coap_resource_t *r, coap_session_t *session,
@@ -205,6 +231,15 @@ static void on_trl(coap_resource_t *r, coap_session_t *session, const coap_pdu_t
     handle(AS_TRL, r, session, request, query, response);
 }
 
+static size_t without(struct seen *list, size_t n, const coap_session_t *session)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].session != session)
+            list[kept++] = list[i];
+    return kept;
+}
+
 static int on_event(coap_session_t *session, const coap_event_t event)
 {
     if (event == COAP_EVENT_DTLS_CONNECTED)
@@ -212,11 +247,9 @@ static int on_event(coap_session_t *session, const coap_event_t event)
     if (event != COAP_EVENT_SERVER_SESSION_DEL)
         return 0;
     puts("session closed");
-    size_t kept = 0; /* its address may be another's next */
-    for (size_t i = 0; i < here.n_seen; i++)
-        if (here.seen[i].session != session)
-            here.seen[kept++] = here.seen[i];
-    here.n_seen = kept;
+    /* its address may be another's next */
+    here.n_seen = without(here.seen, here.n_seen, session);
+    here.n_held = without(here.held, here.n_held, session);
     return 0;
 }
 
@@ -344,6 +377,14 @@ static const char *command(char **w, size_t n, char *result, size_t result_cap)
         _exit(1);
     if (strcmp(c, "slow") == 0 && s && n == 3) {
         s->slow_ms = (unsigned)atoi(w[2]);
+        return NULL;
+    }
+    if (strcmp(c, "hold") == 0 && s) {
+        s->slow_ms = HELD;
+        return NULL;
+    }
+    if (strcmp(c, "release") == 0) {
+        release();
         return NULL;
     }
     if (strcmp(c, "count") == 0 && s) {

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -284,22 +285,34 @@ class OAuthServer:
             raise AssertionError("server.mjs: %s: %s" % (words, m[2]))
         return m[2]
 
-    def _open(self, request):
-        context = ssl.create_default_context(cafile=self.ca) if self.ca else None
+    def _open(self, request, context=None):
+        if self.ca and not context:
+            context = ssl.create_default_context(cafile=self.ca)
         # straight: whatever the environment says of proxies
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
                                              urllib.request.HTTPSHandler(context=context))
-        with opener.open(request, timeout=rig.DEADLINE) as answer:
-            body = answer.read()
+        try:
+            with opener.open(request, timeout=rig.DEADLINE) as answer:
+                body = answer.read()
+        except urllib.error.HTTPError as e:
+            with e:
+                raise AssertionError("%s: %s" % (e, e.read().decode("utf-8", "replace"))) from e
         return json.loads(body) if body else None
 
-    def post(self, path, client, **form):
-        """As a client with its secret; the answer's JSON, or None."""
-        basic = base64.b64encode(("%s:%s" % client).encode()).decode()
-        request = urllib.request.Request(
-            self.url + path, urllib.parse.urlencode(form).encode(),
-            {"Authorization": "Basic " + basic})
-        return self._open(request)
+    def post(self, path, client, headers=None, files=None, **form):
+        """As a client with its secret, or with its certificate's `files`;
+        the answer's JSON, or None."""
+        headers = dict(headers or {})
+        context = None
+        if files:
+            context = ssl.create_default_context(cafile=self.ca)
+            context.load_cert_chain(*files)
+            form["client_id"] = client
+        else:
+            basic = base64.b64encode(("%s:%s" % client).encode()).decode()
+            headers["Authorization"] = "Basic " + basic
+        return self._open(urllib.request.Request(
+            self.url + path, urllib.parse.urlencode(form).encode(), headers), context)
 
     def get(self, path):
         return self._open(self.url + path)

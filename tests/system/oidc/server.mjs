@@ -32,6 +32,10 @@ function signingKey(alg) {
 
 const provider = new Provider(`${config.tls ? 'https' : 'http'}://127.0.0.1:${config.port}`, {
   clients: config.clients,
+  clientDefaults: {
+    id_token_signed_response_alg: config.algorithms[0],
+    introspection_signed_response_alg: config.algorithms[0],
+  },
   jwks: {keys: config.algorithms.map(signingKey)},
   cookies: {keys: [randomUUID()]},
   scopes: [...new Set(Object.values(config.resources).flatMap((r) => r.scope.split(' ')))],
