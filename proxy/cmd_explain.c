@@ -5,12 +5,12 @@
 
 #include "../pep/keys.h"
 #include "../policy/explain.h"
+#include "../policy/url.h"
 #include "cmd.h"
 #include "cmd_token.h"
 #include "json.h"
 #include "route.h"
 #include "setup.h"
-#include "url.h"
 
 enum {
     O_CONFIG,

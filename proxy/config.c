@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "../pep/crypto.h"
+#include "../policy/url.h"
 #include "file.h"
 #include "limits.h"
 #include "msg.h"
-#include "url.h"
 
 enum {
     HINT_MAX = 128, /* RFC 4279 5.3 */

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
+#include "../policy/url.h"
 #include "limits.h"
-#include "url.h"
 
 enum { NAME_MAX_BYTES = 63, WINDOW_MAX = 1024, QUEUE_MAX = 65535 };
 

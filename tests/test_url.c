@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "../proxy/url.h"
+#include "../policy/url.h"
 
 static const struct {
     const char *name, *text;

@@ -1,10 +1,10 @@
-/* A coap or coaps URI (RFC 7252 6.1) taken apart: scheme, host, port, path.
- * User information, queries and fragments are refused: no URI of ours has
- * any. Pure; resolving a name is another matter (config.c). */
+/* A URI of ours taken apart (RFC 3986; coap: RFC 7252 6.1): scheme, host, port,
+ * path. User information, queries and fragments are refused: no URI of ours has
+ * any. Pure; resolving a name is another matter. */
 #ifndef POSTERN_URL_H
 #define POSTERN_URL_H
 
-#include "../policy/bytes.h"
+#include "bytes.h"
 
 enum url_limits { URL_HOST_MAX = 255, URL_SEGMENT_MAX = 255 };
 
