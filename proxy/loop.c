@@ -13,6 +13,7 @@ struct watch {
     int tag;
     bool is_signal;
     loop_read_fn *read;
+    loop_io_fn *io;
     void (*signal)(void *user, int signo);
     void *user;
 };
@@ -96,6 +97,14 @@ static void on_readable(evutil_socket_t fd, short what, void *user)
     (void)w->read(w->user, w->tag, loop_now(w->loop));
 }
 
+/* The callback may unwatch the socket, and with it free what stands here. */
+static void on_io(evutil_socket_t fd, short what, void *user)
+{
+    const struct watch *w = user;
+    unsigned io = (what & EV_READ ? LOOP_READ : 0u) | (what & EV_WRITE ? LOOP_WRITE : 0u);
+    w->io(w->user, (int)fd, io, loop_now(w->loop));
+}
+
 static void on_signal(evutil_socket_t signo, short what, void *user)
 {
     (void)what;
@@ -126,6 +135,14 @@ bool loop_watch(struct loop *l, int fd, loop_read_fn *fn, void *user, int tag)
 {
     struct watch w = {.fd = fd, .tag = tag, .read = fn, .user = user};
     return add(l, &w, EV_READ, on_readable);
+}
+
+bool loop_watch_io(struct loop *l, int fd, unsigned io, loop_io_fn *fn, void *user)
+{
+    loop_unwatch(l, fd);
+    struct watch w = {.fd = fd, .io = fn, .user = user};
+    short what = (short)((io & LOOP_READ ? EV_READ : 0) | (io & LOOP_WRITE ? EV_WRITE : 0));
+    return add(l, &w, what, on_io);
 }
 
 void loop_unwatch(struct loop *l, int fd)

@@ -1,4 +1,4 @@
-/* The loop: readable sockets, one timer, signals. The only user of libevent.
+/* The loop: sockets that can be read or written, one timer, signals. The only user of libevent.
  * It samples `struct instant` once per wake-up; nobody else asks a clock. */
 #ifndef POSTERN_LOOP_H
 #define POSTERN_LOOP_H
@@ -20,7 +20,13 @@ MUST_USE struct loop *loop_new(loop_turn_fn *turn, void *user);
 void loop_free(struct loop *l);
 struct instant loop_now(struct loop *l);
 
+enum loop_io { LOOP_READ = 1, LOOP_WRITE = 2 };
+/* The socket can be read or written, or has failed: then both are said. */
+typedef void loop_io_fn(void *user, int fd, unsigned io, struct instant now);
+
 MUST_USE bool loop_watch(struct loop *l, int fd, loop_read_fn *fn, void *user, int tag);
+/* For either; of a socket that is watched already it changes what for. */
+MUST_USE bool loop_watch_io(struct loop *l, int fd, unsigned io, loop_io_fn *fn, void *user);
 void loop_unwatch(struct loop *l, int fd);
 MUST_USE bool loop_signal(struct loop *l, int signo, void (*fn)(void *user, int signo), void *user);
 
