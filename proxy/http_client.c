@@ -1,0 +1,323 @@
+#include "http_client.h"
+
+#include <stdlib.h>
+
+#include <curl/curl.h>
+
+#include "../pep/crypto.h"
+
+enum { ANSWER_FIRST = 4096 };
+
+struct transfer {
+    struct transfer *next;
+    struct http_client *client;
+    uint64_t id;
+    CURL *easy;
+    struct curl_slist *headers;
+    uint8_t *body;
+    size_t body_n, body_cap;
+    bool too_large;
+};
+
+struct http_client {
+    struct loop *loop;
+    http_done_fn *done;
+    void *user;
+    CURLM *multi;
+    struct transfer *transfers;
+    uint64_t timer_ms; /* UINT64_MAX: none */
+};
+
+/* ---- what the library calls ---- */
+
+static void on_io(void *user, int fd, unsigned io, struct instant now)
+{
+    (void)now; /* what is finished is found by the turn that follows */
+    struct http_client *h = user;
+    int running,
+        what = (io & LOOP_READ ? CURL_CSELECT_IN : 0) | (io & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
+    (void)curl_multi_socket_action(h->multi, fd, what, &running);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
+{
+    (void)easy, (void)socket_user;
+    struct http_client *h = user;
+    if (what == CURL_POLL_REMOVE) {
+        loop_unwatch(h->loop, fd);
+        return 0;
+    }
+    unsigned io = (what & CURL_POLL_IN ? LOOP_READ : 0u) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0u);
+    if (!loop_watch_io(h->loop, fd, io, on_io, h))
+        return -1; /* the library then ends all transfers */
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *user)
+{
+    (void)multi;
+    struct http_client *h = user;
+    h->timer_ms = ms < 0 ? UINT64_MAX : instant_ms(loop_now(h->loop)) + (uint64_t)ms;
+    return 0;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *user)
+{
+    struct transfer *t = user;
+    n *= size;
+    if (n > HTTP_ANSWER_MAX - t->body_n) {
+        t->too_large = true;
+        return 0;
+    }
+    if (n > t->body_cap - t->body_n) {
+        size_t cap = t->body_cap ? t->body_cap * 2 : ANSWER_FIRST;
+        while (cap < t->body_n + n)
+            cap *= 2;
+        uint8_t *grown = malloc(cap); /* not realloc(): the old place is wiped */
+        if (!grown)
+            return 0;
+        if (t->body_n)
+            memcpy(grown, t->body, t->body_n);
+        crypto_wipe(t->body, t->body_n);
+        free(t->body);
+        t->body = grown;
+        t->body_cap = cap;
+    }
+    if (n)
+        memcpy(t->body + t->body_n, p, n);
+    t->body_n += n;
+    return n;
+}
+
+/* ---- making and ending ---- */
+
+struct http_client *http_client_new(struct loop *l, http_done_fn *done, void *user)
+{
+    struct http_client *h = calloc(1, sizeof *h);
+    if (!h)
+        return NULL;
+    h->loop = l;
+    h->done = done;
+    h->user = user;
+    h->timer_ms = UINT64_MAX;
+    /* Counted inside the library, and safe from any thread since 7.84. */
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        free(h);
+        return NULL;
+    }
+    h->multi = curl_multi_init();
+    if (!h->multi) {
+        http_client_free(h);
+        return NULL;
+    }
+    (void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)HTTP_CONNECTIONS);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+                            (long)HTTP_CONNECTIONS_PER_HOST);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS);
+    return h;
+}
+
+static void transfer_free(struct transfer *t)
+{
+    struct http_client *h = t->client;
+    struct transfer **p = &h->transfers;
+    while (*p && *p != t)
+        p = &(*p)->next;
+    if (*p)
+        *p = t->next;
+    if (t->easy) {
+        (void)curl_multi_remove_handle(h->multi, t->easy);
+        curl_easy_cleanup(t->easy);
+    }
+    curl_slist_free_all(t->headers);
+    crypto_wipe(t->body, t->body_n);
+    free(t->body);
+    free(t);
+}
+
+void http_client_free(struct http_client *h)
+{
+    if (!h)
+        return;
+    while (h->transfers)
+        transfer_free(h->transfers);
+    if (h->multi)
+        (void)curl_multi_cleanup(h->multi);
+    curl_global_cleanup();
+    free(h);
+}
+
+void http_client_cancel(struct http_client *h, uint64_t id)
+{
+    for (struct transfer *t = h->transfers; t; t = t->next)
+        if (t->id == id) {
+            transfer_free(t);
+            return;
+        }
+}
+
+/* ---- asking ---- */
+
+static bool set_blob(CURL *e, CURLoption option, struct bytes pem)
+{
+    struct curl_blob blob = {.len = pem.n, .flags = CURL_BLOB_NOCOPY};
+    memcpy(&blob.data, &pem.p, sizeof blob.data); /* the library's blob is not const */
+    return curl_easy_setopt(e, option, &blob) == CURLE_OK;
+}
+
+static bool add_header(struct transfer *t, const char *name, const char *value)
+{
+    char text[512];
+    struct buf b = buf_on(text, sizeof text);
+    buf_put_str(&b, name);
+    buf_put_str(&b, value);
+    buf_put_u8(&b, 0);
+    struct curl_slist *grown = b.full ? NULL : curl_slist_append(t->headers, text);
+    if (!grown)
+        return false;
+    t->headers = grown;
+    return true;
+}
+
+#define SET(option, value) (curl_easy_setopt(e, (option), (value)) == CURLE_OK)
+
+static bool set_tls(CURL *e, const struct http_question *q)
+{
+    bool ok = SET(CURLOPT_SSL_VERIFYPEER, 1L) && SET(CURLOPT_SSL_VERIFYHOST, 2L) &&
+              SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    /* The system's certificates are read once by the library and kept, which
+     * it does for the file only, not for the directory beside it. */
+    ok = ok && SET(CURLOPT_CAPATH, NULL);
+    if (q->ca.n)
+        ok = ok && set_blob(e, CURLOPT_CAINFO_BLOB, q->ca);
+    if (q->certificate.n)
+        ok = ok && SET(CURLOPT_SSLCERTTYPE, "PEM") && SET(CURLOPT_SSLKEYTYPE, "PEM") &&
+             set_blob(e, CURLOPT_SSLCERT_BLOB, q->certificate) &&
+             set_blob(e, CURLOPT_SSLKEY_BLOB, q->key);
+    return ok;
+}
+
+static bool set_auth(CURL *e, const struct http_question *q)
+{
+    switch (q->auth) {
+    case HTTP_AUTH_NONE:
+        return true;
+    case HTTP_AUTH_BASIC:
+        return SET(CURLOPT_HTTPAUTH, CURLAUTH_BASIC) && SET(CURLOPT_USERNAME, q->user) &&
+               SET(CURLOPT_PASSWORD, q->secret);
+    case HTTP_AUTH_BEARER:
+        return SET(CURLOPT_HTTPAUTH, CURLAUTH_BEARER) && SET(CURLOPT_XOAUTH2_BEARER, q->secret);
+    }
+    return false;
+}
+
+static bool configure(struct transfer *t, const struct http_question *q)
+{
+    CURL *e = t->easy;
+    bool ok = SET(CURLOPT_URL, q->url) && SET(CURLOPT_PRIVATE, t) &&
+              SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, t) &&
+              SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_PROTOCOLS_STR, "http,https") &&
+              SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_PROXY, "") &&
+              SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) &&
+              SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
+              SET(CURLOPT_MAXFILESIZE, (long)HTTP_ANSWER_MAX) &&
+              SET(CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS) &&
+              SET(CURLOPT_TIMEOUT_MS, (long)q->wait_ms) &&
+              SET(CURLOPT_USERAGENT, "postern/" POSTERN_VERSION);
+    ok = ok && set_tls(e, q) && set_auth(e, q) && add_header(t, "Accept: ", q->accept);
+    if (q->content_type) /* and no waiting for leave to send a body so small */
+        ok = ok && add_header(t, "Content-Type: ", q->content_type) &&
+             add_header(t, "Expect:", "") && SET(CURLOPT_POST, 1L) &&
+             SET(CURLOPT_POSTFIELDSIZE, (long)q->body.n) &&
+             SET(CURLOPT_COPYPOSTFIELDS, q->body.n ? (const char *)q->body.p : "");
+    return ok && SET(CURLOPT_HTTPHEADER, t->headers);
+}
+
+bool http_client_ask(struct http_client *h, uint64_t id, const struct http_question *q,
+                     struct instant now)
+{
+    (void)now; /* the library has a clock of its own */
+    struct transfer *t = calloc(1, sizeof *t);
+    if (!t)
+        return false;
+    t->client = h;
+    t->id = id;
+    t->next = h->transfers;
+    h->transfers = t;
+    t->easy = curl_easy_init();
+    if (t->easy && configure(t, q) && curl_multi_add_handle(h->multi, t->easy) == CURLM_OK)
+        return true;
+    transfer_free(t);
+    return false;
+}
+
+/* ---- answers ---- */
+
+static enum http_end end_of(const struct transfer *t, CURLcode code)
+{
+    switch (code) {
+    case CURLE_OK:
+        return HTTP_ANSWERED;
+    case CURLE_OPERATION_TIMEDOUT:
+        return HTTP_SILENT;
+    case CURLE_FILESIZE_EXCEEDED:
+        return HTTP_TOO_LARGE;
+    case CURLE_WRITE_ERROR:
+        return t->too_large ? HTTP_TOO_LARGE : HTTP_UNREACHABLE;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
+        return HTTP_UNTRUSTED;
+    default: /* half an answer among them (CURLE_PARTIAL_FILE, CURLE_RECV_ERROR) */
+        return HTTP_UNREACHABLE;
+    }
+}
+
+static void finish(struct http_client *h, struct transfer *t, CURLcode code, struct instant now)
+{
+    struct http_answer a = {.end = end_of(t, code)};
+    /* Off the list first: whoever is told may cancel what he likes. */
+    struct transfer **p = &h->transfers;
+    while (*p != t)
+        p = &(*p)->next;
+    *p = t->next;
+    if (a.end == HTTP_ANSWERED) {
+        long status = 0;
+        char *type = NULL;
+        curl_off_t retry = 0;
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        (void)curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry);
+        a.status = status > 0 && status < 600 ? (unsigned)status : 0;
+        a.content_type = type;
+        a.body = bytes_of(t->body, t->body_n);
+        a.retry_s = retry > 0 && retry <= UINT32_MAX ? (uint32_t)retry : 0;
+    }
+    h->done(h->user, t->id, &a, now);
+    transfer_free(t);
+}
+
+uint64_t http_client_turn(struct http_client *h, struct instant now)
+{
+    int running, left;
+    if (instant_ms(now) >= h->timer_ms) {
+        h->timer_ms = UINT64_MAX;
+        (void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));) {
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        char *private = NULL;
+        CURLcode code = m->data.result; /* *m ends with the handle */
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
+        struct transfer *t = (struct transfer *)(void *)private;
+        finish(h, t, code, now);
+    }
+    return h->timer_ms;
+}
