@@ -16,6 +16,7 @@
 #define POSTERN_POLICY_H
 
 #include "bytes.h"
+#include "endpoint.h"
 
 struct policy;
 struct policy_grant;
@@ -164,8 +165,9 @@ struct policy_authority {
     const char *name;
     const char *issuer; /* NULL: none given; then tokens must carry no iss */
     enum policy_dialect dialect;
-    const char *keys; /* file, as written (relative to the policy file) */
+    const char *keys; /* file, as written (relative to the policy file); NULL: none */
     bool bearer;      /* tokens without a proof-of-possession key count */
+    struct policy_wire wire; /* where it is asked */
     unsigned line;
 };
 

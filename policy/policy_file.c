@@ -328,12 +328,15 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
         claim_name(r, taken, name, a->name, "the name of an authority", HOLDER_NAME_MAX);
     a->issuer = read_optional(r, &m, "issuer");
     read_dialect(r, yaml_map_get(&m, "dialect"), a);
-    yaml_text(r->y, yaml_map_need(&m, "keys"), &r->p->arena, &a->keys);
+    read_wire(r, &m, &a->wire);
+    /* Its word may also come by introspection, and its keys from its JWK set. */
+    bool asked = a->wire.introspect.url || a->wire.jwks.url;
+    const struct yaml_node *keys = asked ? yaml_map_get(&m, "keys") : yaml_map_need(&m, "keys");
+    if (keys)
+        yaml_text(r->y, keys, &r->p->arena, &a->keys);
     const struct yaml_node *allowed = yaml_map_get(&m, "bearer");
     if (allowed && yaml_enum(r->y, allowed, bearer, 2, &i))
         a->bearer = i == 1;
-    yaml_map_refuse(&m, "introspect");
-    yaml_map_refuse(&m, "revocation-list");
     read_may_grant(r, yaml_map_need(&m, "may-grant"), may);
     yaml_map_close(&m);
 }

@@ -1,6 +1,6 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
- * one rule. What this version does not honour is refused by name.
+ * one rule, wire_file.c where an authority is asked. What this version does not honour is refused by name.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H
@@ -13,6 +13,7 @@ enum policy_file_limits {
     HOLDER_NAME_MAX = 128,
     SUBJECT_NAME_MAX = 63,   /* it is logged and recorded whole */
     IDENTITY_NAME_MAX = 128, /* RFC 4279 5.3; stock clients cut longer ones */
+    CLIENT_ID_MAX = 255,
 };
 
 /* One load. */
@@ -43,6 +44,8 @@ const struct zone *read_zone(struct reader *r, const struct yaml_node *n);
 void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder);
 /* Whole `forbid` list. */
 void read_forbids(struct reader *r, const struct yaml_node *n);
+/* An authority's `introspect`, `revocation-list` and `jwks`, in wire_file.c. */
+void read_wire(struct reader *r, struct yaml_map *authority, struct policy_wire *out);
 /* may-grant's `resources`. */
 const struct rules *read_resources(struct reader *r, const struct yaml_node *n);
 

@@ -45,6 +45,11 @@ bool yaml_ok(const struct yaml *y);
 const struct yaml_node *yaml_root(const struct yaml *y);
 unsigned yaml_line(const struct yaml *y, const struct yaml_node *n); /* from 1 */
 
+/* Where a node stands, for a complaint when the document is gone:
+ * "NAME:LINE:COLUMN", and the line with a caret under it. */
+void yaml_place(struct yaml *y, const struct yaml_node *n, struct arena *a, const char **where,
+                const char **excerpt);
+
 /* Complains about a node; for what only the caller can see. */
 void yaml_error(struct yaml *y, const struct yaml_node *n, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

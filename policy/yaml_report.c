@@ -73,7 +73,7 @@ bool yaml_index_lines(struct yaml *y)
 }
 
 /* The line and a caret under pos, both cut to a window when they are long. */
-static void put_excerpt(struct yaml *y, size_t pos)
+static void put_excerpt(const struct yaml *y, size_t pos, struct buf *out)
 {
     size_t start = y->lines[yaml_line_at(y, pos)], end = start;
     while (end < y->text.n && !yaml_is_break(y->text.p[end]))
@@ -94,12 +94,26 @@ static void put_excerpt(struct yaml *y, size_t pos)
         bool clean = step && (c >= 0x20 || c == '\t') && c != 0x7f;
         if (i < pos && n_pad < sizeof pad)
             pad[n_pad++] = c == '\t' ? '\t' : ' ';
-        buf_put(y->diag, clean ? bytes_of(y->text.p + i, step) : BYTES_LIT("?"));
+        buf_put(out, clean ? bytes_of(y->text.p + i, step) : BYTES_LIT("?"));
         i += clean ? step : 1;
     }
-    buf_put_u8(y->diag, '\n');
-    buf_put(y->diag, bytes_of(pad, n_pad));
-    buf_put_str(y->diag, "^\n");
+    buf_put_u8(out, '\n');
+    buf_put(out, bytes_of(pad, n_pad));
+    buf_put_str(out, "^\n");
+}
+
+static void put_where(const struct yaml *y, size_t pos, struct buf *out)
+{
+    char text[48];
+    size_t column = 1, line = 0;
+    if (y->lines) {
+        line = yaml_line_at(y, pos);
+        for (size_t i = y->lines[line]; i < pos && i < y->text.n; i++)
+            column += (y->text.p[i] & 0xc0) != 0x80;
+    }
+    snprintf(text, sizeof text, ":%zu:%zu", line + 1, column);
+    buf_put_str(out, y->name);
+    buf_put_str(out, text);
 }
 
 static void drop_error(struct yaml *y)
@@ -128,21 +142,14 @@ error_at(struct yaml *y, size_t pos, const char *fmt, va_list ap)
         return;
     }
     y->diag->cap -= TAIL_ROOM;
-    char text[512], where[48];
-    size_t column = 1, line = 0;
-    if (y->lines) {
-        line = yaml_line_at(y, pos);
-        for (size_t i = y->lines[line]; i < pos && i < y->text.n; i++)
-            column += (y->text.p[i] & 0xc0) != 0x80;
-    }
+    char text[512];
     vsnprintf(text, sizeof text, fmt, ap);
-    snprintf(where, sizeof where, ":%zu:%zu: error: ", line + 1, column);
-    buf_put_str(y->diag, y->name);
-    buf_put_str(y->diag, where);
+    put_where(y, pos, y->diag);
+    buf_put_str(y->diag, ": error: ");
     buf_put_str(y->diag, text);
     buf_put_u8(y->diag, '\n');
     if (y->lines)
-        put_excerpt(y, pos);
+        put_excerpt(y, pos, y->diag);
     y->diag->cap += TAIL_ROOM;
     if (y->diag->full) { /* half a message is none */
         y->diag->full = false;
@@ -165,6 +172,20 @@ void yaml_error(struct yaml *y, const struct yaml_node *n, const char *fmt, ...)
     va_start(ap, fmt);
     error_at(y, n ? n->pos : 0, fmt, ap);
     va_end(ap);
+}
+
+void yaml_place(struct yaml *y, const struct yaml_node *n, struct arena *a, const char **where,
+                const char **excerpt)
+{
+    uint8_t text[1024];
+    struct buf b = buf_on(text, sizeof text);
+    size_t pos = n ? n->pos : 0;
+    put_where(y, pos, &b);
+    *where = arena_text(a, b.full ? bytes_str("policy") : buf_bytes(&b));
+    b = buf_on(text, sizeof text);
+    if (y->lines)
+        put_excerpt(y, pos, &b);
+    *excerpt = arena_text(a, buf_bytes(&b));
 }
 
 bool yaml_ok(const struct yaml *y)

@@ -59,14 +59,15 @@ done
 # ---- a foreign library behind one file ----
 
 only 'libevent only in loop, http' '#include +[<"]event' proxy/loop.c proxy/http.c
-only 'libcoap only in msg' '#include +[<"]coap' proxy/msg.c proxy/compat_coap.h
+only 'libcoap only in msg' '#include +(<coap|"coap3?/)' proxy/msg.c proxy/compat_coap.h
 only 'libcbor only in cbor' '#include +(<cbor|"cbor/)' pep/cbor.c pep/compat_cbor.h
 only 'mbedtls TLS and X.509 only in dtls' '#include +[<"]mbedtls/(ssl|x509|debug|net_)' \
-    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/compat_mbedtls.h
+    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c proxy/compat_mbedtls.h
 only 'mbedtls only in dtls and crypto_mbedtls, _rsa, _jose' '#include +[<"](mbedtls|psa)/' \
-    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/compat_mbedtls.h \
+    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c proxy/compat_mbedtls.h \
     pep/crypto_mbedtls.c pep/crypto_rsa.c pep/crypto_jose.c pep/crypto_inside.h \
     pep/compat_mbedtls.h
+only 'libcurl only in http_client' '#include +[<"]curl' proxy/http_client.c
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c policy/compat_fyaml.h
 only 'jansson only in json_doc' '#include +[<"]jansson' pep/json_doc.c
 only 'libsodium only in crypto_sodium' '#include +[<"]sodium' pep/crypto_sodium.c

@@ -49,11 +49,12 @@ static const struct row rows[] = {
     {KEYS "  may-grant: {}\n  bearer: yes\n",
      "p:6:11: error: expected deny or allow, found 'yes'\n  bearer: yes\n          ^\n"},
     {KEYS "  may-grant: {}\n  introspect: {url: x}\n",
-     "p:6:3: error: 'introspect' is not supported by this version\n  introspect: {url: x}\n"
-     "  ^\n"},
+     "p:6:21: error: expected a URI such as coap://192.0.2.10\n  introspect: {url: x}\n"
+     "                    ^\n"},
     {KEYS "  may-grant: {}\n  revocation-list: {url: x}\n",
-     "p:6:3: error: 'revocation-list' is not supported by this version\n"
-     "  revocation-list: {url: x}\n  ^\n"},
+     "p:6:26: error: expected a URI such as coap://192.0.2.10\n"
+     "  revocation-list: {url: x}\n"
+     "                         ^\n"},
     {KEYS "  may-grant: {roles: [a], scopes: b}\nroles: {a: {}}\nscopes: {b: {permit: []}}\n", ""},
     {KEYS "  may-grant: {roles: [b], scopes: b}\nroles: {a: {}}\nscopes: {b: {permit: []}}\n",
      "p:5:23: error: there is no role 'b'\n  may-grant: {roles: [b], scopes: b}\n"
