@@ -49,10 +49,16 @@ def ec_cose_key(public):
     return {1: 2, -1: crv, -2: numbers.x.to_bytes(n, "big"), -3: numbers.y.to_bytes(n, "big")}
 
 
-def protect(key, payload, cwt=True):
-    """COSE_Sign1, COSE_Mac0 or COSE_Encrypt0 by the key's algorithm."""
-    head = cbor2.dumps({1: key.alg})
-    open_head = {4: key.kid} if key.kid is not None else {}
+def protect(key, payload, cwt=True, canonical=False):
+    """COSE_Sign1, COSE_Mac0 or COSE_Encrypt0 by the key's algorithm.
+    canonical: nothing stands in the open (RFC 9770 3)."""
+    head, open_head = {1: key.alg}, {}
+    shown = head if canonical else open_head
+    if key.kid is not None:
+        shown[4] = key.kid
+    if key.alg in CCM or key.alg in GCM:
+        nonce = shown[5] = os.urandom(CCM[key.alg][2] if key.alg in CCM else 12)
+    head = cbor2.dumps(head)
     if key.alg in HMAC:
         name, n = HMAC[key.alg]
         to_mac = cbor2.dumps(["MAC0", head, b"", payload])
@@ -66,22 +72,18 @@ def protect(key, payload, cwt=True):
     else:
         aad = cbor2.dumps(["Encrypt0", head, b""])
         if key.alg in CCM:
-            _, tag, nonce_n = CCM[key.alg]
-            nonce = os.urandom(nonce_n)
-            cipher = AESCCM(key.k, tag_length=tag).encrypt(nonce, payload, aad)
+            cipher = AESCCM(key.k, tag_length=CCM[key.alg][1]).encrypt(nonce, payload, aad)
         else:
-            nonce = os.urandom(12)
             cipher = AESGCM(key.k).encrypt(nonce, payload, aad)
-        open_head[5] = nonce
         body = cbor2.CBORTag(16, [head, open_head, cipher])
     return cbor2.dumps(cbor2.CBORTag(61, body) if cwt else body)
 
 
-def cwt(key, claims, without_nul=False):
+def cwt(key, claims, without_nul=False, canonical=False):
     """A token. without_nul: for identities that go through C strings."""
     payload = cbor2.dumps(claims)
     while True:
-        token = protect(key, payload)
+        token = protect(key, payload, canonical=canonical)
         if not without_nul or b"\0" not in token:
             return token
 
