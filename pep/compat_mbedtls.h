@@ -43,7 +43,7 @@ static inline void compat_rsa_init(mbedtls_rsa_context *rsa, bool v21, mbedtls_m
     mbedtls_rsa_init(rsa);
     (void)mbedtls_rsa_set_padding(rsa, padding, md); /* fails later if it fails */
 #else
-    mbedtls_rsa_init(rsa, padding, md);
+    mbedtls_rsa_init(rsa, padding, (int)md);
 #endif
 }
 

@@ -46,7 +46,8 @@ static void put(struct rig *r, bool to_server, const struct peer *peer, struct b
 {
     struct rig_datagram d = {.to_server = to_server, .peer = *peer, .n = datagram.n};
     must(datagram.n <= sizeof d.bytes, "datagram too large");
-    memcpy(d.bytes, datagram.p, datagram.n);
+    if (datagram.n)
+        memcpy(d.bytes, datagram.p, datagram.n);
     r->count++;
     if (r->lose && r->lose(r, &d))
         return;

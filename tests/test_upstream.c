@@ -85,7 +85,7 @@ static void on_answered(void *user, struct exchange *x, const struct msg *m, str
     assert_null(x->device);
     assert_int_equal(w.ended[i], NOT_ENDED); /* once */
     assert_true((m != NULL) == (x->up_end == UP_ANSWERED));
-    w.ended[i] = x->up_end;
+    w.ended[i] = (int)x->up_end;
     w.code[i] = m ? m->code : 0;
     w.n_ended++;
     if (w.resubmit) {
