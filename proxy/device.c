@@ -403,7 +403,7 @@ static void measure(struct device *d, const struct exchange *x, struct instant n
     d->stats.rtt_us = d->stats.rtt_us ? (7 * d->stats.rtt_us + rtt) / 8 : rtt;
 }
 
-static void take_answer(struct device *d, const struct msg *m, struct instant now)
+static void take_answer(struct device *d, const struct msg *m, bool cut, struct instant now)
 {
     uint64_t token;
     struct exchange *x = find_token(d, m, &token);
@@ -429,7 +429,10 @@ static void take_answer(struct device *d, const struct msg *m, struct instant no
     heard(d, now);
     measure(d, x, now);
     d->stats.answered++;
-    end(d, x, UP_ANSWERED, m, now);
+    if (cut)
+        end(d, x, UP_TOO_LARGE, NULL, now);
+    else
+        end(d, x, UP_ANSWERED, m, now);
 }
 
 void device_receive(struct device *d, struct bytes datagram, struct instant now)
@@ -447,7 +450,8 @@ void device_receive(struct device *d, struct bytes datagram, struct instant now)
     else if (m.code == MSG_EMPTY)
         take_empty(d, &m, now);
     else if (msg_is_response(&m))
-        take_answer(d, &m, now);
+        /* One of this length may have been longer (udp_receive). */
+        take_answer(d, &m, datagram.n >= DATAGRAM_MAX, now);
     else
         reject(d, &m); /* a request: we serve devices nothing */
 }

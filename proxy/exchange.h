@@ -45,7 +45,8 @@ enum exchange_up_end {
     UP_REFUSED,   /* silent before, and now its host says that nobody listens */
     UP_DRAINED,   /* it waited in the queue of a device that went down */
     UP_FULL,      /* not taken: no room in the queue, or the device is down */
-    UP_TOO_LARGE, /* not taken: longer than MESSAGE_MAX as we would send it */
+    UP_TOO_LARGE, /* not taken: longer than MESSAGE_MAX as we would send it;
+                     or its answer is longer than a datagram that we read */
 };
 
 enum { EXCHANGE_RECORD_MAX = 1024 };

@@ -44,6 +44,16 @@ void gate_reply_busy(struct gate *g, const struct arrival *in)
         gate_reply(g, in, &m);
 }
 
+/* With the size that would do (RFC 7252 5.9.2.9, RFC 7959 2.9.3). */
+static void reply_too_large(struct gate *g, const struct arrival *in)
+{
+    struct msg m;
+    uint8_t size[4];
+    gate_msg(&m, MSG_CODE(4, 13));
+    if (msg_add_uint(&m, OPT_SIZE1, BODY_SURE, size))
+        gate_reply(g, in, &m);
+}
+
 /* An empty ACK or RST to a client. */
 static void send_empty(struct gate *g, const struct arrival *in, enum msg_type type)
 {
@@ -129,6 +139,8 @@ static void stop(struct gate *g, const struct arrival *in, uint8_t code)
     gate_record_end(g, in->x, code);
     if (code == MSG_CODE(5, 3))
         gate_reply_busy(g, in);
+    else if (code == MSG_CODE(4, 13))
+        reply_too_large(g, in);
     else
         gate_reply_code(g, in, code, NULL);
 }
@@ -250,6 +262,11 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
             send_empty(g, &in, TYPE_RST);
         return;
     }
+    if (a && plain.n > MESSAGE_MAX) {
+        g->stats.malformed++;
+        reply_too_large(g, &in); /* a function of the message: no memory */
+        return;
+    }
     if (a) {
         struct bytes again = BYTES_NONE;
         switch (
@@ -327,7 +344,8 @@ static void answered(void *user, struct exchange *x, const struct msg *m, struct
         /* The grant ended while the device worked (RFC 9200 5.10.3). */
         gate_msg(&out, MSG_CODE(4, 1));
     } else if (!m) {
-        gate_msg(&out, x->up_end == UP_RESET ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
+        bool heard = x->up_end == UP_RESET || x->up_end == UP_TOO_LARGE;
+        gate_msg(&out, heard ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
     } else {
         struct forward_map map = device_map(upstream_config(g->upstreams, x->device_index));
         uint8_t refused = forward_response(&g->forward, m, &map, &out);

@@ -26,11 +26,11 @@ struct gate {
     bool draining;
     uint16_t plain_mid;
     struct gate_stats stats;
-    struct log_limit failed_lines, identity_lines; /* strangers cause these */
+    struct log_limit failed_lines, identity_lines, store_lines; /* strangers cause these */
     /* scratch of the request that is being judged: too large for the stack */
     struct request request;
     struct pep_decision decision;
-    uint8_t plain[MESSAGE_MAX];
+    uint8_t plain[DATAGRAM_MAX]; /* what is too large is read, to be told so */
     uint8_t document[LISTING_TEXT_MAX];
     /* randomness in stock, so that a token does not cost a generator's run */
     uint8_t random[512];

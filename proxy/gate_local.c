@@ -29,6 +29,10 @@ static void authz_info(struct gate *g, const struct arrival *in)
         g->stats.tokens_taken++;
     else
         g->stats.tokens_refused++;
+    uint64_t held;
+    if (t.err == PEP_STORE && log_may(&g->store_lines, instant_ms(g->now), &held))
+        log_event(LOG_LEVEL_ERROR, "store-failed", "state", LOG_OR(g->config->state), "grants",
+                  "are refused", "held", LOG_U(held), NULL);
     gate_record_token(g, in->assoc, in->from, PEP_VIA_AUTHZ_INFO, &t);
     gate_reply_code(g, in, t.code, t.err == PEP_OK ? NULL : pep_err_str(t.err));
 }

@@ -9,6 +9,7 @@ enum limits {
      * Ethernet send a little more, and nothing sane sends twice that. */
     DATAGRAM_MAX = 2304, /* with DTLS overhead and a token in a psk_identity */
     MESSAGE_MAX = 2048,  /* a CoAP message, both ways; larger: 4.13 or 5.02 */
+    BODY_SURE = 1024,    /* the payload that a 4.13 asks for: a block of RFC 7959 */
     DATAGRAM_BATCH = 32, /* datagrams an event before the socket yields */
 
     /* RFC 7252 4.8 */

@@ -21,6 +21,7 @@ struct slot {
 struct udp {
     int fd;
     bool connected, wildcard;
+    bool away;      /* connected, but with no way to `to` */
     struct peer to; /* of a connected socket */
     size_t n_out;
     struct udp_stats stats;
@@ -107,6 +108,27 @@ struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag)
     return u;
 }
 
+/* What may be otherwise in a minute: the network, not the configuration. */
+static bool may_pass(int error)
+{
+    return error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN ||
+           error == EADDRNOTAVAIL;
+}
+
+/* Again from the beginning, so that the kernel chooses our address anew: the
+ * old one may be gone. What others sent to the port while it was open to all
+ * is thrown away. */
+static bool reconnect(struct udp *u)
+{
+    static const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    char byte;
+    (void)connect(u->fd, &none, sizeof none);
+    u->away = connect(u->fd, &u->to.sa, u->to.len) != 0;
+    while (!u->away && recv(u->fd, &byte, sizeof byte, 0) >= 0)
+        continue;
+    return !u->away;
+}
+
 struct udp *udp_connect(const struct peer *to, struct buf *diag)
 {
     struct udp *u = udp_open(to->sa.sa_family);
@@ -114,9 +136,15 @@ struct udp *udp_connect(const struct peer *to, struct buf *diag)
         return refuse(u, diag, "open a socket for", to);
     u->connected = true;
     u->to = *to;
-    if (connect(u->fd, &to->sa, to->len) != 0)
+    u->away = connect(u->fd, &to->sa, to->len) != 0;
+    if (u->away && !may_pass(errno))
         return refuse(u, diag, "reach", to);
     return u;
+}
+
+bool udp_has_way(const struct udp *u)
+{
+    return !u->away;
 }
 
 void udp_free(struct udp *u)
@@ -183,6 +211,8 @@ bool udp_receive(struct udp *u,
         }
     }
     int n = recvmmsg(u->fd, u->in_headers, DATAGRAM_BATCH, 0, NULL);
+    if (u->away)
+        return n == DATAGRAM_BATCH; /* not connected: anybody's */
     if (n < 0) {
         bool again = errno == EINTR;
         if (u->connected && !again && errno != EAGAIN && errno != EWOULDBLOCK) {
@@ -197,7 +227,8 @@ bool udp_receive(struct udp *u,
         u->stats.in++;
         if (m->msg_flags & MSG_TRUNC) {
             u->stats.truncated_in++;
-            continue;
+            if (!u->connected)
+                continue;
         }
         /* An empty datagram says nothing in CoAP or DTLS, and means ICMP here. */
         if (datagram.n == 0)
@@ -285,8 +316,13 @@ void udp_send(struct udp *u, const struct peer *to, struct bytes datagram)
 void udp_flush(struct udp *u)
 {
     size_t done = 0;
-    bool told = false; /* an ICMP error of an earlier datagram, told here first */
-    while (done < u->n_out) {
+    bool told = false;  /* an ICMP error of an earlier datagram, told here first */
+    bool tried = false; /* to find a new way */
+    if (u->away && u->n_out > 0) {
+        tried = true;
+        (void)reconnect(u);
+    }
+    while (done < u->n_out && !u->away) {
         int n = sendmmsg(u->fd, u->out_headers + done, (unsigned)(u->n_out - done), 0);
         if (n > 0) {
             done += (size_t)n;
@@ -295,8 +331,11 @@ void udp_flush(struct udp *u)
             continue;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             break;
-        } else if (u->connected && errno == ECONNREFUSED && !told) {
+        } else if (u->connected && !told) {
             told = true;
+        } else if (u->connected && !tried && (may_pass(errno) || errno == EINVAL)) {
+            tried = true; /* EINVAL: the address that we send from is gone */
+            (void)reconnect(u);
         } else {
             done++; /* this one cannot leave; the next may */
             u->stats.dropped_out++;

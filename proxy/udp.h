@@ -17,16 +17,22 @@ struct udp_stats {
  * IPv6 wildcard that has an IPv4 listener beside it. On failure NULL, and
  * `diag` says why and what to do. */
 MUST_USE struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag);
-/* A socket connected to one device: the kernel filters by source address. */
+/* A socket connected to one device: the kernel filters by source address.
+ * When there is no way to the device (a link that is down, an address not
+ * yet given), that is no failure: udp_flush() tries again. */
 MUST_USE struct udp *udp_connect(const struct peer *to, struct buf *diag);
+/* False: there was no way to the device when it was last tried. */
+bool udp_has_way(const struct udp *u);
 void udp_free(struct udp *u);
 int udp_fd(const struct udp *u);
 void udp_local(const struct udp *u, struct peer *out);
 
 /* Reads at most DATAGRAM_BATCH datagrams and hands each to `take`. One that
- * is larger than DATAGRAM_MAX is counted and dropped. True if there may be
- * more (the socket yields and is called again). An ICMP error that the
- * kernel reports on a connected socket is told as an empty datagram. */
+ * is larger than DATAGRAM_MAX is counted and dropped; on a connected socket
+ * it is handed on, cut to DATAGRAM_MAX, for its header says which request it
+ * ends. True if there may be more (the socket yields and is called again).
+ * An ICMP error that the kernel reports on a connected socket is told as an
+ * empty datagram. */
 bool udp_receive(struct udp *u,
                  void (*take)(void *user, const struct peer *from, struct bytes datagram),
                  void *user);

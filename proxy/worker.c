@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "log.h"
+
 /* Tags of the loop: listeners first, then devices. */
 enum { TAG_DEVICE = CONFIG_LISTENERS_MAX };
 
@@ -61,9 +63,12 @@ static bool open_sockets(struct worker *w, struct buf *diag)
 static bool watch_devices(struct worker *w)
 {
     for (size_t i = 0; i < w->config->n_devices; i++) {
-        int fd = udp_fd(upstream_udp(gate_upstreams(w->gate), (int)i));
-        if (!loop_watch(w->loop, fd, readable, w, TAG_DEVICE + (int)i))
+        const struct udp *udp = upstream_udp(gate_upstreams(w->gate), (int)i);
+        if (!loop_watch(w->loop, udp_fd(udp), readable, w, TAG_DEVICE + (int)i))
             return false;
+        if (!udp_has_way(udp))
+            log_event(LOG_LEVEL_WARN, "no-way-to-device", "device",
+                      w->config->devices[i].upstream.name, "url", w->config->devices[i].url, NULL);
     }
     return true;
 }

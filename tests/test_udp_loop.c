@@ -1,11 +1,14 @@
 /* Real sockets on loopback, and the loop over them. Every wait is for an
  * event and has an end. */
 #include <errno.h>
+#include <net/if.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -78,6 +81,7 @@ static void at_client(void *user, const struct peer *from, struct bytes d)
         s->empty_got++;
     else
         s->client_got++;
+    s->bytes_got += d.n;
 }
 
 static bool readable(void *user, int tag, struct instant now)
@@ -225,6 +229,19 @@ static void test_sizes(void **state)
     udp_get_stats(s.client, &st);
     assert_int_equal(st.out, 2);
     assert_int_equal(st.dropped_out, 2);
+
+    /* A connected socket hands on what it could read. */
+    udp_local(s.client, &at);
+    assert_int_equal(sendto(udp_fd(s.server), large, sizeof large, 0, &at.sa, at.len),
+                     sizeof large);
+    s.echo = true;
+    s.want = 1;
+    s.bytes_got = 0;
+    assert_true(loop_run(s.loop));
+    assert_false(s.gave_up);
+    assert_int_equal(s.bytes_got, DATAGRAM_MAX);
+    udp_get_stats(s.client, &st);
+    assert_int_equal(st.truncated_in, 1);
     finish(&s);
 }
 
@@ -359,6 +376,59 @@ static void test_unwatch(void **state)
     finish(&s);
 }
 
+static void set_network(bool there)
+{
+    struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &r), 0);
+    struct peer p = rig_peer(there ? "127.0.0.1" : "0.0.0.0", 0);
+    memcpy(&r.ifr_addr, &p.sa, sizeof r.ifr_addr);
+    assert_int_equal(ioctl(fd, SIOCSIFADDR, &r), 0);
+    close(fd);
+}
+
+static void says(struct stage *s, size_t arrives)
+{
+    s->server_got = 0;
+    udp_send(s->client, NULL, BYTES_LIT("lamp?"));
+    udp_flush(s->client);
+    (void)udp_receive(s->server, at_server, s);
+    assert_int_equal(s->server_got, arrives);
+    assert_int_equal(udp_has_way(s->client), arrives == 1);
+}
+
+/* A device whose network is not there, at the start or for a while. In a
+ * network of its own, which it keeps: the last test. */
+static void test_no_way_yet(void **state)
+{
+    (void)state;
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        skip();
+    char text[256];
+    struct buf diag = buf_on(text, sizeof text);
+    struct peer at = rig_peer("127.0.0.1", 5683), any = rig_peer("0.0.0.0", 5683);
+    struct stage s = {0};
+    s.client = udp_connect(&at, &diag);
+    assert_non_null(s.client);
+    assert_false(udp_has_way(s.client));
+    s.server = udp_bind(&any, false, &diag);
+    assert_non_null(s.server);
+    says(&s, 0);
+    set_network(true);
+    says(&s, 1);
+    set_network(false);
+    says(&s, 0);
+    says(&s, 0);
+    set_network(true);
+    says(&s, 1);
+    struct udp_stats st;
+    udp_get_stats(s.client, &st);
+    assert_int_equal(st.out, 2);
+    assert_int_equal(st.dropped_out, 3);
+    udp_free(s.client);
+    udp_free(s.server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,7 +436,7 @@ int main(void)
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_refused),
         cmocka_unit_test(test_unsendable), cmocka_unit_test(test_fair),
         cmocka_unit_test(test_timer),      cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_unwatch),
+        cmocka_unit_test(test_unwatch),    cmocka_unit_test(test_no_way_yet),
     };
     return cmocka_run_group_tests_name("udp_loop", tests, NULL, NULL);
 }

@@ -660,6 +660,40 @@ static void test_too_large(void **state)
     end();
 }
 
+/* An answer that fills the datagram may have been cut: it is none, but the
+ * device has spoken, and the next request goes on at once. */
+static void test_cut_answer(void **state)
+{
+    (void)state;
+    static const uint8_t large[DATAGRAM_MAX];
+    /* header 4, token 8, marker 1 */
+    static const struct {
+        const char *name;
+        size_t n;
+        int want;
+    } rows[] = {{"may be cut", DATAGRAM_MAX - 13, UP_TOO_LARGE},
+                {"one less", DATAGRAM_MAX - 14, UP_ANSWERED}};
+    begin();
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_true(submit(i, 0, TYPE_CON));
+        uint8_t storage[DATAGRAM_MAX];
+        struct buf b = buf_on(storage, sizeof storage);
+        struct msg m = {.type = TYPE_ACK,
+                        .code = OK,
+                        .mid = w.x[i].up_mid,
+                        .token_n = 8,
+                        .payload = bytes_of(large, rows[i].n)};
+        struct buf t = buf_on(m.token, sizeof m.token);
+        buf_put_be(&t, w.x[i].up_token, 8);
+        assert_true(msg_write(&m, &b));
+        upstream_receive(w.u, 0, buf_bytes(&b), now());
+        if (w.ended[i] != rows[i].want)
+            fail_msg("%s: %d", rows[i].name, w.ended[i]);
+        assert_int_equal(stats(0).in_flight, 0);
+    }
+    end();
+}
+
 static void test_rtt(void **state)
 {
     (void)state;
@@ -890,6 +924,7 @@ int main(void)
         cmocka_unit_test(test_answers_that_do_not_match),
         cmocka_unit_test(test_devices_are_apart),
         cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_cut_answer),
         cmocka_unit_test(test_rtt),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_bad_tables),

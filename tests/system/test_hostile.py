@@ -176,6 +176,27 @@ class Hostile(House):
         self.odd.answer(asked, to, b"right")
         self.assertEqual(c.answer(token), ("2.05", b"right"))
 
+    def test_an_answer_too_large_for_a_datagram(self):
+        """5.02, and at once: the device is not silent, and its place is free."""
+        c = self.panel()
+        for size in (2100, 4000, 60000):
+            token = c.request("/slow/x")
+            asked, to = self.odd.receive()
+            self.odd.answer(asked, to, b"x" * size)
+            self.assertEqual(c.answer(token), ("5.02", b""), size)
+        token = c.request("/slow/x")
+        asked, to = self.odd.receive()
+        self.odd.answer(asked, to, b"right")
+        self.assertEqual(c.answer(token), ("2.05", b"right"))
+
+    def test_a_request_too_large_to_take(self):
+        """4.13 (RFC 7252 5.9.2.9), also for what no exchange could hold."""
+        c = self.panel()
+        for size in (2040, 2200):
+            self.assertEqual(c.answer(c.request("/slow/x", method=3, payload=b"x" * size)),
+                             ("4.13", b""), size)
+        self.assertEqual(c.get("/lamp/state")[0], "2.05")
+
     def test_answers_out_of_turn(self):
         """Four in flight, answered backwards: each client gets its own."""
         clients = [self.panel() for _ in range(4)]
