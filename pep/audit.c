@@ -263,7 +263,10 @@ bool audit_end(uint8_t code, uint64_t us, struct buf *out)
 {
     char text[16];
     (void)snprintf(text, sizeof text, "%u.%02u", (unsigned)(code >> 5), (unsigned)(code & 31));
-    put_text(out, "code", bytes_str(text), CUT_WORD);
+    if (code)
+        put_text(out, "code", bytes_str(text), CUT_WORD);
+    else
+        buf_put_str(out, ",\"code\":null"); /* nobody was answered */
     put_number(out, "us", us);
     buf_put_str(out, "}\n");
     return !out->full;

@@ -71,6 +71,11 @@ static void whole_records(void **state)
                         "\"verdict\":\"deny\",\"reason\":\"no-grant\",\"missing\":\"hours\","
                         "\"code\":\"4.01\",\"us\":0}\n");
 
+    /* nobody was answered */
+    b = buf_on(text, RECORD);
+    assert_true(audit_begin(&stranger, &r, &no, &b) && audit_end(0, 5, &b));
+    assert_non_null(strstr(ended(&b), ",\"code\":null,\"us\":5}\n"));
+
     /* mode: report lets a denial pass, and says so */
     no.outcome = PEP_FORWARD;
     b = buf_on(text, RECORD);
