@@ -6,6 +6,7 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -149,6 +150,14 @@ static bool own_directory(const char *dir, mode_t shut, const char *why, struct 
     return true;
 }
 
+/* LMDB would share, but two gateways that number grants each by itself would
+ * write over each other's. The lock ends with the process, however it ends. */
+static bool is_ours_alone(MDB_env *env)
+{
+    int fd;
+    return mdb_env_get_fd(env, &fd) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
 struct store *store_open(const char *state, size_t map, struct buf *diag)
 {
     char dir[PATH_MAX];
@@ -176,6 +185,9 @@ struct store *store_open(const char *state, size_t map, struct buf *diag)
      * but not always from the same. */
     if (rc == 0)
         rc = mdb_env_open(l->env, dir, MDB_NOTLS, 0600);
+    bool alone = rc != 0 || is_ours_alone(l->env);
+    if (!alone)
+        rc = EBUSY;
     if (rc == 0)
         rc = mdb_txn_begin(l->env, NULL, 0, &txn);
     if (rc == 0) {
@@ -186,7 +198,8 @@ struct store *store_open(const char *state, size_t map, struct buf *diag)
             rc = mdb_txn_commit(txn);
     }
     if (rc) {
-        say(diag, dir, "cannot open the store", mdb_strerror(rc));
+        say(diag, dir, alone ? "cannot open the store" : "another posternd keeps its state here",
+            alone ? mdb_strerror(rc) : NULL);
         if (l && l->env)
             mdb_env_close(l->env);
         free(l);

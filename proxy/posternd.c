@@ -134,6 +134,7 @@ int main(int argc, char **argv)
     }
     log_open(level);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is as a full disk */
 
     char text[SETUP_DIAG_MAX];
     struct buf diag = buf_on(text, sizeof text);

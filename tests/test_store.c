@@ -126,6 +126,20 @@ static void memory_backend(void **state)
     store_close(NULL);
 }
 
+/* One gateway at a time: two would write over each other's grants. */
+static void one_at_a_time(void **state)
+{
+    (void)state;
+    char dir[96], text[256] = {0};
+    struct buf diag = buf_on(text, sizeof text - 1);
+    (void)snprintf(dir, sizeof dir, "%s/s", home);
+    struct store *s = open_at(0);
+    assert_null(store_open(dir, 0, &diag));
+    assert_non_null(strstr(text, "another posternd"));
+    store_close(s);
+    store_close(open_at(0));
+}
+
 static void lmdb_backend(void **state)
 {
     (void)state;
@@ -313,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_backend),
         cmocka_unit_test_setup_teardown(lmdb_backend, enter, leave),
+        cmocka_unit_test_setup_teardown(one_at_a_time, enter, leave),
         cmocka_unit_test_setup_teardown(survives_closing, enter, leave),
         cmocka_unit_test_setup_teardown(survives_kill, enter, leave),
         cmocka_unit_test_setup_teardown(full_map, enter, leave),
