@@ -239,14 +239,24 @@ static bool fits(const struct key *k, const struct crypto_alg *a)
 enum {
     OPS_OPEN = 1u << COSE_OP_DECRYPT | 1u << COSE_OP_UNWRAP | 1u << COSE_OP_DERIVE_KEY |
                1u << COSE_OP_DERIVE_BITS,
-    OPS_SEAL = 1u << COSE_OP_ENCRYPT | 1u << COSE_OP_WRAP | 1u << COSE_OP_DERIVE_KEY |
-               1u << COSE_OP_DERIVE_BITS,
+    OPS_DERIVE = 1u << COSE_OP_DERIVE_KEY | 1u << COSE_OP_DERIVE_BITS,
     OPS_SIGN = 1u << COSE_OP_SIGN | 1u << COSE_OP_VERIFY,
 };
 
 static bool allows(const struct key *k, unsigned op)
 {
     return k->ops == 0 || (k->ops & UINT32_C(1) << op);
+}
+
+/* RFC 7517 4.3: what bringing a content key is called depends on how. */
+static bool allows_wrap(const struct key *k, const struct crypto_alg *a, bool open)
+{
+    uint32_t wrap = 1u << (open ? COSE_OP_UNWRAP : COSE_OP_WRAP);
+    uint32_t crypt = 1u << (open ? COSE_OP_DECRYPT : COSE_OP_ENCRYPT);
+    uint32_t any = crypto_jose_is_ecdh(a)  ? OPS_DERIVE
+                   : crypto_jose_is_rsa(a) ? wrap | crypt
+                                           : wrap;
+    return k->ops == 0 || k->ops & any;
 }
 
 bool key_can_check(const struct key *k, const struct crypto_alg *a)
@@ -259,7 +269,7 @@ bool key_can_check(const struct key *k, const struct crypto_alg *a)
     case CRYPTO_MAC:
         return allows(k, COSE_OP_MAC_VERIFY) || allows(k, COSE_OP_MAC_CREATE);
     case CRYPTO_WRAP:
-        return k->has_secret && (k->ops == 0 || k->ops & OPS_OPEN);
+        return k->has_secret && allows_wrap(k, a, true);
     default:
         return allows(k, COSE_OP_DECRYPT);
     }
@@ -270,7 +280,7 @@ bool key_can_make(const struct key *k, const struct crypto_alg *a)
     if (!fits(k, a))
         return false;
     if (a->class == CRYPTO_WRAP) /* a public key will do, where there is one */
-        return k->ops == 0 || k->ops & OPS_SEAL;
+        return allows_wrap(k, a, false);
     return k->has_secret && allows(k, a->class == CRYPTO_SIGN  ? COSE_OP_SIGN
                                       : a->class == CRYPTO_MAC ? COSE_OP_MAC_CREATE
                                                                : COSE_OP_ENCRYPT);
