@@ -106,6 +106,24 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
     close_object(out);
 }
 
+static void put_shipping(const struct admin *a, struct buf *out)
+{
+    static const char *const states[] = {
+        [SHIP_UNKNOWN] = "unknown", [SHIP_UP] = "up", [SHIP_DOWN] = "down"};
+    struct ship_status s;
+    if (!a->audit || !audit_sink_ship_status(a->audit, &s))
+        return;
+    open_object(out, "audit_ship");
+    json_member(out, "to", a->config->ship.to);
+    json_member(out, "collector", states[s.state]);
+    json_member_u64(out, "since", (uint64_t)s.since_s);
+    json_member_u64(out, "shipped", s.shipped);
+    json_member_u64(out, "waiting", s.waiting);
+    json_member_u64(out, "lost", s.lost);
+    json_member(out, "last_error", s.error[0] ? s.error : NULL);
+    close_object(out);
+}
+
 static void put_status(const struct admin *a, struct instant now, struct buf *out)
 {
     struct gate_stats g;
@@ -127,6 +145,7 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "grants", p.grants);
     json_member_u64(out, "device_count", a->config->n_devices);
     json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);
+    put_shipping(a, out);
     put_counters(&g, &p, out);
 }
 

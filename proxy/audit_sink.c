@@ -9,17 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "stamp.h"
 
 enum {
-    RING = 1 << 20,   /* bytes that wait for the disk: some 3000 records */
-    LINE_ROOM = 2048, /* has_room: one record of any length fits */
-    RETRY_S = 1,      /* after a failed write */
-    CHUNK = 64 << 10, /* bytes a write */
+    RING = 1 << 20,          /* bytes that wait for the disk: some 3000 records */
+    LINE_ROOM = 2048,        /* has_room: one record of any length fits */
+    RETRY_S = 1,             /* after a failed write */
+    STAGE = SPOOL_CHUNK_MAX, /* bytes a write */
+    NUMBER = 32,             /* {"seq":18446744073709551615, */
+    LINE_MAX_HERE = SPOOL_LINE_MAX - NUMBER,
+    TAIL = 4 * SPOOL_LINE_MAX, /* of the file, to find its last number */
 };
 
 /* One producer (the worker) and one consumer (the writer thread). `head` and
@@ -35,11 +38,13 @@ struct audit_sink {
     _Alignas(64) atomic_size_t tail;
     atomic_bool asleep, stop, reopen, failing;
     atomic_uint_fast64_t lost;
+    struct spool *spool; /* or NULL, both */
+    struct ship *ship;
     /* the writer's own */
-    size_t part;        /* bytes of the line at `tail` that are in the file */
-    uint64_t lost_told; /* losses that a note was made of */
-    char note[128];     /* the record of losses, and how much of it is in the file */
-    size_t note_n, note_done;
+    uint64_t seq;       /* of the last record staged */
+    uint64_t lost_told; /* losses that a record was made of */
+    size_t stage_max, stage_n, stage_done;
+    uint8_t stage[STAGE]; /* numbered lines on their way into the file */
     uint8_t ring[RING];
 };
 
@@ -61,6 +66,27 @@ static int open_file(const char *file)
     return fd;
 }
 
+/* The highest number among the last lines of a file, 0: none. */
+static uint64_t last_number(int fd)
+{
+    uint8_t tail[TAIL];
+    struct stat st;
+    uint64_t last = 0;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return 0;
+    off_t from = st.st_size > TAIL ? st.st_size - TAIL : 0;
+    ssize_t n = pread(fd, tail, TAIL, from);
+    struct bytes left = {tail, n > 0 ? (size_t)n : 0};
+    for (const uint8_t *nl; left.n > 0 && (nl = memchr(left.p, '\n', left.n));) {
+        struct bytes line = {left.p, (size_t)(nl - left.p)};
+        uint64_t seq;
+        if (spool_line_seq(line, &seq) && seq > last)
+            last = seq;
+        left = bytes_of(nl + 1, left.n - line.n - 1);
+    }
+    return last;
+}
+
 static void do_reopen(struct audit_sink *s)
 {
     int fd = open_file(s->file);
@@ -72,8 +98,9 @@ static void do_reopen(struct audit_sink *s)
     }
     close(s->fd);
     s->fd = fd;
-    s->part = 0; /* a half-written line is written whole into the new file */
-    s->note_done = 0;
+    /* A half-written line is written whole into the new file. */
+    while (s->stage_done > 0 && s->stage[s->stage_done - 1] != '\n')
+        s->stage_done--;
 }
 
 static void set_failing(struct audit_sink *s, bool failing, int error)
@@ -87,24 +114,12 @@ static void set_failing(struct audit_sink *s, bool failing, int error)
         log_event(LOG_LEVEL_INFO, "audit-write-recovered", "file", s->file, NULL);
 }
 
-/* Moves `tail` over the whole lines among the next n bytes that were written. */
-static void consume(struct audit_sink *s, size_t n)
-{
-    size_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed);
-    size_t seen = s->part + n, whole = 0;
-    for (size_t i = s->part; i < seen; i++)
-        if (s->ring[(tail + i) % RING] == '\n')
-            whole = i + 1;
-    s->part = seen - whole;
-    atomic_store_explicit(&s->tail, tail + whole, memory_order_release);
-}
-
 /* Bytes written, or 0: the file does not take it now. */
-static size_t write_out(struct audit_sink *s, const struct iovec *iov, int n)
+static size_t write_out(struct audit_sink *s, struct bytes b)
 {
     ssize_t done;
     do
-        done = writev(s->fd, iov, n);
+        done = write(s->fd, b.p, b.n);
     while (done < 0 && errno == EINTR);
     if (done > 0) {
         set_failing(s, false, 0);
@@ -120,49 +135,69 @@ static bool is_empty(struct audit_sink *s)
     return atomic_load(&s->head) == atomic_load_explicit(&s->tail, memory_order_relaxed);
 }
 
-static bool write_lines(struct audit_sink *s)
+static void stage_number(struct audit_sink *s)
 {
-    while (!is_empty(s)) {
-        size_t from = atomic_load_explicit(&s->tail, memory_order_relaxed) + s->part;
-        size_t n = atomic_load_explicit(&s->head, memory_order_acquire) - from;
-        if (n > CHUNK)
-            n = CHUNK;
-        size_t at = from % RING, first = n < RING - at ? n : RING - at;
-        struct iovec iov[2] = {{s->ring + at, first}, {s->ring, n - first}};
-        size_t done = write_out(s, iov, n > first ? 2 : 1);
-        if (done == 0)
-            return false;
-        consume(s, done);
+    s->stage_n += (size_t)snprintf((char *)s->stage + s->stage_n, NUMBER, "{\"seq\":%llu,",
+                                   (unsigned long long)++s->seq);
+}
+
+/* The next line of the ring, if the stage has room for any. */
+static bool stage_line(struct audit_sink *s)
+{
+    if (is_empty(s) || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
+        return false;
+    size_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed), n = 1; /* over its '{' */
+    stage_number(s);
+    do
+        s->stage[s->stage_n++] = s->ring[(tail + n) % RING];
+    while (s->ring[(tail + n++) % RING] != '\n');
+    atomic_store_explicit(&s->tail, tail + n, memory_order_release);
+    return true;
+}
+
+/* Losses are a record themselves, when there is room again. */
+static void stage_losses(struct audit_sink *s)
+{
+    uint64_t lost = atomic_load(&s->lost);
+    char stamp[STAMP];
+    if (lost == s->lost_told || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
+        return;
+    stamp_now(stamp);
+    stage_number(s);
+    s->stage_n += (size_t)snprintf(
+        (char *)s->stage + s->stage_n, SPOOL_LINE_MAX - NUMBER,
+        "\"time\":\"%s\",\"event\":\"lost\",\"where\":\"queue\",\"records\":%llu}\n", stamp,
+        (unsigned long long)(lost - s->lost_told));
+    s->lost_told = lost;
+}
+
+/* The spool has them first: what a crash leaves out of the file is delivered
+ * all the same, and its numbers are not given out again. */
+static bool stage(struct audit_sink *s)
+{
+    uint64_t before = s->seq;
+    s->stage_n = s->stage_done = 0;
+    while (stage_line(s))
+        continue;
+    if (is_empty(s))
+        stage_losses(s);
+    if (s->stage_n == 0)
+        return false;
+    if (s->spool) {
+        (void)spool_append(s->spool, bytes_of(s->stage, s->stage_n), before + 1, s->seq);
+        ship_wake(s->ship);
     }
     return true;
 }
 
-/* Losses are a record themselves, written when there is room again. */
-static bool write_losses(struct audit_sink *s)
+/* False: the file takes no more for now. */
+static bool write_all(struct audit_sink *s)
 {
-    uint64_t lost = atomic_load(&s->lost);
-    if (s->note_done == s->note_n) {
-        if (lost == s->lost_told)
-            return true;
-        char stamp[32];
-        struct timespec now;
-        struct tm tm;
-        (void)clock_gettime(CLOCK_REALTIME, &now);
-        (void)gmtime_r(&now.tv_sec, &tm);
-        (void)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-        s->note_n =
-            (size_t)snprintf(s->note, sizeof s->note,
-                             "{\"time\":\"%s.%06ldZ\",\"event\":\"lost\",\"records\":%llu}\n",
-                             stamp, now.tv_nsec / 1000, (unsigned long long)(lost - s->lost_told));
-        s->note_done = 0;
-        s->lost_told = lost;
-    }
-    while (s->note_done < s->note_n) {
-        struct iovec iov = {s->note + s->note_done, s->note_n - s->note_done};
-        size_t done = write_out(s, &iov, 1);
+    while (s->stage_done < s->stage_n || stage(s)) {
+        size_t done = write_out(s, bytes_of(s->stage + s->stage_done, s->stage_n - s->stage_done));
         if (done == 0)
             return false;
-        s->note_done += done;
+        s->stage_done += done;
     }
     return true;
 }
@@ -188,9 +223,7 @@ static void *writer(void *arg)
         if (atomic_exchange(&s->reopen, false))
             do_reopen(s);
         bool stop = atomic_load(&s->stop);
-        /* Between a half-written note and the next line, the note goes first. */
-        bool ok =
-            (s->note_done == s->note_n || write_losses(s)) && write_lines(s) && write_losses(s);
+        bool ok = write_all(s);
         if (stop)
             return NULL;
         if (!ok) {
@@ -213,7 +246,32 @@ static void wake(struct audit_sink *s)
         (void)sem_post(&s->wake);
 }
 
-struct audit_sink *audit_sink_open(const char *file, struct buf *diag)
+static bool open_ship(struct audit_sink *s, const struct ship_config *c, struct buf *diag)
+{
+    s->stage_max = STAGE;
+    if (!c || c->kind == SHIP_NONE)
+        return true;
+    s->spool = spool_open(c->dir, c->spool, s->seq, diag);
+    if (!s->spool)
+        return false;
+    s->seq = spool_last(s->spool);
+    s->stage_max = spool_chunk(s->spool);
+    s->ship = ship_new(c, s->spool, diag);
+    return s->ship != NULL;
+}
+
+static void clear(struct audit_sink *s)
+{
+    ship_free(s->ship);
+    spool_close(s->spool);
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s->file);
+    free(s);
+}
+
+struct audit_sink *audit_sink_open(const char *file, const struct ship_config *ship,
+                                   struct buf *diag)
 {
     struct audit_sink *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
     if (!s) {
@@ -228,20 +286,21 @@ struct audit_sink *audit_sink_open(const char *file, struct buf *diag)
         buf_put_str(diag, file);
         buf_put_str(diag, ": ");
         buf_put_str(diag, strerror(errno));
-        goto fail;
+        clear(s);
+        return NULL;
     }
-    if (sem_init(&s->wake, 0, 0) != 0)
-        goto fail_thread;
-    if (pthread_create(&s->writer, NULL, writer, s) == 0)
-        return s;
-    (void)sem_destroy(&s->wake);
-fail_thread:
+    s->seq = last_number(s->fd);
+    if (!open_ship(s, ship, diag)) {
+        clear(s);
+        return NULL;
+    }
+    if (sem_init(&s->wake, 0, 0) == 0) {
+        if (pthread_create(&s->writer, NULL, writer, s) == 0)
+            return s;
+        (void)sem_destroy(&s->wake);
+    }
     buf_put_str(diag, "audit: cannot start the writer");
-fail:
-    if (s->fd >= 0)
-        close(s->fd);
-    free(s->file);
-    free(s);
+    clear(s);
     return NULL;
 }
 
@@ -252,13 +311,12 @@ void audit_sink_close(struct audit_sink *s)
     atomic_store(&s->stop, true);
     (void)sem_post(&s->wake);
     (void)pthread_join(s->writer, NULL);
-    if (!is_empty(s))
-        log_event(LOG_LEVEL_ERROR, "audit-records-lost", "file", s->file, "bytes",
-                  LOG_U(atomic_load(&s->head) - atomic_load(&s->tail)), NULL);
-    close(s->fd);
+    size_t left = s->stage_n - s->stage_done + atomic_load(&s->head) - atomic_load(&s->tail);
+    if (left > 0)
+        log_event(LOG_LEVEL_ERROR, "audit-records-lost", "file", s->file, "bytes", LOG_U(left),
+                  NULL);
     (void)sem_destroy(&s->wake);
-    free(s->file);
-    free(s);
+    clear(s);
 }
 
 static size_t room(const struct audit_sink *s)
@@ -267,9 +325,15 @@ static size_t room(const struct audit_sink *s)
                    atomic_load_explicit(&s->tail, memory_order_acquire));
 }
 
+static bool is_record(struct bytes line)
+{
+    return line.n > 3 && line.n <= LINE_MAX_HERE && line.p[0] == '{' &&
+           memcmp(line.p + line.n - 2, "}\n", 2) == 0;
+}
+
 bool audit_sink_write(struct audit_sink *s, struct bytes line)
 {
-    if (line.n == 0 || line.p[line.n - 1] != '\n' || line.n > room(s)) {
+    if (!is_record(line) || line.n > room(s)) {
         atomic_fetch_add(&s->lost, 1);
         wake(s);
         return false;
@@ -299,4 +363,11 @@ void audit_sink_reopen(struct audit_sink *s)
 uint64_t audit_sink_lost(const struct audit_sink *s)
 {
     return atomic_load(&s->lost);
+}
+
+bool audit_sink_ship_status(const struct audit_sink *s, struct ship_status *out)
+{
+    if (s->ship)
+        ship_get_status(s->ship, out);
+    return s->ship != NULL;
 }

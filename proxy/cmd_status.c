@@ -29,6 +29,24 @@ static void print_duration(int64_t s)
     printf("%02d:%02d:%02d", (int)(s / 3600 % 24), (int)(s / 60 % 60), (int)(s % 60));
 }
 
+static void print_shipping(const struct cmd_answer *a)
+{
+    char since[32];
+    const struct yaml_node *s = cmd_answer_get(a, "audit_ship");
+    if (!s)
+        return;
+    const char *error = cmd_answer_text_in(a, s, "last_error");
+    bool failed = strcmp(error, "") != 0 && strcmp(error, "null") != 0;
+    printf("audit to       %s, %s since %s\n", cmd_answer_text_in(a, s, "to"),
+           cmd_answer_text_in(a, s, "collector"),
+           cmd_time_text(since, number(cmd_answer_text_in(a, s, "since"))));
+    printf("               shipped up to %s, waiting %s, lost %s\n",
+           cmd_answer_text_in(a, s, "shipped"), cmd_answer_text_in(a, s, "waiting"),
+           cmd_answer_text_in(a, s, "lost"));
+    if (failed)
+        printf("               last error: %s\n", error);
+}
+
 static void print_status(const struct cmd_answer *a)
 {
     char since[32];
@@ -49,6 +67,7 @@ static void print_status(const struct cmd_answer *a)
     printf("grants         %s\n", cmd_answer_text(a, "grants"));
     if (number(cmd_answer_text(a, "audit_lost")) > 0)
         printf("audit          %s RECORDS LOST\n", cmd_answer_text(a, "audit_lost"));
+    print_shipping(a);
     const struct yaml_node *counters = cmd_answer_get(a, "counters"), *key, *value;
     struct yaml_map m;
     if (!yaml_map_open(a->y, counters, &m))

@@ -154,12 +154,14 @@ static void read_audit(struct config_reader *r, const struct yaml_node *n)
     const struct yaml_node *file = yaml_map_need(&m, "file");
     const struct yaml_node *which = yaml_map_get(&m, "permits");
     const struct yaml_node *required = yaml_map_get(&m, "required");
+    const struct yaml_node *ship = yaml_map_get(&m, "ship");
     yaml_map_close(&m);
     c->audit = config_read_place(r, file);
     if (which && yaml_enum(r->y, which, permits, 2, &word))
         c->audit_permits = (enum audit_permits)word;
     if (required)
         (void)yaml_bool(r->y, required, &c->audit_required);
+    config_read_ship(r, ship);
 }
 
 static void read_control(struct config_reader *r, const struct yaml_node *n)

@@ -4,6 +4,7 @@
 #ifndef POSTERN_CONFIG_H
 #define POSTERN_CONFIG_H
 
+#include "ship.h"
 #include "upstream.h"
 
 #define CONFIG_FILE_DEFAULT "/etc/postern/postern.yaml"
@@ -44,7 +45,8 @@ struct config {
     const char *policy_dir; /* where it lies: its key files are relative to it */
     const char *audit;      /* file, or NULL */
     enum audit_permits audit_permits;
-    bool audit_required; /* deny rather than lose a record */
+    bool audit_required;     /* deny rather than lose a record */
+    struct ship_config ship; /* kind SHIP_NONE: the file is all */
     const char *control; /* socket, or NULL */
     const struct config_device *devices;
     size_t n_devices;

@@ -31,10 +31,17 @@ const char *config_read_place(struct config_reader *r, const struct yaml_node *n
 /* "30s", "5m", "24h", "7d". */
 bool config_read_duration(struct config_reader *r, const struct yaml_node *n, uint64_t min_s,
                           uint64_t max_s, uint64_t *out);
+/* "262144", "256K", "64M", "1G". */
+bool config_read_bytes(struct config_reader *r, const struct yaml_node *n, uint64_t min,
+                       uint64_t max, uint64_t *out);
 void config_read_size(struct config_reader *r, const struct yaml_node *n, int64_t max, size_t *out);
 /* NULL, or why there is no address. The peer is zeroed first: it is compared
  * byte for byte. */
 const char *config_resolve(const char *host, int port, bool numeric, struct peer *out);
+
+/* ---- config_ship.c: audit: {ship: ...}, after `state`; NULL is fine ---- */
+
+void config_read_ship(struct config_reader *r, const struct yaml_node *n);
 
 /* ---- config_devices.c ---- */
 

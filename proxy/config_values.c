@@ -114,6 +114,32 @@ bool config_read_duration(struct config_reader *r, const struct yaml_node *n, ui
     return true;
 }
 
+bool config_read_bytes(struct config_reader *r, const struct yaml_node *n, uint64_t min,
+                       uint64_t max, uint64_t *out)
+{
+    struct bytes s = yaml_raw(n);
+    uint64_t v = 0;
+    size_t i = 0;
+    for (; i < s.n && i < 12 && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+        v = v * 10 + (uint64_t)(s.p[i] - '0');
+    unsigned shift = i + 1 != s.n    ? 0
+                     : s.p[i] == 'K' ? 10
+                     : s.p[i] == 'M' ? 20
+                     : s.p[i] == 'G' ? 30
+                                     : 0;
+    if (i == 0 || (i != s.n && shift == 0)) {
+        yaml_error(r->y, n, "expected a size such as 256K, 64M or 1G");
+        return false;
+    }
+    if (v > max >> shift || v << shift < min) {
+        yaml_error(r->y, n, "out of range; expected %lluK to %lluG", (unsigned long long)min >> 10,
+                   (unsigned long long)max >> 30);
+        return false;
+    }
+    *out = v << shift;
+    return true;
+}
+
 void config_read_size(struct config_reader *r, const struct yaml_node *n, int64_t max, size_t *out)
 {
     int64_t v;

@@ -1,4 +1,5 @@
-/* HTTP towards authorization servers, on our loop. The only user of libcurl.
+/* HTTP towards authorization servers, on our loop. The only user of libcurl,
+ * but for ship_carrier.c, which blocks a thread of its own.
  *
  * The server's certificate and name are always verified; there is no way to
  * turn that off. Redirects are not followed, no proxy or cookie or file of

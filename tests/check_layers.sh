@@ -67,7 +67,8 @@ only 'mbedtls only in dtls and crypto_mbedtls, _rsa, _jose' '#include +[<"](mbed
     proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c proxy/compat_mbedtls.h \
     pep/crypto_mbedtls.c pep/crypto_rsa.c pep/crypto_jose.c pep/crypto_inside.h \
     pep/compat_mbedtls.h
-only 'libcurl only in http_client' '#include +[<"]curl' proxy/http_client.c
+only 'libcurl only in http_client, ship_carrier' '#include +[<"]curl' \
+    proxy/http_client.c proxy/ship_carrier.c
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c policy/compat_fyaml.h
 only 'jansson only in json_doc' '#include +[<"]jansson' pep/json_doc.c
 only 'libsodium only in crypto_sodium' '#include +[<"]sodium' pep/crypto_sodium.c
@@ -77,11 +78,11 @@ only 'policy and pep know no sockets' '#include +<(sys/socket|sys/un|netinet/|ne
     policy/when.c $(ls proxy/*.[ch])
 only 'network calls only in udp, control, notify' \
     '(^|[^_.>[:alnum:]])(socket|bind|connect|accept4?|listen|(send|recv)(m?msg|to|from)?) *\(' \
-    proxy/udp.c proxy/control.c proxy/notify.c $(ls pep/*.c policy/*.c)
-# The log stamps its lines, the audit's thread waits; neither tells anyone.
-only 'clocks only in loop, log, the audit thread and the programs' \
+    proxy/udp.c proxy/control.c proxy/notify.c proxy/ship_local.c $(ls pep/*.c policy/*.c)
+# The log stamps its lines, the audit's threads wait and stamp; none tells anyone.
+only 'clocks only in loop, log, the audit threads and the programs' \
     '(^|[^_.>[:alnum:]])(clock_gettime|gettimeofday|time) *\((NULL|0|CLOCK_|&)' \
-    proxy/loop.c proxy/log.c proxy/audit_sink.c proxy/posternd.c proxy/postern.c \
+    proxy/loop.c proxy/log.c proxy/audit_sink.c proxy/stamp.c proxy/ship.c proxy/ship_carrier.c proxy/posternd.c proxy/postern.c \
     proxy/cmd_*.c
 find policy pep -name '*.[ch]' -exec grep -nHE \
     '(^|[^_[:alnum:]])(printf|fprintf|perror|syslog|puts|vfprintf) *\(' {} + |

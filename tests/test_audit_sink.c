@@ -43,7 +43,7 @@ static struct audit_sink *open_sink(void)
 {
     char text[256] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct audit_sink *s = audit_sink_open(file, &diag);
+    struct audit_sink *s = audit_sink_open(file, NULL, &diag);
     if (!s)
         fail_msg("%s", text);
     return s;
@@ -72,7 +72,7 @@ static void close_writes_what_is_queued(void **state)
     assert_true(put(s, "{\"a\":1}\n"));
     assert_true(put(s, "{\"a\":2}\n"));
     audit_sink_close(s);
-    expect_file(file, "{\"a\":1}\n{\"a\":2}\n");
+    expect_file(file, "{\"seq\":1,\"a\":1}\n{\"seq\":2,\"a\":2}\n");
     struct stat st;
     assert_int_equal(stat(file, &st), 0);
     assert_int_equal(st.st_mode & 0137, 0); /* nobody else reads who did what */
@@ -87,7 +87,27 @@ static void appends_and_mends_a_cut_line(void **state)
     struct audit_sink *s = open_sink();
     assert_true(put(s, "{\"a\":1}\n"));
     audit_sink_close(s);
-    expect_file(file, "{\"cut\":\n{\"a\":1}\n");
+    expect_file(file, "{\"cut\":\n{\"seq\":1,\"a\":1}\n");
+}
+
+/* A crash may have cut the last line: numbers go on behind the last whole one. */
+static void numbers_go_on_where_the_file_ended(void **state)
+{
+    (void)state;
+    FILE *f = fopen(file, "w");
+    for (int i = 1; i <= 1000; i++)
+        fprintf(f, "{\"seq\":%d,\"a\":1}\n", i);
+    fputs("{\"seq\":1001,\"a\"", f);
+    fclose(f);
+    struct audit_sink *s = open_sink();
+    assert_true(put(s, "{\"a\":1}\n"));
+    audit_sink_close(s);
+    char got[64] = "", *line = got;
+    f = fopen(file, "r");
+    while (fgets(line, sizeof got, f))
+        continue;
+    fclose(f);
+    assert_string_equal(got, "{\"seq\":1001,\"a\":1}\n");
 }
 
 static void half_a_line_is_refused(void **state)
@@ -96,7 +116,13 @@ static void half_a_line_is_refused(void **state)
     struct audit_sink *s = open_sink();
     assert_false(put(s, "{\"a\":1}"));
     assert_false(put(s, ""));
-    assert_int_equal(audit_sink_lost(s), 2);
+    assert_false(put(s, "\"a\":1}\n"));
+    char line[4096];
+    memset(line, ' ', sizeof line);
+    line[0] = '{';
+    memcpy(line + sizeof line - 2, "}\n", 2);
+    assert_false(audit_sink_write(s, bytes_of(line, sizeof line)));
+    assert_int_equal(audit_sink_lost(s), 4);
     audit_sink_close(s);
 }
 
@@ -111,7 +137,7 @@ static void reopen_follows_a_rotation(void **state)
     assert_true(put(s, "{\"a\":2}\n"));
     audit_sink_close(s);
     expect_file(moved, "");
-    expect_file(file, "{\"a\":2}\n");
+    expect_file(file, "{\"seq\":1,\"a\":2}\n");
 }
 
 static void no_directory_is_told(void **state)
@@ -119,7 +145,7 @@ static void no_directory_is_told(void **state)
     (void)state;
     char text[256] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    assert_null(audit_sink_open("/nonexistent/audit.jsonl", &diag));
+    assert_null(audit_sink_open("/nonexistent/audit.jsonl", NULL, &diag));
     assert_string_equal(
         text, "cannot open the audit file /nonexistent/audit.jsonl: No such file or directory");
 }
@@ -134,7 +160,8 @@ static void losses_are_counted_and_told(void **state)
     struct audit_sink *s = open_sink();
     char line[256];
     memset(line, 'x', sizeof line);
-    line[sizeof line - 1] = '\n';
+    line[0] = '{';
+    memcpy(line + sizeof line - 2, "}\n", 2);
     uint64_t kept = 0;
     while (audit_sink_lost(s) < 7)
         kept += audit_sink_write(s, bytes_of(line, sizeof line));
@@ -142,15 +169,18 @@ static void losses_are_counted_and_told(void **state)
     assert_int_equal(fcntl(fd, F_SETFL, 0), 0); /* read() now waits for the writer */
 
     FILE *f = fdopen(fd, "r");
-    uint64_t seen = 0, lost = 0;
+    uint64_t seen = 0, lost = 0, seq = 0;
     char got[512];
     while (lost < 7 && fgets(got, sizeof got, f)) {
         unsigned long long n;
-        const char *told = strstr(got, "\"event\":\"lost\",\"records\":");
+        char number[32];
+        (void)snprintf(number, sizeof number, "{\"seq\":%llu,", (unsigned long long)++seq);
+        assert_int_equal(strncmp(got, number, strlen(number)), 0);
+        const char *told = strstr(got, "\"event\":\"lost\",\"where\":\"queue\",\"records\":");
         if (told && sscanf(strrchr(told, ':'), ":%llu", &n) == 1) {
             lost += n;
         } else {
-            assert_int_equal(strlen(got), sizeof line);
+            assert_int_equal(strlen(got), sizeof line + strlen(number) - 1);
             seen++;
         }
     }
@@ -158,7 +188,9 @@ static void losses_are_counted_and_told(void **state)
     assert_int_equal(seen, kept);
     assert_true(put(s, "{\"after\":1}\n"));
     assert_non_null(fgets(got, sizeof got, f));
-    assert_string_equal(got, "{\"after\":1}\n");
+    char want[64];
+    (void)snprintf(want, sizeof want, "{\"seq\":%llu,\"after\":1}\n", (unsigned long long)seq + 1);
+    assert_string_equal(got, want);
     assert_true(audit_sink_has_room(s));
     audit_sink_close(s);
     fclose(f);
@@ -169,7 +201,7 @@ static void a_full_disk_is_no_room(void **state)
     (void)state;
     char text[256] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct audit_sink *s = audit_sink_open("/dev/full", &diag);
+    struct audit_sink *s = audit_sink_open("/dev/full", NULL, &diag);
     if (!s)
         skip();
     while (audit_sink_has_room(s)) /* until the writer has met ENOSPC */
@@ -182,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(close_writes_what_is_queued, remove_files),
         cmocka_unit_test_teardown(appends_and_mends_a_cut_line, remove_files),
+        cmocka_unit_test_teardown(numbers_go_on_where_the_file_ended, remove_files),
         cmocka_unit_test_teardown(half_a_line_is_refused, remove_files),
         cmocka_unit_test_teardown(reopen_follows_a_rotation, remove_files),
         cmocka_unit_test_teardown(no_directory_is_told, remove_files),
