@@ -254,6 +254,8 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
         put_number(out, "unknown", t->n_unknown);
     if (t->n_beyond)
         put_number(out, "beyond", t->n_beyond);
+    if (t->beyond[0])
+        put_text(out, "first-beyond", bytes_str(t->beyond), CUT_SHORT);
     if (policy_hash)
         put_text(out, "policy", bytes_str(policy_hash), CUT_WORD);
     return !out->full;

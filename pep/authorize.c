@@ -15,6 +15,11 @@ struct asked {
     struct grant *of[POLICY_GRANTS_MAX]; /* NULL: enrolment, or the request's own token */
     int token;                           /* index of the request's own token, -1: none */
     const struct token *token_of;
+    int64_t token_ends_s;
+    /* Live, but their authority must be asked before they count. */
+    struct grant *stale[POLICY_GRANTS_MAX];
+    size_t n_stale;
+    struct learned learned; /* of what is asked; `wait`, `retry_s` */
     uint8_t query[QUERY_MAX];
 };
 
@@ -50,16 +55,14 @@ static struct bytes join_query(const struct request *r, uint8_t *storage)
 static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct request *r,
                               int64_t now_s, struct asked *a, bool *dynamic)
 {
-    struct cached *c;
-    bool hit, whole;
-    enum pep_err err = cache_verify(p->cache, p->keys, r->token, &c, &hit);
+    struct judged j;
+    enum pep_err err = learn_token(p, r->token, r->device, &r->peer, now_s, &a->learned);
     if (err != PEP_OK)
         return err;
-    if (hit)
-        p->stats.cache_hits++;
-    else
-        p->stats.verified++;
-    err = take_judge(p, c, now_s, &whole);
+    struct cached *c = a->learned.said;
+    err = take_judge(p, c, a->learned.answer && a->learned.answer->reference, now_s, &j);
+    if (err == PEP_OK)
+        err = take_judge_cnonce(p, &c->token, now_s);
     if (err != PEP_OK)
         return err;
     const struct claims *t = &c->token.claims;
@@ -88,14 +91,25 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
     }
     if (c->report.n_known == 0)
         return PEP_SCOPE;
+    err = take_note(p, &c->token, &j, now_s);
+    if (err != PEP_OK)
+        return err;
     for (size_t i = 0; i < t->n_aif; i++)
         *dynamic |= t->aif[i].mask >> 32 != 0;
     bool covers =
-        whole || (r->device >= 0 && (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0);
+        j.whole || (r->device >= 0 && (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0);
     a->token = (int)a->q.n_held;
     a->token_of = &c->token;
+    a->token_ends_s = j.ends_s;
     add(a, c->compiled, covers, strength, NULL);
     return PEP_OK;
+}
+
+static void add_grant(struct asked *a, const struct pep_session *s, const struct request *r,
+                      struct grant *g)
+{
+    add(a, g->compiled, grant_covers(g, r->device),
+        g->bearer ? POLICY_STRENGTH_BEARER : s->strength, g);
 }
 
 static enum pep_err ask(struct pep *p, struct pep_session *s, const struct request *r,
@@ -104,6 +118,8 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
     enum pep_err err = PEP_OK;
     bool dynamic = false;
     a->token = -1;
+    a->n_stale = 0;
+    a->learned = (struct learned){0};
     a->q = (struct policy_question){
         .method = r->method,
         .path = r->path,
@@ -118,9 +134,12 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
             add(a, s->subject->compiled, true, s->strength, NULL);
         for (size_t i = 0; i < s->n_held; i++) {
             struct grant *g = s->held[i];
-            if (grant_is_live(g, now_s, p->config.build_s))
-                add(a, g->compiled, grant_covers(g, r->device),
-                    g->bearer ? POLICY_STRENGTH_BEARER : s->strength, g);
+            if (!grant_is_live(g, now_s, p->config.build_s))
+                continue;
+            if (learn_is_fresh(p, g, now_s))
+                add_grant(a, s, r, g);
+            else if (a->n_stale < POLICY_GRANTS_MAX)
+                a->stale[a->n_stale++] = g;
         }
         dynamic = s->wants_created;
     }
@@ -137,7 +156,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
 
 /* The authority that a client should turn to, and what to ask it for. */
 static void hint(struct pep *p, const struct request *r, const struct policy_question *q,
-                 struct pep_decision *out)
+                 int64_t now_s, struct pep_decision *out)
 {
     const struct pep_config *c = &p->config;
     bool known = r->device >= 0 && (size_t)r->device < c->n_devices;
@@ -146,11 +165,14 @@ static void hint(struct pep *p, const struct request *r, const struct policy_que
                     : policy_authority(p->policy, 0) ? 0
                                                      : -1;
     struct hints h = {0};
+    uint8_t cnonce[FRESH_CNONCE];
     if (authority >= 0) {
         const struct policy_authority *a = policy_authority(p->policy, (size_t)authority);
         /* RFC 9200 5.3: an absolute URI; an issuer need not be one. */
         if (a->issuer && strstr(a->issuer, "://"))
             h.as = bytes_str(a->issuer);
+        if (a->fresh.cnonce && fresh_cnonce(p->fresh, now_s, cnonce))
+            h.cnonce = bytes_of(cnonce, sizeof cnonce);
         /* Strangers see it too: it is for those who hold nothing yet. */
         h.scope = policy_scope_for(p->policy, authority, q);
     }
@@ -195,7 +217,7 @@ static void credit(const struct pep *p, const struct asked *a, const struct poli
         out->basis.grant = g->id;
     } else if (d->held == a->token) {
         authority = a->token_of->authority;
-        out->ends_s = a->token_of->claims.exp_s;
+        out->ends_s = a->token_ends_s;
         out->basis.kind = PEP_ON_TOKEN;
         memcpy(out->basis.token, a->token_of->hash, sizeof out->basis.token);
     } else {
@@ -205,6 +227,62 @@ static void credit(const struct pep *p, const struct asked *a, const struct poli
         out->authority = policy_authority(p->policy, (size_t)authority)->name;
 }
 
+/* Nothing that counts permits it. Would a grant whose authority must be asked
+ * first? Then that one is asked, and no other: each question costs a client
+ * its time. What sleeps since the start says nothing, so it is asked. */
+static enum pep_err ask_stale(struct pep *p, const struct pep_session *s, const struct request *r,
+                              int64_t now_s, struct asked *a, struct policy_decision *d)
+{
+    struct grant *whom = NULL;
+    size_t counted = a->q.n_held;
+    for (size_t i = 0; i < a->n_stale; i++) {
+        if (a->stale[i]->dormant && !whom)
+            whom = a->stale[i];
+        add_grant(a, s, r, a->stale[i]);
+    }
+    if (!whom) {
+        struct policy_decision with;
+        policy_decide(p->policy, &a->q, &with);
+        if (with.verdict == POLICY_PERMIT && with.held >= 0 && (size_t)with.held >= counted)
+            whom = a->of[with.held];
+        else
+            *d = with; /* the nearest miss of all */
+    }
+    return whom ? learn_again(p, whom, &r->peer, now_s, &a->learned) : PEP_OK;
+}
+
+static void deny_err(struct pep *p, enum pep_err err, const struct asked *a,
+                     struct pep_decision *out)
+{
+    out->reason = pep_err_str(err);
+    out->wait = a->learned.wait;
+    if (err == PEP_PENDING) {
+        out->outcome = PEP_WAIT;
+        out->code = pep_err_code(err);
+        return;
+    }
+    /* One bad token fails its request, whatever else is held. */
+    p->stats.refused++;
+    if (err == PEP_AWAY || err == PEP_BUSY) {
+        out->code = pep_err_code(err);
+        out->retry_s = a->learned.retry_s;
+    }
+}
+
+static void take_verdict(const struct pep *p, const struct pep_session *s, int64_t now_s,
+                         const struct asked *a, const struct policy_decision *d,
+                         struct pep_decision *out)
+{
+    out->verdict = d->verdict;
+    out->reason = d->verdict == POLICY_DENY && d->reason == POLICY_NO_GRANT
+                      ? reason_of_nothing(p, s, now_s)
+                      : policy_reason_str(d->reason);
+    out->rule = d->rule;
+    out->missing = d->missing;
+    credit(p, a, d, out);
+    out->code = code_of(d->reason, s != NULL);
+}
+
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out)
 {
@@ -212,6 +290,8 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     struct policy_decision d = {.held = -1};
     out->outcome = PEP_DENY;
     out->code = CODE(4, 1);
+    out->retry_s = 0;
+    out->wait = 0;
     out->content_format = 0;
     out->payload_n = 0;
     out->verdict = POLICY_DENY;
@@ -227,23 +307,21 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
 
     enum pep_err err = ask(p, s, r, now_s, &a);
     if (err != PEP_OK) {
-        /* One bad token fails its request, whatever else is held. */
-        out->reason = pep_err_str(err);
-        p->stats.refused++;
+        deny_err(p, err, &a, out);
     } else if (r->method < 1 || r->method > 7) {
         out->reason = policy_reason_str(POLICY_NOT_METHOD);
         out->code = code_of(POLICY_NOT_METHOD, s && a.q.n_held);
     } else {
         policy_decide(p->policy, &a.q, &d);
-        out->verdict = d.verdict;
-        out->reason = d.verdict == POLICY_DENY && d.reason == POLICY_NO_GRANT
-                          ? reason_of_nothing(p, s, now_s)
-                          : policy_reason_str(d.reason);
-        out->rule = d.rule;
-        out->missing = d.missing;
-        credit(p, &a, &d, out);
-        out->code = code_of(d.reason, s != NULL);
+        if (d.verdict == POLICY_DENY && a.n_stale > 0)
+            err = ask_stale(p, s, r, now_s, &a, &d);
+        if (err == PEP_OK)
+            take_verdict(p, s, now_s, &a, &d, out);
+        else
+            deny_err(p, err, &a, out);
     }
+    if (out->outcome == PEP_WAIT)
+        return;
     if (out->verdict == POLICY_PERMIT) {
         out->outcome = PEP_FORWARD;
         out->code = 0;
@@ -253,7 +331,7 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     if (s && policy_mode(p->policy) == POLICY_REPORT)
         out->outcome = PEP_FORWARD;
     if (out->code == CODE(4, 1))
-        hint(p, r, &a.q, out);
+        hint(p, r, &a.q, now_s, out);
 }
 
 uint32_t pep_methods(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s)

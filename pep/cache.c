@@ -73,7 +73,7 @@ void cache_free(struct cache *c)
     free(c);
 }
 
-static bool set_key_id(struct cached *e)
+bool cached_name_key(struct cached *e)
 {
     const struct cnf *k = &e->token.claims.cnf;
     switch (k->kind) {
@@ -133,7 +133,7 @@ enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes
     e->raw_n = raw.n;
     memcpy(e->raw, raw.p, raw.n);
     enum pep_err err = token_verify(keys, bytes_of(e->raw, e->raw_n), &e->token);
-    if (err == PEP_OK && !set_key_id(e))
+    if (err == PEP_OK && !cached_name_key(e))
         err = PEP_CONFIRMATION;
     if (err != PEP_OK) {
         crypto_wipe(e, sizeof *e);

@@ -45,4 +45,7 @@ MUST_USE enum pep_err cache_verify(struct cache *c, const struct keys *keys, str
 /* By the hash of its bytes; NULL when it is not, or no more, remembered. */
 const struct cached *cache_find(const struct cache *c, const uint8_t hash[TOKEN_HASH]);
 
+/* Fills key_id from the claims. False: no memory. */
+MUST_USE bool cached_name_key(struct cached *c);
+
 #endif

@@ -27,6 +27,11 @@ static const struct {
     [PEP_REVOKED] = {"token-revoked", CODE(4, 1)},
     [PEP_FORM] = {"token-form", CODE(4, 0)},
     [PEP_LIST] = {"revocation-list-full", CODE(5, 3)},
+    [PEP_CNONCE] = {"cnonce-missing-or-stale", CODE(4, 1)},
+    [PEP_INACTIVE] = {"token-inactive", CODE(4, 1)},
+    [PEP_AWAY] = {"authority-away", CODE(5, 3)},
+    [PEP_BUSY] = {"too-many-questions", CODE(4, 29)},
+    [PEP_PENDING] = {"authority-asked", CODE(5, 3)},
 };
 
 const char *pep_err_str(enum pep_err e)

@@ -29,6 +29,11 @@ enum pep_err {
     PEP_REVOKED,      /* by the operator or by its authority's list */
     PEP_FORM,         /* a form that can hide it from its authority's list */
     PEP_LIST,         /* its authority's list is too long to be kept here */
+    PEP_CNONCE,       /* its authority's tokens carry a fresh cnonce of ours; this one does not */
+    PEP_INACTIVE,     /* its authority says that it does not hold */
+    PEP_AWAY,         /* its authority must be asked, and does not answer */
+    PEP_BUSY,         /* its authority must be asked, and too many questions are under way */
+    PEP_PENDING,      /* its authority is being asked: nothing is said yet */
 };
 
 const char *pep_err_str(enum pep_err e);

@@ -36,6 +36,9 @@ struct grant_key {
     size_t kid_n; /* 0: it has no name */
 };
 
+/* Which numbers bear on it (fresh.h). */
+enum grant_number { GRANT_UNNUMBERED = 0, GRANT_EXI = 1, GRANT_SEQUENCE = 2 };
+
 struct grant {
     uint64_t id;
     int authority; /* index in the policy in force */
@@ -45,8 +48,15 @@ struct grant {
     struct pep_session *bearer; /* counts on this association only, or NULL */
     uint8_t hash[TOKEN_HASH];
     bool has_nbf, has_iat;
-    int64_t nbf_s, exp_s, iat_s;
+    int64_t nbf_s, exp_s, iat_s; /* exp_s: by exp and exi, the earlier */
+    bool clockless;              /* it ends by exi or a sequence number alone */
+    enum grant_number numbered;
+    uint64_t number; /* of its cti */
     int64_t taken_s;
+    /* Introspection. A grant that is `asked` counts while the answer holds. */
+    bool asked, reference; /* reference: all that it says is from the answer */
+    bool dormant;          /* not asked yet since the start: it says nothing */
+    int64_t fresh_from_s, fresh_until_s;
     bool used, used_kept;                          /* an association has held it; the store knows */
     bool dynamic;                                  /* an AIF entry speaks of created resources */
     bool whole;                                    /* audience: the gateway as a whole */
@@ -91,10 +101,19 @@ static inline bool grant_covers(const struct grant *g, int device)
            (device >= 0 && g->devices && (g->devices[device / 64] >> (device % 64) & 1) != 0);
 }
 
-/* Times only. A clock that is not set shows nothing (PROTOCOL 8). */
+/* Times only; not whether its authority must be asked again. A clock that is
+ * not set shows nothing (DESIGN 8), but how long ago something was; and not
+ * even that when it stands behind that moment. */
 static inline bool grant_is_live(const struct grant *g, int64_t now_s, int64_t build_s)
 {
-    return now_s >= build_s && now_s < g->exp_s && (!g->has_nbf || now_s >= g->nbf_s);
+    return now_s >= (g->clockless ? g->taken_s : build_s) && now_s < g->exp_s &&
+           (!g->has_nbf || now_s >= g->nbf_s);
+}
+
+/* By its own memory of the last answer. */
+static inline bool grant_is_fresh(const struct grant *g, int64_t now_s)
+{
+    return !g->asked || (now_s >= g->fresh_from_s && now_s < g->fresh_until_s);
 }
 
 /* Names a proof key: SHA-256 over its kind and itself. */

@@ -10,11 +10,12 @@ struct hints {
     struct bytes as;       /* absolute URI of the authorization server */
     struct bytes audience; /* what to ask for */
     struct bytes scope;    /* words that would do */
+    struct bytes cnonce;   /* to be asked for in the token (5.3.1) */
 };
 
 /* Writes the map of those that are not empty. What does not fit is left out,
- * the least useful first (scope, audience): a hint is only a hint. Nothing
- * is written when nothing is left. */
+ * the least useful first (scope, audience): a hint is only a hint, but without
+ * the cnonce no token is of use. Nothing is written when nothing is left. */
 void hints_write(const struct hints *h, struct buf *out);
 
 #endif

@@ -240,6 +240,8 @@ struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag
     for (size_t i = 0; k && k->dialect && room && (a = policy_authority(p, i)); i++) {
         k->n_authorities = i + 1;
         k->dialect[i] = a->dialect;
+        if (!a->keys && (a->wire.introspect.url || a->wire.jwks.url))
+            continue; /* references, or keys that are to be fetched */
         if (!a->keys)
             ok = complain(diag, a->name, "the authority has no keys");
         else if (!load_one(k, dir, (int)i, a->keys, room, diag))

@@ -28,10 +28,12 @@ struct pep *pep_new(const struct pep_config *c)
         p->cache = cache_new(seed);
         p->created = created_new(c->max_grants, seed);
         p->revocations = revocations_new(seed);
+        p->answers = answers_new(seed);
+        p->fresh = fresh_new();
     }
     p->next_id = 1;
     if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created ||
-        !p->revocations) {
+        !p->revocations || !p->answers || !p->fresh) {
         pep_free(p);
         return NULL;
     }
@@ -47,6 +49,8 @@ void pep_free(struct pep *p)
     if (p->revocations)
         (void)revocations_flush(p->revocations, p->config.store);
     cache_free(p->cache);
+    answers_free(p->answers);
+    fresh_free(p->fresh);
     grants_free(p->grants);
     created_free(p->created);
     revocations_free(p->revocations);
@@ -66,7 +70,13 @@ const struct policy *pep_policy(const struct pep *p)
 void pep_get_stats(const struct pep *p, struct pep_stats *out)
 {
     *out = p->stats;
+    struct answers_stats a;
+    answers_get_stats(p->answers, &a);
     out->grants = grants_count(p->grants);
+    out->asked = a.asked;
+    out->answer_hits = a.hits;
+    out->under_way = a.under_way;
+    out->busy = a.busy;
 }
 
 /* ---- loading ---- */
@@ -82,7 +92,9 @@ struct staged {
 static bool still_vouched(const struct pep *p, const struct staged *st, const struct grant *g,
                           int authority, struct token *scratch)
 {
-    if (keys_same(p->keys, g->authority, st->keys, authority))
+    /* What only an authority's word makes a token has no key; its issuer and
+     * that it can still be asked were looked at. */
+    if (g->reference || keys_same(p->keys, g->authority, st->keys, authority))
         return true;
     bool ok = token_verify(st->keys, g->raw, scratch) == PEP_OK && scratch->authority == authority;
     if (ok && scratch->claims.cnf.kind == CNF_DERIVED && !g->by_reference)
@@ -104,7 +116,7 @@ static bool stage_grants(struct pep *p, struct policy *policy, const struct stag
         int authority = policy_authority_find(policy, bytes_str(old->name));
         const struct policy_authority *now =
             authority < 0 ? NULL : policy_authority(policy, (size_t)authority);
-        if (!now || (g->bearer && !now->bearer))
+        if (!now || (g->bearer && !now->bearer) || (g->reference && !learn_asks(now, true)))
             continue;
         if (g->iss.n && !(now->issuer && bytes_equal_str(g->iss, now->issuer)))
             continue;
@@ -156,7 +168,7 @@ static void staged_clear(struct staged *st)
 }
 
 /* Nothing here can fail. */
-static void commit(struct pep *p, struct policy *policy, struct staged *st)
+static void commit(struct pep *p, struct policy *policy, struct staged *st, int64_t now_s)
 {
     struct policy *old = p->policy;
     struct staged was = {p->keys, p->subjects, p->device_authority};
@@ -177,6 +189,7 @@ static void commit(struct pep *p, struct policy *policy, struct staged *st)
     p->device_authority = st->device_authority;
     p->loads++;
     p->changes++;
+    learn_reload(p, old, now_s);
     staged_clear(&was);
     policy_unref(old);
 }
@@ -231,7 +244,7 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
         return false;
     }
     bool first = p->loads == 0;
-    commit(p, policy, &st);
+    commit(p, policy, &st, now_s);
     while (pep_end_some(p, lost_authority, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         ;
     if (first) {
@@ -240,6 +253,8 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
         if (now_s > 0 && now_s < INT64_C(1) << 32)
             p->next_id = (uint64_t)now_s << 20;
         take_stored(p, now_s);
+    } else {
+        take_end_numbered(p, now_s); /* the range may be another */
     }
     return true;
 }
@@ -248,13 +263,13 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
 
 static bool is_over(struct pep *p, struct grant *g, int64_t now_s)
 {
-    if (now_s < p->config.build_s) /* cannot tell; it does not count either */
+    if (now_s < p->config.build_s && !g->clockless) /* cannot tell; it does not count either */
         return false;
     if (now_s >= g->exp_s) {
         p->stats.expired++;
         return true;
     }
-    if (!g->used && now_s - g->taken_s >= GRANTS_UNUSED_S) {
+    if (now_s >= p->config.build_s && !g->used && now_s - g->taken_s >= GRANTS_UNUSED_S) {
         p->stats.unused++;
         return true;
     }
@@ -272,7 +287,8 @@ static void keep_used(struct pep *p)
     for (size_t i = 0; i < grants_count(p->grants) && n < USED_MAX; i++) {
         struct grant *g = grants_at(p->grants, i);
         struct buf b = buf_on(values[n], RECORD_MAX);
-        if (!g->used || g->used_kept || g->bearer || !record_write(g, keys[n], &b))
+        if (!g->used || g->used_kept || g->bearer ||
+            !record_write(g, policy_authority(p->policy, (size_t)g->authority)->name, keys[n], &b))
             continue;
         ops[n] = (struct store_op){STORE_GRANT, bytes_of(keys[n], RECORD_KEY), buf_bytes(&b)};
         of[n++] = g;
@@ -287,9 +303,16 @@ static void keep_used(struct pep *p)
 
 int64_t pep_expire(struct pep *p, int64_t now_s)
 {
+    if (fresh_expire(p->fresh, p->config.store, now_s))
+        take_end_numbered(p, now_s);
+    int64_t answers_next = answers_expire(p->answers, now_s);
     if (pep_end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         return now_s + 1;
     int64_t next = now_s + EXPIRE_EVERY_S;
+    if (answers_next < next)
+        next = answers_next;
+    if (fresh_next(p->fresh) > now_s && fresh_next(p->fresh) < next)
+        next = fresh_next(p->fresh);
     if (p->config.store) {
         keep_used(p);
         if (!created_flush(p->created, p->config.store))

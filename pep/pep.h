@@ -16,6 +16,7 @@
 
 #include "../policy/policy.h"
 #include "err.h"
+#include "question.h"
 #include "request.h"
 #include "token.h"
 
@@ -85,12 +86,14 @@ struct pep_proof {
     uint8_t subject_id[PEP_KEY_ID];
     char name[PEP_SUBJECT_MAX]; /* printable, for the record */
     enum pep_err err;           /* why not, when the token form was refused */
+    uint64_t wait;              /* with PEP_KEY_WAIT: the question it waits for */
     bool utf8_wrapped;          /* the identity came as UTF-8 code points (PROTOCOL 4) */
 };
 
 /* The key for a psk_identity. A token in the token form is verified, judged
  * and kept as by authz-info. */
-MUST_USE enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t now_s,
+MUST_USE enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity,
+                                         const struct policy_peer *from, int64_t now_s,
                                          struct pep_proof *out);
 
 /* A client's certificate, as the DTLS engine saw it. */
@@ -135,6 +138,8 @@ struct pep_basis {
 struct pep_decision {
     enum pep_outcome outcome;
     uint8_t code;                     /* response code of a denial */
+    uint32_t retry_s;                 /* its Max-Age; 0: none */
+    uint64_t wait;                    /* with PEP_WAIT: the question it waits for */
     uint16_t content_format;          /* of the payload, when there is one */
     uint8_t payload[PEP_PAYLOAD_MAX]; /* AS Request Creation Hints (RFC 9200 5.3) */
     size_t payload_n;
@@ -178,17 +183,40 @@ enum pep_via { PEP_VIA_AUTHZ_INFO = 0, PEP_VIA_IDENTITY = 1, PEP_VIA_OPTION = 2 
 /* What became of a token that was posted; for the answer and the record. */
 struct pep_taken {
     enum pep_err err;
-    uint8_t code;          /* 2.01 or pep_err_code() */
+    uint64_t wait;    /* not 0: nothing else is said yet, a question is under way */
+    uint8_t code;     /* 2.01 or pep_err_code() */
+    uint32_t retry_s; /* Max-Age of a refusal; 0: none */
+    /* For the poster, in the payload of the 2.01: a client token (ace-07
+     * 5.6.4). Borrowed until the next call. */
+    struct bytes client_token;
+    int client_token_format;
     uint64_t grant;        /* id, 0: none */
     const char *authority; /* name, or NULL */
     char subject[PEP_SUBJECT_MAX];
     bool replaced;              /* an older grant of the same key and authority */
     size_t n_unknown, n_beyond; /* as in policy_grant_report */
+    /* the first word or path beyond what its authority may grant; printable */
+    char beyond[PEP_SUBJECT_MAX];
 };
 
 /* POST /authz-info, over coap (s NULL) or coaps. content_format -1: none. */
-void pep_take_token(struct pep *p, struct pep_session *s, struct bytes raw, int content_format,
-                    int64_t now_s, struct pep_taken *out);
+void pep_take_token(struct pep *p, struct pep_session *s, const struct policy_peer *from,
+                    struct bytes raw, int content_format, int64_t now_s, struct pep_taken *out);
+
+/* ---- questions to authorization servers ----
+ *
+ * What needs an answer from elsewhere says so with the id of a question.
+ * The owner sends the questions, gives each reply back, and then calls again
+ * what had waited for it: by then the answer is there, or that there is none.
+ * One question a token, however many ask; bounded in total and for each
+ * source. */
+
+/* The next question that was not taken yet. False: none. */
+MUST_USE bool pep_next_question(struct pep *p, int64_t now_s, struct pep_question *out);
+void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64_t now_s);
+/* All that waited for replies was called again: what must not be kept (cache:
+ * 0, a server that was away) is forgotten. */
+void pep_settle(struct pep *p);
 
 /* Ends what has expired; returns when to call again, in UTC seconds. */
 int64_t pep_expire(struct pep *p, int64_t now_s);
@@ -200,6 +228,11 @@ struct pep_stats {
     uint64_t corrupt;      /* records of the store that were not whole */
     uint64_t store_errors; /* changes that the store did not take */
     uint64_t revoked;      /* grants ended by a revocation */
+    uint64_t asked;        /* questions to authorities */
+    uint64_t answer_hits;  /* answers used again */
+    uint64_t under_way;    /* questions that wait for their answers */
+    uint64_t busy;         /* asked too many at a time: 4.29 */
+    uint64_t away;         /* questions without a usable answer */
 };
 void pep_get_stats(const struct pep *p, struct pep_stats *out);
 

@@ -34,27 +34,48 @@ static enum pep_key_state prove_grant(const struct grant *g, struct pep_proof *o
 }
 
 /* The two forms of RFC 9202 3.3.2. `kind` stays UNKNOWN for what is neither. */
-static enum pep_key_state find_ace(struct pep *p, struct bytes identity, int64_t now_s,
+/* A grant of the kid that counts; else one that may, when its authority was
+ * asked. */
+static enum pep_key_state find_kid(struct pep *p, struct bytes kid, const struct policy_peer *from,
+                                   int64_t now_s, struct pep_proof *out)
+{
+    struct grant *stale = NULL;
+    for (struct grant *g = grants_of_kid(p->grants, kid); g; g = grants_next_of_kid(g)) {
+        if (g->key.kind != CNF_SYMMETRIC || !grant_is_live(g, now_s, p->config.build_s))
+            continue;
+        if (learn_is_fresh(p, g, now_s))
+            return prove_grant(g, out);
+        stale = stale ? stale : g;
+    }
+    struct learned l;
+    if (!stale)
+        return PEP_KEY_NONE;
+    out->err = learn_again(p, stale, from, now_s, &l);
+    out->wait = l.wait;
+    return out->err == PEP_PENDING ? PEP_KEY_WAIT : PEP_KEY_NONE;
+}
+
+static enum pep_key_state find_ace(struct pep *p, struct bytes identity,
+                                   const struct policy_peer *from, int64_t now_s,
                                    struct pep_proof *out)
 {
     struct bytes kid;
     if (identity_kid(identity, &kid)) {
-        struct grant *g = grants_of_kid(p->grants, kid);
-        while (g && (g->key.kind != CNF_SYMMETRIC || !grant_is_live(g, now_s, p->config.build_s)))
-            g = grants_next_of_kid(g);
         out->kind = PEP_IDENTITY_KID;
-        return prove_grant(g, out);
+        return find_kid(p, kid, from, now_s, out);
     }
     struct pep_taken taken;
     struct grant *g;
-    take_token(p, NULL, identity, PEP_VIA_IDENTITY, now_s, &taken, &g);
+    take_token(p, NULL, from, identity, PEP_VIA_IDENTITY, now_s, &taken, &g);
     out->err = taken.err;
+    out->wait = taken.wait;
     if (taken.err != PEP_MALFORMED && taken.err != PEP_TOO_LARGE)
         out->kind = PEP_IDENTITY_TOKEN;
-    return prove_grant(g, out);
+    return taken.wait ? PEP_KEY_WAIT : prove_grant(g, out);
 }
 
-enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t now_s,
+enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity,
+                                const struct policy_peer *from, int64_t now_s,
                                 struct pep_proof *out)
 {
     *out = (struct pep_proof){.subject = -1};
@@ -74,19 +95,19 @@ enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity, int64_t no
         return jwk_thumbprint_secret(bytes_of(s->key, s->key_n), out->jkt) ? PEP_KEY_FOUND
                                                                            : PEP_KEY_NONE;
     }
-    enum pep_key_state state = find_ace(p, identity, now_s, out);
-    if (out->kind != PEP_IDENTITY_UNKNOWN)
-        return state;
     /* Some stacks write the identity as text (PROTOCOL 4). Only for the ACE
-     * forms: a plain name is exact bytes. */
+     * forms: a plain name is exact bytes. No message of ours is such a text,
+     * so it is read first: as it stands it could only be a reference. */
     uint8_t storage[TOKEN_MAX];
     struct buf b = buf_on(storage, sizeof storage);
     struct bytes bytes;
     if (identity_unwrap(identity, &b, &bytes)) {
-        state = find_ace(p, bytes, now_s, out);
+        enum pep_key_state state = find_ace(p, bytes, from, now_s, out);
         out->utf8_wrapped = out->kind != PEP_IDENTITY_UNKNOWN;
+        if (out->utf8_wrapped)
+            return state;
     }
-    return state;
+    return find_ace(p, identity, from, now_s, out);
 }
 
 /* A certificate's name as a record may show it. */

@@ -117,9 +117,8 @@ static size_t end_revoked(struct pep *p, int64_t now_s)
 
 bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basis *b, int64_t now_s)
 {
-    struct cached *c;
-    const struct cached *found;
-    bool hit, whole;
+    struct learned l;
+    struct judged j;
     if (b->kind == PEP_ON_NOTHING)
         return true;
     if (!s)
@@ -134,11 +133,8 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
                 return true;
         return false;
     case PEP_ON_TOKEN:
-        found = cache_find(p->cache, b->token);
-        return found &&
-               cache_verify(p->cache, p->keys, bytes_of(found->raw, found->raw_n), &c, &hit) ==
-                   PEP_OK &&
-               take_judge(p, c, now_s, &whole) == PEP_OK;
+        return learn_find(p, b->token, now_s, &l) &&
+               take_judge(p, l.said, l.answer && l.answer->reference, now_s, &j) == PEP_OK;
     case PEP_ON_NOTHING:
     default:
         return true;

@@ -30,6 +30,7 @@ enum store_kind {
     STORE_GRANT = 'g',
     STORE_CREATED = 'c',
     STORE_REVOCATION = 'r',
+    STORE_FRESH = 'f',
 };
 
 struct store_op {

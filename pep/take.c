@@ -1,8 +1,10 @@
 /* From a token's bytes to a live grant: verified, judged in the order of RFC
  * 9200 5.10.1.1, bound to a proof key, made durable, and only then held. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "crypto.h"
+#include "cwt.h"
 #include "inside.h"
 #include "jose.h"
 #include "record.h"
@@ -59,30 +61,133 @@ static bool covers_any(struct pep *p, const struct claims *c, bool *whole)
     return any;
 }
 
-enum pep_err take_judge(struct pep *p, struct cached *c, int64_t now_s, bool *whole)
+/* Marks of older numbers come first: what is over by now bears on the rest. */
+static void expire_numbers(struct pep *p, int64_t now_s)
 {
-    const struct token *t = &c->token;
+    if (now_s >= fresh_next(p->fresh) && fresh_expire(p->fresh, p->config.store, now_s))
+        take_end_numbered(p, now_s);
+}
+
+/* Numbers of a self-contained token: exi (RFC 9200 5.10.3), or those of an
+ * authority that counts all its tokens (ace-07 5.7.2). */
+static enum pep_err judge_numbers(struct pep *p, const struct policy_authority *a,
+                                  const struct claims *c, int64_t now_s, struct judged *j)
+{
+    const struct policy_freshness *f = &a->fresh;
+    enum pep_err err = PEP_OK;
+    if (f->sequence_id) {
+        if (!fresh_number(c->cti, f->sequence_id, f->sequence_numeral, &j->number))
+            return PEP_CLAIMS;
+        j->numbered = GRANT_SEQUENCE;
+        err = fresh_judge_sequence(p->fresh, a->name, j->number, f->sequence_range);
+    }
+    if (err != PEP_OK || !c->has_exi)
+        return err;
+    /* A token that has both numbers in one cti cannot be read two ways. */
+    if (f->sequence_id || !f->exi_id)
+        return PEP_UNSUPPORTED;
+    if (!fresh_number(c->cti, f->exi_id, f->exi_numeral, &j->number))
+        return PEP_CLAIMS;
+    int64_t ends_s;
+    expire_numbers(p, now_s);
+    j->numbered = GRANT_EXI;
+    err = fresh_judge_exi(p->fresh, a->name, j->number, c->exi_s, now_s, &ends_s);
+    if (err == PEP_OK && ends_s < j->ends_s)
+        j->ends_s = ends_s;
+    return err;
+}
+
+enum pep_err take_judge(struct pep *p, struct cached *said, bool reference, int64_t now_s,
+                        struct judged *out)
+{
+    const struct token *t = &said->token;
+    const struct claims *c = &t->claims;
     const struct policy_authority *a =
         t->authority < 0 ? NULL : policy_authority(p->policy, (size_t)t->authority);
     if (!a)
         return PEP_UNKNOWN_KEY;
-    enum pep_err err = revoke_judge(p, c);
+    *out = (struct judged){.ends_s = c->has_exp ? c->exp_s : CWT_TIME_MAX,
+                           .clockless = !c->has_exp && !c->has_nbf};
+    enum pep_err err = revoke_judge(p, said);
     if (err != PEP_OK)
         return err;
-    err = token_check_times(&t->claims, a->issuer, now_s, p->config.build_s);
+    err = token_check_times(c, a->issuer, now_s, p->config.build_s);
+    /* exp is optional in a CWT; a right without an end grants more. Numbers
+     * are an end. */
+    if (err == PEP_NO_EXPIRY && a->fresh.sequence_id && !reference)
+        err = PEP_OK;
+    if (err == PEP_OK && !reference)
+        err = judge_numbers(p, a, c, now_s, out);
     if (err != PEP_OK)
         return err;
-    /* exp is optional in a CWT; a right without an end grants more. */
-    if (!t->claims.has_exp)
-        return PEP_NO_EXPIRY;
-    if (now_s < p->config.build_s)
-        return PEP_CLOCK;
-    /* To overlook it would let the token live longer than its authority said. */
-    if (t->claims.has_exi)
-        return PEP_UNSUPPORTED;
-    if (!covers_any(p, &t->claims, whole))
+    if (!covers_any(p, c, &out->whole))
         return PEP_AUDIENCE;
-    return t->claims.has_scope ? PEP_OK : PEP_SCOPE;
+    return c->has_scope ? PEP_OK : PEP_SCOPE;
+}
+
+enum pep_err take_note(struct pep *p, const struct token *t, const struct judged *j, int64_t now_s)
+{
+    const struct policy_authority *a = policy_authority(p->policy, (size_t)t->authority);
+    bool raised = false;
+    enum pep_err err = PEP_OK;
+    if (j->numbered == GRANT_EXI)
+        err = fresh_note_exi(p->fresh, p->config.store, a->name, j->number, t->claims.exi_s, now_s);
+    else if (j->numbered == GRANT_SEQUENCE)
+        err = fresh_note_sequence(p->fresh, p->config.store, a->name, j->number, &raised);
+    p->stats.store_errors += err == PEP_STORE;
+    if (raised)
+        take_end_numbered(p, now_s);
+    return err;
+}
+
+enum pep_err take_judge_cnonce(const struct pep *p, const struct token *t, int64_t now_s)
+{
+    const struct policy_authority *a = policy_authority(p->policy, (size_t)t->authority);
+    return !a->fresh.cnonce || fresh_cnonce_is(p->fresh, t->claims.cnonce, now_s) ? PEP_OK
+                                                                                  : PEP_CNONCE;
+}
+
+/* Grants whose number is over count no longer; the next sweep takes them out
+ * of the store, and at a start they are judged again. */
+void take_end_numbered(struct pep *p, int64_t now_s)
+{
+    for (size_t i = 0; i < grants_count(p->grants); i++) {
+        struct grant *g = grants_at(p->grants, i);
+        const struct policy_authority *a = policy_authority(p->policy, (size_t)g->authority);
+        int64_t ends_s;
+        bool over = false;
+        if (g->numbered == GRANT_SEQUENCE)
+            over = a->fresh.sequence_id &&
+                   fresh_judge_sequence(p->fresh, a->name, g->number, a->fresh.sequence_range) ==
+                       PEP_EXPIRED;
+        else if (g->numbered == GRANT_EXI)
+            over = fresh_judge_exi(p->fresh, a->name, g->number, 1, now_s, &ends_s) == PEP_EXPIRED;
+        if (over && now_s < g->exp_s) {
+            g->exp_s = now_s;
+            p->changes++;
+        }
+    }
+}
+
+static void apply(struct pep *p, const struct judged *j, struct grant *g)
+{
+    g->whole = j->whole;
+    g->exp_s = j->ends_s;
+    g->clockless = j->clockless;
+    g->numbered = j->numbered;
+    g->number = j->number;
+    memcpy(g->devices, p->cover, p->cover_words * sizeof *p->cover);
+}
+
+static void apply_answer(const struct answer *a, struct grant *g)
+{
+    if (!a)
+        return;
+    g->asked = true;
+    g->reference = a->reference;
+    g->dormant = false;
+    g->fresh_from_s = a->from_s;
+    g->fresh_until_s = a->until_s;
 }
 
 struct grant *take_find_kid(struct pep *p, struct bytes kid, int authority, int64_t now_s)
@@ -212,7 +317,7 @@ static enum pep_err keep(struct pep *p, const struct grant *g, const struct vict
     }
     bool ok = true;
     if (!g->bearer) {
-        ok = record_write(g, keys[n], &b);
+        ok = record_write(g, policy_authority(p->policy, (size_t)g->authority)->name, keys[n], &b);
         ops[n] = (struct store_op){STORE_GRANT, bytes_of(keys[n], RECORD_KEY), buf_bytes(&b)};
         n++;
     }
@@ -268,10 +373,20 @@ static struct grant *find_same(struct pep *p, const struct pep_session *s, const
     return NULL;
 }
 
-static enum pep_err build(struct pep *p, struct pep_session *s, const struct cached *c,
-                          enum pep_via via, int64_t now_s, bool whole, struct pep_taken *out,
-                          struct grant **made)
+/* Text of a token as a record may show it. */
+static void show(struct bytes s, char out[PEP_SUBJECT_MAX])
 {
+    size_t n = 0;
+    for (; n < s.n && n < PEP_SUBJECT_MAX - 1; n++)
+        out[n] = s.p[n] > 0x20 && s.p[n] < 0x7f ? (char)s.p[n] : '.';
+    out[n] = 0;
+}
+
+static enum pep_err build(struct pep *p, struct pep_session *s, const struct learned *l,
+                          enum pep_via via, int64_t now_s, const struct judged *j,
+                          struct pep_taken *out, struct grant **made)
+{
+    const struct cached *c = l->said;
     const struct token *t = &c->token;
     struct grant *g = grant_new(t, bytes_of(c->raw, c->raw_n), p->config.n_devices);
     if (!g)
@@ -280,8 +395,8 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct cac
     enum pep_err err = PEP_OK;
     g->via = via;
     g->taken_s = now_s;
-    g->whole = whole;
-    memcpy(g->devices, p->cover, p->cover_words * sizeof *p->cover);
+    apply(p, j, g);
+    apply_answer(l->answer, g);
     g->compiled = take_compile(p->policy, g->authority, g, &report);
     if (!g->compiled)
         err = PEP_FULL;
@@ -289,6 +404,7 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct cac
         err = PEP_SCOPE;
     out->n_unknown = report.n_unknown;
     out->n_beyond = report.n_beyond;
+    show(report.first_beyond, out->beyond);
     if (err == PEP_OK)
         err = bind_key(p, s, c, now_s, g);
     /* A psk_identity must yield a PSK. */
@@ -304,32 +420,43 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct cac
     return PEP_OK;
 }
 
-static enum pep_err take(struct pep *p, struct pep_session *s, struct bytes raw, enum pep_via via,
-                         int64_t now_s, struct pep_taken *out, struct grant **grant)
+static enum pep_err take(struct pep *p, struct pep_session *s, const struct policy_peer *from,
+                         struct bytes raw, enum pep_via via, int64_t now_s, struct pep_taken *out,
+                         struct grant **grant)
 {
-    struct cached *c;
+    struct learned l;
+    struct judged j;
     struct victims victims;
-    bool hit, whole;
-    enum pep_err err = cache_verify(p->cache, p->keys, raw, &c, &hit);
+    enum pep_err err = learn_token(p, raw, LEARN_NO_DEVICE, from, now_s, &l);
+    out->wait = l.wait;
+    out->retry_s = l.retry_s;
     if (err != PEP_OK)
         return err;
-    if (hit)
-        p->stats.cache_hits++;
-    else
-        p->stats.verified++;
+    const struct cached *c = l.said;
     const struct policy_authority *a = policy_authority(p->policy, (size_t)c->token.authority);
     out->authority = a ? a->name : NULL;
-    err = take_judge(p, c, now_s, &whole);
+    err = take_judge(p, l.said, l.answer && l.answer->reference, now_s, &j);
     if (err != PEP_OK)
         return err;
+    if (l.answer && l.answer->client_token.n) {
+        out->client_token = l.answer->client_token;
+        out->client_token_format = PEP_FORMAT_CBOR;
+    }
     struct grant *g = find_same(p, s, c, now_s);
     if (g && !(via == PEP_VIA_IDENTITY && g->key.kind != CNF_SYMMETRIC)) {
         if (s && !g->bearer && session_proves(s, g->key.id))
             g->used = true;
-        *grant = g;
-        return PEP_OK;
+        /* Of the time before its authority's word was asked for. */
+        if (l.answer && !learn_is_fresh(p, g, now_s))
+            take_refresh(p, g, l.answer, now_s);
+        *grant = find_same(p, s, c, now_s);
+        return *grant ? PEP_OK : PEP_INACTIVE;
     }
-    err = build(p, s, c, via, now_s, whole, out, &g);
+    err = take_judge_cnonce(p, &c->token, now_s);
+    if (err == PEP_OK)
+        err = take_note(p, &c->token, &j, now_s);
+    if (err == PEP_OK)
+        err = build(p, s, &l, via, now_s, &j, out, &g);
     if (err != PEP_OK)
         return err;
     err = make_way(p, g, now_s, &victims);
@@ -367,23 +494,25 @@ static enum pep_err take(struct pep *p, struct pep_session *s, struct bytes raw,
     return PEP_OK;
 }
 
-void take_token(struct pep *p, struct pep_session *s, struct bytes raw, enum pep_via via,
-                int64_t now_s, struct pep_taken *out, struct grant **grant)
+void take_token(struct pep *p, struct pep_session *s, const struct policy_peer *from,
+                struct bytes raw, enum pep_via via, int64_t now_s, struct pep_taken *out,
+                struct grant **grant)
 {
     *out = (struct pep_taken){0};
     *grant = NULL;
-    out->err = p->policy ? take(p, s, raw, via, now_s, out, grant) : PEP_UNKNOWN_KEY;
+    out->err = p->policy ? take(p, s, from, raw, via, now_s, out, grant) : PEP_UNKNOWN_KEY;
     out->code = pep_err_code(out->err);
     if (out->err != PEP_OK) {
-        p->stats.refused++;
+        out->client_token = BYTES_NONE;
+        p->stats.refused += out->err != PEP_PENDING;
         return;
     }
     out->grant = (*grant)->id;
     memcpy(out->subject, (*grant)->subject, sizeof out->subject);
 }
 
-void pep_take_token(struct pep *p, struct pep_session *s, struct bytes raw, int content_format,
-                    int64_t now_s, struct pep_taken *out)
+void pep_take_token(struct pep *p, struct pep_session *s, const struct policy_peer *from,
+                    struct bytes raw, int content_format, int64_t now_s, struct pep_taken *out)
 {
     /* RFC 9200 5.10.1: the format of the token, or octets; the three COSE
      * types and plain CBOR are what it may also be called. */
@@ -399,7 +528,69 @@ void pep_take_token(struct pep *p, struct pep_session *s, struct bytes raw, int 
         p->stats.refused++;
         return;
     }
-    take_token(p, s, raw, PEP_VIA_AUTHZ_INFO, now_s, out, &g);
+    take_token(p, s, from, raw, PEP_VIA_AUTHZ_INFO, now_s, out, &g);
+}
+
+/* ---- what an authority says now ---- */
+
+void take_revoke(struct pep *p, struct grant *g)
+{
+    uint8_t key[RECORD_KEY];
+    if (!g->bearer && p->config.store) {
+        record_key(g->id, key);
+        struct store_op op = {STORE_GRANT, bytes_of(key, RECORD_KEY), BYTES_NONE};
+        /* What is not forgotten there is asked about again after a start. */
+        if (!store_change(p->config.store, &op, 1))
+            p->stats.store_errors++;
+    }
+    take_end(p, g);
+    p->stats.ended++;
+}
+
+/* The answer is about the key that the grant is bound to. */
+static bool proves_same(const struct grant *g, const struct cached *c)
+{
+    const struct cnf *k = &c->token.claims.cnf;
+    if (k->kind == CNF_NONE)
+        return g->bearer != NULL;
+    if (k->kind == CNF_KID || (k->kind == CNF_DERIVED && g->by_reference))
+        return bytes_equal(k->kid, bytes_of(g->key.kid, g->key.kid_n));
+    return c->has_key_id && memcmp(c->key_id, g->key.id, PEP_KEY_ID) == 0;
+}
+
+void take_refresh(struct pep *p, struct grant *g, struct answer *a, int64_t now_s)
+{
+    const struct cached *c = &a->said;
+    struct policy_grant_report report = {0};
+    struct judged j;
+    struct grant *n = NULL;
+    if (take_judge(p, &a->said, a->reference, now_s, &j) == PEP_OK && proves_same(g, c))
+        n = grant_new(&c->token, g->raw, p->config.n_devices);
+    if (n) {
+        apply(p, &j, n);
+        apply_answer(a, n);
+        n->compiled = take_compile(p->policy, n->authority, n, &report);
+    }
+    if (!n || !n->compiled || report.n_known == 0) {
+        grant_free(n);
+        take_revoke(p, g);
+        return;
+    }
+    n->id = g->id;
+    n->key = g->key;
+    n->by_reference = g->by_reference;
+    n->via = g->via;
+    n->bearer = g->bearer;
+    n->taken_s = g->taken_s;
+    n->used = g->used;
+    n->used_kept = g->used_kept;
+    memcpy(n->subject, g->subject, sizeof n->subject);
+    for (size_t i = 0; g->bearer && i < g->bearer->n_bearer; i++)
+        if (g->bearer->bearer[i] == g)
+            g->bearer->bearer[i] = n;
+    grants_drop(p->grants, g);
+    grants_take(p->grants, n);
+    p->changes++;
 }
 
 /* ---- what the store kept ---- */
@@ -408,6 +599,52 @@ struct stored {
     struct pep *p;
     int64_t now_s;
 };
+
+/* A reference says nothing by itself: its grant sleeps, known by its key,
+ * until its authority is asked. */
+static enum store_keep take_opaque(struct stored *l, struct record *r)
+{
+    struct pep *p = l->p;
+    int authority = policy_authority_find(p->policy, r->authority);
+    const struct policy_authority *a =
+        authority < 0 ? NULL : policy_authority(p->policy, (size_t)authority);
+    struct token *t = calloc(1, sizeof *t);
+    struct policy_grant_report report;
+    struct victims v;
+    struct grant *g = NULL;
+    bool over =
+        !a || !learn_asks(a, true) || (l->now_s >= p->config.build_s && l->now_s >= r->exp_s);
+    if (t && !over) {
+        t->authority = authority;
+        t->claims.has_exp = true;
+        t->claims.exp_s = r->exp_s;
+        if (crypto_sha256(r->raw, t->hash))
+            g = grant_new(t, r->raw, p->config.n_devices);
+    }
+    free(t);
+    if (g) {
+        g->id = r->id;
+        g->via = r->via;
+        g->taken_s = r->taken_s;
+        g->used = g->used_kept = r->used;
+        g->key = r->key;
+        g->by_reference = r->by_reference;
+        g->asked = g->reference = g->dormant = true;
+        if (r->subject.n < sizeof g->subject)
+            memcpy(g->subject, r->subject.p, r->subject.n);
+        over = make_way(p, g, l->now_s, &v) != PEP_OK || v.n > 0;
+        if (!over && grants_count(p->grants) < grants_max(p->grants))
+            g->compiled = take_compile(p->policy, authority, g, &report);
+    }
+    crypto_wipe(r, sizeof *r);
+    if (g && g->compiled) {
+        grants_take(p->grants, g);
+        return STORE_KEEP;
+    }
+    grant_free(g);
+    p->stats.expired += over;
+    return over ? STORE_REMOVE : STORE_KEEP;
+}
 
 /* Whatever is wrong with a record now would be wrong at each later start:
  * it goes. Only what another day may heal stays: a clock that is not set, a
@@ -419,17 +656,21 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
     struct record r;
     struct cached *c;
     struct victims v;
-    bool hit, whole = false;
+    struct judged j = {0};
+    bool hit;
     if (!record_read(key, value, &r)) {
         p->stats.corrupt++;
         return STORE_REMOVE;
     }
     if (r.id >= p->next_id)
         p->next_id = r.id + 1;
+    if (r.opaque)
+        return take_opaque(l, &r);
     enum pep_err err = cache_verify(p->cache, p->keys, r.raw, &c, &hit);
     if (err == PEP_OK)
-        err = take_judge(p, c, l->now_s, &whole);
-    if (err == PEP_CLOCK && covers_any(p, &c->token.claims, &whole) && c->token.claims.has_exp)
+        err = take_judge(p, c, false, l->now_s, &j);
+    /* The token counts again once the clock is set. */
+    if (err == PEP_CLOCK && c->token.claims.has_exp && covers_any(p, &c->token.claims, &j.whole))
         err = PEP_OK;
     struct grant *g = NULL;
     if (err == PEP_OK)
@@ -445,8 +686,8 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
     g->via = r.via;
     g->taken_s = r.taken_s;
     g->used = g->used_kept = r.used;
-    g->whole = whole;
-    memcpy(g->devices, p->cover, p->cover_words * sizeof *p->cover);
+    apply(p, &j, g);
+    g->asked = learn_asks(policy_authority(p->policy, (size_t)g->authority), false);
     /* The key by reference is the record's; the token must still name it. */
     const struct cnf *k = &c->token.claims.cnf;
     if (r.by_reference && (k->kind == CNF_KID || k->kind == CNF_DERIVED) &&
@@ -486,6 +727,10 @@ void take_stored(struct pep *p, int64_t now_s)
     struct stored l = {p, now_s};
     if (!p->config.store)
         return;
+    /* Numbers first: grants are judged by them. */
+    if (!fresh_load(p->fresh, p->config.store, p->config.build_s))
+        p->stats.store_errors++;
+    (void)fresh_expire(p->fresh, p->config.store, l.now_s);
     if (!store_each(p->config.store, STORE_GRANT, take_record, &l))
         p->stats.store_errors++;
     if (!created_load(p->created, p->config.store, is_owner, p))

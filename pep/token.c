@@ -159,15 +159,14 @@ enum pep_err token_check_times(const struct claims *c, const char *issuer, int64
      * token it is. An authority without an issuer has tokens without iss. */
     if (c->has_iss && (!issuer || !bytes_equal_str(c->iss, issuer)))
         return PEP_ISSUER;
-    if (!c->has_exp)
-        return PEP_NO_EXPIRY;
-    if (now_s < build_s)
+    /* A lifetime from the first sight needs no clock (RFC 9200 5.10.3). */
+    if (now_s < build_s && (c->has_exp || c->has_nbf))
         return PEP_CLOCK;
-    if (now_s >= c->exp_s) /* RFC 7519 4.1.4: not on or after */
+    if (c->has_exp && now_s >= c->exp_s) /* RFC 7519 4.1.4: not on or after */
         return PEP_EXPIRED;
     if (c->has_nbf && now_s < c->nbf_s)
         return PEP_NOT_YET;
-    return PEP_OK;
+    return c->has_exp || c->has_exi ? PEP_OK : PEP_NO_EXPIRY;
 }
 
 /* RFC 6749 3.3: words of %x21 / %x23-5B / %x5D-7E, single spaces between. */

@@ -89,8 +89,8 @@ MUST_USE enum pep_err token_verify(const struct keys *keys, struct bytes raw, st
 MUST_USE enum pep_err token_peek(struct bytes raw, struct token_unverified *out);
 
 /* Judges iss, then exp and nbf, in the order of RFC 9200 5.10.1.1. aud and
- * scope are the caller's: they depend on devices and policy. `build_s` is
- * the earliest time that a set clock can show. */
+ * scope are the caller's: they depend on devices and policy; so is exi, which
+ * needs memory. `build_s` is the earliest time that a set clock can show. */
 MUST_USE enum pep_err token_check_times(const struct claims *c, const char *issuer, int64_t now_s,
                                         int64_t build_s);
 

@@ -17,6 +17,7 @@
 
 #include "bytes.h"
 #include "endpoint.h"
+#include "freshness.h"
 
 struct policy;
 struct policy_grant;
@@ -168,6 +169,7 @@ struct policy_authority {
     const char *keys; /* file, as written (relative to the policy file); NULL: none */
     bool bearer;      /* tokens without a proof-of-possession key count */
     struct policy_wire wire; /* where it is asked */
+    struct policy_freshness fresh;
     unsigned line;
 };
 

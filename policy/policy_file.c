@@ -329,6 +329,7 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
     a->issuer = read_optional(r, &m, "issuer");
     read_dialect(r, yaml_map_get(&m, "dialect"), a);
     read_wire(r, &m, &a->wire);
+    read_freshness(r, &m, &a->fresh);
     /* Its word may also come by introspection, and its keys from its JWK set. */
     bool asked = a->wire.introspect.url || a->wire.jwks.url;
     const struct yaml_node *keys = asked ? yaml_map_get(&m, "keys") : yaml_map_need(&m, "keys");

@@ -1,6 +1,7 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
- * one rule, wire_file.c where an authority is asked. What this version does not honour is refused by name.
+ * one rule, wire_file.c where an authority is asked. What this version does not honour is refused
+ * by name.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H
@@ -46,6 +47,8 @@ void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder);
 void read_forbids(struct reader *r, const struct yaml_node *n);
 /* An authority's `introspect`, `revocation-list` and `jwks`, in wire_file.c. */
 void read_wire(struct reader *r, struct yaml_map *authority, struct policy_wire *out);
+/* An authority's `cnonce`, `exi`, `sequence` and `default-audience`, in fresh_file.c. */
+void read_freshness(struct reader *r, struct yaml_map *authority, struct policy_freshness *out);
 /* may-grant's `resources`. */
 const struct rules *read_resources(struct reader *r, const struct yaml_node *n);
 

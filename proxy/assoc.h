@@ -25,6 +25,7 @@ struct assoc {
     int listener;                 /* index of the listening socket it came by */
     struct dtls_session *live;    /* established, or NULL */
     struct dtls_session *pending; /* its handshake, or NULL */
+    uint64_t wait;                /* the question that its handshake waits for; kept by the gate */
     struct pep_session *session;  /* opened by the gate when `live` is; or NULL */
     struct exchange *exchanges;   /* head of its list, kept by exchange.c */
     unsigned n_exchanges;

@@ -333,7 +333,7 @@ static int verify(struct shown *s, const char *file)
     if (s->verified == PEP_OK)
         s->claims = &s->token.claims;
     keys_free(keys);
-    pep_take_token(s->setup.pep, NULL, s->raw, -1, cmd_now(), &s->taken);
+    pep_take_token(s->setup.pep, NULL, NULL, s->raw, -1, cmd_now(), &s->taken);
     return CMD_OK;
 }
 

@@ -35,13 +35,18 @@ void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, con
     gate_reply(g, in, &m);
 }
 
-void gate_reply_busy(struct gate *g, const struct arrival *in)
+void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, uint32_t age_s)
 {
     struct msg m;
     uint8_t age[4];
-    gate_msg(&m, MSG_CODE(5, 3));
-    if (msg_add_uint(&m, OPT_MAX_AGE, DEVICE_MAX_AGE_S, age))
+    gate_msg(&m, code);
+    if (msg_add_uint(&m, OPT_MAX_AGE, age_s, age))
         gate_reply(g, in, &m);
+}
+
+void gate_reply_busy(struct gate *g, const struct arrival *in)
+{
+    gate_reply_later(g, in, MSG_CODE(5, 3), DEVICE_MAX_AGE_S);
 }
 
 /* With the size that would do (RFC 7252 5.9.2.9, RFC 7959 2.9.3). */
@@ -116,8 +121,10 @@ static bool name_path(const struct device_config *d, struct request *r)
 static void deny(struct gate *g, const struct arrival *in, const struct pep_decision *d)
 {
     struct msg m;
-    uint8_t format[4];
+    uint8_t format[4], age[4];
     gate_msg(&m, d->code);
+    if (d->retry_s && !msg_add_uint(&m, OPT_MAX_AGE, d->retry_s, age))
+        return;
     if (d->payload_n > 0) {
         if (!msg_add_uint(&m, OPT_CONTENT_FORMAT, d->content_format, format))
             return;
@@ -164,10 +171,14 @@ static void forward(struct gate *g, const struct arrival *in, int device)
         stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
 }
 
-static void judge(struct gate *g, const struct arrival *in, struct request *r)
+static void judge(struct gate *g, struct arrival *in, struct request *r)
 {
     struct pep_decision *d = &g->decision;
     pep_authorize(g->pep, in->assoc ? in->assoc->session : NULL, r, g->now.wall_s, d);
+    if (d->outcome == PEP_WAIT && in->x) {
+        gate_park(g, in, d->wait);
+        return;
+    }
     if (d->outcome != PEP_FORWARD || !in->x) {
         /* A plain listener forwards nothing, whatever pep says. */
         if (d->outcome != PEP_DENY)
@@ -192,14 +203,13 @@ static void judge(struct gate *g, const struct arrival *in, struct request *r)
     forward(g, in, r->device);
 }
 
-static void request(struct gate *g, struct arrival *in)
+void gate_request(struct gate *g, struct arrival *in)
 {
     const struct msg *m = in->m;
     struct request *r = &g->request;
     struct bytes host;
     const char *why = NULL;
 
-    g->stats.requests++;
     /* Refused by its form alone: the answer is a function of the message,
      * so it needs no memory for duplicates. */
     uint8_t refused = forward_read(&g->forward, m, r, &host, &why);
@@ -236,7 +246,8 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
                            struct bytes plain)
 {
     struct msg m;
-    struct arrival in = {.assoc = a, .listener = listener, .from = from, .m = &m};
+    struct arrival in = {
+        .assoc = a, .listener = listener, .from = from, .m = &m, .datagram = plain};
     switch (msg_parse(plain, &m)) {
     case MSG_OK:
         break;
@@ -284,7 +295,8 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
             return;
         }
     }
-    request(g, &in);
+    g->stats.requests++;
+    gate_request(g, &in);
 }
 
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
@@ -369,6 +381,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
         g->pep_expire_s = pep_expire(g->pep, now.wall_s);
     gate_expire_assocs(g);
     gate_learn(g);
+    gate_ask(g);
     assocs_reap(g->assocs);
     for (size_t i = 0; i < g->config->n_devices; i++)
         udp_flush(upstream_udp(g->upstreams, (int)i));
@@ -473,6 +486,8 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->pep = c->pep;
     g->audit = c->audit;
     g->listeners = c->listeners;
+    g->ask = c->ask;
+    g->ask_user = c->ask_user;
     g->forward.access_token = c->config->access_token_option;
     if (!open_tables(g, diag)) {
         gate_free(g);

@@ -16,10 +16,15 @@ struct gate_config {
     struct pep *pep;
     struct audit_sink *audit;     /* NULL: no record */
     struct udp *const *listeners; /* by index of config->listeners */
+    /* Sends a question on its way; the reply comes by gate_reply_came(),
+     * never from within. False, or NULL: there is nobody to ask. */
+    bool (*ask)(void *user, const struct pep_question *q, struct instant now);
+    void *ask_user;
 };
 
 struct gate_stats {
     uint64_t requests, permitted, denied, reported, answered_here, tokens_taken, tokens_refused;
+    uint64_t parked; /* requests that waited for an authorization server */
     uint64_t malformed, plain_refused;
     struct assocs_stats assocs;
     struct exchanges_stats exchanges;
@@ -31,6 +36,9 @@ void gate_free(struct gate *g);
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
                           struct bytes datagram, struct instant now);
 void gate_device_datagram(struct gate *g, int device, struct bytes datagram, struct instant now);
+/* An authorization server answered, or will not. */
+void gate_reply_came(struct gate *g, uint64_t question, const struct pep_reply *r,
+                     struct instant now);
 /* Timers; then flushes all batches and reaps. Returns the next deadline. */
 uint64_t gate_turn(struct gate *g, struct instant now);
 /* Policy and keys were swapped: sessions whose grants ended are closed. */

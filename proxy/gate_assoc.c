@@ -44,7 +44,11 @@ static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes ide
                                    struct pep_proof *out)
 {
     struct gate *g = user;
-    enum pep_key_state state = pep_find_psk(g->pep, identity, g->now.wall_s, out);
+    struct policy_peer from = peer_policy(&a->peer);
+    enum pep_key_state state = pep_find_psk(g->pep, identity, &from, g->now.wall_s, out);
+    a->wait = state == PEP_KEY_WAIT ? out->wait : 0;
+    if (a->wait)
+        return state;
     if (out->kind == PEP_IDENTITY_TOKEN) {
         struct pep_taken t = {.err = out->err, .code = pep_err_code(out->err)};
         gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, &t);

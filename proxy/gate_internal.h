@@ -24,6 +24,9 @@ struct gate {
     struct instant now;    /* of the entry point that runs */
     int64_t pep_expire_s;
     bool draining;
+    bool (*ask)(void *user, const struct pep_question *q, struct instant now);
+    void *ask_user;
+    uint64_t replied; /* the question whose waiters are being called */
     uint16_t plain_mid;
     struct gate_stats stats;
     struct log_limit failed_lines, identity_lines, store_lines; /* strangers cause these */
@@ -43,7 +46,8 @@ struct arrival {
     int listener;
     const struct peer *from;
     const struct msg *m;
-    struct exchange *x; /* NULL: answered without state */
+    struct bytes datagram; /* its plaintext, that `m` is a view of */
+    struct exchange *x;    /* NULL: answered without state */
 };
 
 void gate_random(void *user, void *to, size_t n);
@@ -54,6 +58,14 @@ void gate_reply(struct gate *g, const struct arrival *in, struct msg *m);
 /* A code, and words for people (RFC 7252 5.5.2) or NULL. */
 void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why);
 void gate_reply_busy(struct gate *g, const struct arrival *in);
+void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, uint32_t age_s);
+
+/* gate_wait.c: the request waits for the answer to a question, and is told
+ * again from its beginning when that is there. */
+void gate_ask(struct gate *g);
+void gate_park(struct gate *g, struct arrival *in, uint64_t question);
+/* gate.c: the request of an arrival, from its options on. */
+void gate_request(struct gate *g, struct arrival *in);
 
 /* A message that is only a code so far. */
 static inline void gate_msg(struct msg *m, uint8_t code)
@@ -70,7 +82,7 @@ void gate_expire_assocs(struct gate *g);
 
 /* gate_local.c: true when the request was for a resource of our own, and is
  * answered. */
-bool gate_local(struct gate *g, const struct arrival *in, const struct request *r);
+bool gate_local(struct gate *g, struct arrival *in, const struct request *r);
 /* Asks devices what they publish, as discovery wants it. */
 void gate_learn(struct gate *g);
 void gate_take_links(struct gate *g, struct exchange *x, const struct msg *m);

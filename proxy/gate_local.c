@@ -8,7 +8,18 @@ static bool path_is(const struct request *r, const char *a, const char *b)
            (!b || bytes_equal_str(r->path[1], b));
 }
 
-static void authz_info(struct gate *g, const struct arrival *in)
+/* The client token goes back to who brought the token (ace-07 5.6.4). */
+static void hand_on(struct gate *g, const struct arrival *in, const struct pep_taken *t)
+{
+    struct msg m;
+    uint8_t format[4];
+    gate_msg(&m, t->code);
+    m.payload = t->client_token;
+    if (msg_add_uint(&m, OPT_CONTENT_FORMAT, (uint32_t)t->client_token_format, format))
+        gate_reply(g, in, &m);
+}
+
+static void authz_info(struct gate *g, struct arrival *in)
 {
     if (in->m->code != MSG_POST) {
         gate_reply_code(g, in, MSG_CODE(4, 5), NULL);
@@ -23,8 +34,13 @@ static void authz_info(struct gate *g, const struct arrival *in)
     }
     struct pep_taken t;
     int64_t format = msg_uint(in->m, OPT_CONTENT_FORMAT);
-    pep_take_token(g->pep, in->assoc ? in->assoc->session : NULL, in->m->payload,
+    struct policy_peer from = peer_policy(in->from);
+    pep_take_token(g->pep, in->assoc ? in->assoc->session : NULL, &from, in->m->payload,
                    format < 0 ? CF_NONE : (int)format, g->now.wall_s, &t);
+    if (t.wait) {
+        gate_park(g, in, t.wait);
+        return;
+    }
     if (t.err == PEP_OK)
         g->stats.tokens_taken++;
     else
@@ -34,7 +50,12 @@ static void authz_info(struct gate *g, const struct arrival *in)
         log_event(LOG_LEVEL_ERROR, "store-failed", "state", LOG_OR(g->config->state), "grants",
                   "are refused", "held", LOG_U(held), NULL);
     gate_record_token(g, in->assoc, in->from, PEP_VIA_AUTHZ_INFO, &t);
-    gate_reply_code(g, in, t.code, t.err == PEP_OK ? NULL : pep_err_str(t.err));
+    if (t.retry_s)
+        gate_reply_later(g, in, t.code, t.retry_s);
+    else if (t.client_token.n)
+        hand_on(g, in, &t);
+    else
+        gate_reply_code(g, in, t.code, t.err == PEP_OK ? NULL : pep_err_str(t.err));
 }
 
 /* ---- /.well-known/core ---- */
@@ -75,7 +96,7 @@ static void discover(struct gate *g, const struct arrival *in, const struct requ
     gate_reply(g, in, &m);
 }
 
-bool gate_local(struct gate *g, const struct arrival *in, const struct request *r)
+bool gate_local(struct gate *g, struct arrival *in, const struct request *r)
 {
     if (path_is(r, "authz-info", NULL))
         authz_info(g, in);

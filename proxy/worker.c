@@ -89,7 +89,8 @@ struct worker *worker_new(const struct config *c, struct pep *pep, struct audit_
         return NULL;
     }
     if (open_sockets(w, diag)) {
-        struct gate_config gc = {c, pep, audit, w->listeners};
+        struct gate_config gc = {
+            .config = c, .pep = pep, .audit = audit, .listeners = w->listeners};
         w->gate = gate_new(&gc, diag);
         if (w->gate && watch_devices(w))
             return w;

@@ -314,7 +314,8 @@ static bool open_gate(struct world *w)
     }
     for (size_t i = 0; i < w->config->n_listeners; i++)
         w->listeners[i] = udp_bind(&w->config->listeners[i].local, false, &diag);
-    struct gate_config gc = {w->config, w->pep, audit_fake(), w->listeners};
+    struct gate_config gc = {
+        .config = w->config, .pep = w->pep, .audit = audit_fake(), .listeners = w->listeners};
     w->gate = gate_new(&gc, &diag);
     text[diag.n] = 0;
     return w->gate || fail(w, "no gate: %s", text);

@@ -51,7 +51,7 @@ static struct pep_taken post_at(struct pep_session *s, const struct minting *m, 
     struct pep_taken t;
     struct bytes token = house_mint(&house, m, raw);
     assert_true(token.n > 0);
-    pep_take_token(pep, s, token, -1, now_s, &t);
+    pep_take_token(pep, s, NULL, token, -1, now_s, &t);
     return t;
 }
 
@@ -72,7 +72,7 @@ static void post_ok(struct pep_session *s, const struct minting *m)
 static enum pep_key_state find_kid(const char *kid, int64_t now_s, struct pep_proof *proof)
 {
     uint8_t id[80];
-    return pep_find_psk(pep, house_kid_identity(kid, strlen(kid), id), now_s, proof);
+    return pep_find_psk(pep, house_kid_identity(kid, strlen(kid), id), NULL, now_s, proof);
 }
 
 static struct pep_session *open_kid(const char *kid)
@@ -88,7 +88,7 @@ static struct pep_session *open_kid(const char *kid)
 static struct pep_session *open_name(const char *name)
 {
     struct pep_proof proof;
-    assert_int_equal(pep_find_psk(pep, bytes_str(name), NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, bytes_str(name), NULL, NOW, &proof), PEP_KEY_FOUND);
     return pep_session_open(pep, &proof);
 }
 
@@ -223,20 +223,20 @@ static void taking_bytes(void **state)
     struct bytes good = house_mint(&house, &(struct minting){.key = 1, .cnf = KEY_PUBLIC}, raw);
     assert_true(good.n > 0);
     for (size_t n = 0; n < good.n; n++) {
-        pep_take_token(pep, NULL, bytes_of(raw, n), -1, NOW, &t);
+        pep_take_token(pep, NULL, NULL, bytes_of(raw, n), -1, NOW, &t);
         assert_int_equal(t.err, PEP_MALFORMED);
         assert_int_equal(t.code, CODE(4, 0));
     }
-    pep_take_token(pep, NULL, bytes_of(raw, sizeof raw), -1, NOW, &t);
+    pep_take_token(pep, NULL, NULL, bytes_of(raw, sizeof raw), -1, NOW, &t);
     assert_int_equal(t.err, PEP_TOO_LARGE);
     raw[good.n - 1] ^= 1; /* the signature's end */
-    pep_take_token(pep, NULL, good, -1, NOW, &t);
+    pep_take_token(pep, NULL, NULL, good, -1, NOW, &t);
     assert_int_equal(t.err, PEP_PROTECTION);
     raw[good.n - 1] ^= 1;
     static const int formats[][2] = {{-1, 1}, {61, 1}, {18, 1}, {42, 1},
                                      {60, 1}, {0, 0},  {50, 0}, {19, 0}};
     for (size_t i = 0; i < N(formats); i++) {
-        pep_take_token(pep, NULL, good, formats[i][0], NOW, &t);
+        pep_take_token(pep, NULL, NULL, good, formats[i][0], NOW, &t);
         assert_int_equal(t.err, formats[i][1] ? PEP_OK : PEP_UNSUPPORTED);
         assert_int_equal(t.code, formats[i][1] ? CODE(2, 1) : CODE(4, 15));
     }
@@ -246,7 +246,7 @@ static void taking_bytes(void **state)
     struct buf b = buf_on(raw, sizeof raw);
     assert_int_equal(cose_write(crypto_alg(-7), &house.proof[HOME], BYTES_LIT("\xa1\x01\x02"), &b),
                      PEP_OK);
-    pep_take_token(pep, NULL, buf_bytes(&b), -1, NOW, &t);
+    pep_take_token(pep, NULL, NULL, buf_bytes(&b), -1, NOW, &t);
     assert_int_equal(t.err, PEP_CLAIMS);
     assert_int_equal(t.code, CODE(4, 0));
 }
@@ -386,9 +386,10 @@ static void hints(void **state)
     for (size_t i = 0; i < N(sizes); i++) {
         uint8_t out[512];
         struct buf b = buf_on(out, sizeof out);
-        struct hints h = {bytes_of(big, sizes[i].as == 2 ? 300 : sizes[i].as),
-                          bytes_of(big, sizes[i].audience == 2 ? 300 : sizes[i].audience),
-                          bytes_of(big, sizes[i].scope == 2 ? 300 : sizes[i].scope)};
+        struct hints h = {.as = bytes_of(big, sizes[i].as == 2 ? 300 : sizes[i].as),
+                          .audience =
+                              bytes_of(big, sizes[i].audience == 2 ? 300 : sizes[i].audience),
+                          .scope = bytes_of(big, sizes[i].scope == 2 ? 300 : sizes[i].scope)};
         hints_write(&h, &b);
         assert_false(b.full);
         assert_int_equal(b.n, sizes[i].n);
@@ -397,7 +398,7 @@ static void hints(void **state)
     }
     uint8_t out[512];
     struct buf b = buf_on(out, sizeof out);
-    hints_write(&(struct hints){l, s, s}, &b);
+    hints_write(&(struct hints){.as = l, .audience = s, .scope = s}, &b);
     assert_memory_equal(out, "\xa3\x01\x79\x01\x2c", 5);
 }
 
@@ -466,14 +467,14 @@ static void same_token_again(void **state)
         uint8_t raw[TOKEN_MAX];
         struct pep_taken a, b;
         struct bytes token = house_mint(&house, &rows[i], raw);
-        pep_take_token(pep, NULL, token, 61, NOW, &a);
+        pep_take_token(pep, NULL, NULL, token, 61, NOW, &a);
         uint64_t hits = stats().cache_hits, verified = stats().verified;
-        pep_take_token(pep, NULL, token, 61, NOW + 1, &b);
+        pep_take_token(pep, NULL, NULL, token, 61, NOW + 1, &b);
         assert_true(a.err == PEP_OK && b.err == PEP_OK && a.grant == b.grant && !b.replaced);
         assert_int_equal(stats().cache_hits, hits + 1);
         assert_int_equal(stats().verified, verified);
         /* known, but judged again */
-        pep_take_token(pep, NULL, token, 61, NOW + 3600, &b);
+        pep_take_token(pep, NULL, NULL, token, 61, NOW + 3600, &b);
         assert_int_equal(b.err, PEP_EXPIRED);
     }
     assert_int_equal(stats().grants, N(rows));
@@ -869,24 +870,24 @@ static void identities(void **state)
     (void)state;
     struct pep_proof proof;
     uint8_t raw[TOKEN_MAX], id[80];
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NULL, NOW, &proof), PEP_KEY_FOUND);
     assert_int_equal(proof.kind, PEP_IDENTITY_SUBJECT);
     assert_int_equal(proof.subject, 0);
     assert_int_equal(proof.key_n, 16);
     assert_int_equal(proof.key[15], 15);
     static const char *const nobody[] = {"t", "t77", "T7", "t7\n", "thermostat-7", "\xc2\xa1"};
     for (size_t i = 0; i < N(nobody); i++) {
-        assert_int_equal(pep_find_psk(pep, bytes_str(nobody[i]), NOW, &proof), PEP_KEY_NONE);
+        assert_int_equal(pep_find_psk(pep, bytes_str(nobody[i]), NULL, NOW, &proof), PEP_KEY_NONE);
         assert_int_equal(proof.kind, PEP_IDENTITY_UNKNOWN);
         assert_int_equal(proof.subject, -1);
         assert_int_equal(proof.key_n, 0);
     }
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7\0"), NOW, &proof), PEP_KEY_NONE);
-    assert_int_equal(pep_find_psk(pep, BYTES_NONE, NOW, &proof), PEP_KEY_NONE);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7\0"), NULL, NOW, &proof), PEP_KEY_NONE);
+    assert_int_equal(pep_find_psk(pep, BYTES_NONE, NULL, NOW, &proof), PEP_KEY_NONE);
 
     /* the whole token: verified, judged and kept */
     struct bytes token = house_mint(&house, &(struct minting){.key = 5, .kid = "\xa1k5"}, raw);
-    assert_int_equal(pep_find_psk(pep, token, NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, token, NULL, NOW, &proof), PEP_KEY_FOUND);
     assert_int_equal(proof.kind, PEP_IDENTITY_TOKEN);
     assert_int_equal(proof.strength, POLICY_STRENGTH_PSK);
     assert_int_equal(proof.key[0], 5);
@@ -894,12 +895,13 @@ static void identities(void **state)
     struct pep_session *s = pep_session_open(pep, &proof);
     assert_true(may(s, GET, "/lamp/state", LAMP));
     pep_session_close(s);
-    assert_int_equal(pep_find_psk(pep, token, NOW, &proof), PEP_KEY_FOUND); /* a new handshake */
+    assert_int_equal(pep_find_psk(pep, token, NULL, NOW, &proof),
+                     PEP_KEY_FOUND); /* a new handshake */
     assert_int_equal(stats().grants, 1);
 
     /* by kid, bare and written as text */
     struct bytes kid = house_kid_identity("\xa1k5", 3, id);
-    assert_int_equal(pep_find_psk(pep, kid, NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, kid, NULL, NOW, &proof), PEP_KEY_FOUND);
     assert_false(proof.utf8_wrapped);
     uint8_t wrapped[2 * TOKEN_MAX];
     struct bytes forms[] = {kid, token};
@@ -911,7 +913,7 @@ static void identities(void **state)
                 wrapped[n++] = (uint8_t)(0xc0 | b >> 6);
             wrapped[n++] = b >= 0x80 ? (uint8_t)(0x80 | (b & 0x3f)) : b;
         }
-        assert_int_equal(pep_find_psk(pep, bytes_of(wrapped, n), NOW, &proof), PEP_KEY_FOUND);
+        assert_int_equal(pep_find_psk(pep, bytes_of(wrapped, n), NULL, NOW, &proof), PEP_KEY_FOUND);
         assert_true(proof.utf8_wrapped);
         assert_int_equal(proof.key[0], 5);
     }
@@ -930,7 +932,7 @@ static void identities(void **state)
     };
     for (size_t i = 0; i < N(rows); i++) {
         token = house_mint(&house, &rows[i].m, raw);
-        assert_int_equal(pep_find_psk(pep, token, NOW, &proof), PEP_KEY_NONE);
+        assert_int_equal(pep_find_psk(pep, token, NULL, NOW, &proof), PEP_KEY_NONE);
         if (proof.err != rows[i].want || proof.kind != PEP_IDENTITY_TOKEN || proof.key_n)
             fail_msg("%s: got %s", rows[i].name, pep_err_str(proof.err));
     }
@@ -938,16 +940,16 @@ static void identities(void **state)
     /* a public key that was posted is still no PSK, neither way */
     token = house_mint(&house, &(struct minting){.key = 7, .cnf = KEY_PUBLIC, .kid = "pub"}, raw);
     struct pep_taken t;
-    pep_take_token(pep, NULL, token, -1, NOW, &t);
+    pep_take_token(pep, NULL, NULL, token, -1, NOW, &t);
     assert_int_equal(t.err, PEP_OK);
-    assert_int_equal(pep_find_psk(pep, token, NOW, &proof), PEP_KEY_NONE);
+    assert_int_equal(pep_find_psk(pep, token, NULL, NOW, &proof), PEP_KEY_NONE);
     assert_int_equal(find_kid("pub", NOW, &proof), PEP_KEY_NONE);
 
     /* a derived key is the one of RFC 9202 3.3.1 */
     uint8_t want[KEYS_DERIVED_LEN];
     token = house_mint(&house, &(struct minting){.as = DERIVE, .cnf = KEY_BARE, .kid = "d"}, raw);
     assert_true(cwt_derive(&house.derivation, token, want));
-    assert_int_equal(pep_find_psk(pep, token, NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, token, NULL, NOW, &proof), PEP_KEY_FOUND);
     assert_int_equal(proof.key_n, sizeof want);
     assert_memory_equal(proof.key, want, sizeof want);
 }
@@ -1048,7 +1050,7 @@ static void reload(void **state)
     post_ok(NULL, &(struct minting){.as = VISITOR, .key = 1, .kid = "k1"});
     struct pep_session *s = open_kid("k1"), *t7 = open_name("t7");
     struct pep_proof early;
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NOW, &early), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NULL, NOW, &early), PEP_KEY_FOUND);
 
     /* the rule is gone, then back: the grant is compiled again */
     assert_true(house_reload(&house, pep, "lights_r: {permit: [{path: /lamp/**, methods: [GET]}]}",
@@ -1333,7 +1335,7 @@ static void survives_kill(void **state)
             restart(st, NOW);
             uint8_t raw[TOKEN_MAX];
             struct pep_taken t;
-            pep_take_token(pep, NULL,
+            pep_take_token(pep, NULL, NULL,
                            house_mint(&house, &(struct minting){.key = 1, .kid = "k1"}, raw), -1,
                            NOW, &t);
             said = t.code == CODE(2, 1) ? 'y' : 'n';

@@ -187,7 +187,7 @@ static enum pep_err post_raw(struct bytes token, int64_t now_s)
 {
     struct pep_taken t;
     assert_true(token.n > 0);
-    pep_take_token(pep, NULL, token, -1, now_s, &t);
+    pep_take_token(pep, NULL, NULL, token, -1, now_s, &t);
     assert_int_equal(t.code, t.err == PEP_OK ? CODE(2, 1) : pep_err_code(t.err));
     return t.err;
 }
@@ -196,7 +196,8 @@ static struct pep_session *open_kid(const char *kid)
 {
     uint8_t id[80];
     struct pep_proof proof;
-    if (pep_find_psk(pep, house_kid_identity(kid, strlen(kid), id), NOW, &proof) != PEP_KEY_FOUND)
+    if (pep_find_psk(pep, house_kid_identity(kid, strlen(kid), id), NULL, NOW, &proof) !=
+        PEP_KEY_FOUND)
         return NULL;
     return pep_session_open(pep, &proof);
 }
@@ -439,7 +440,7 @@ static void in_requests_and_handshakes(void **state)
     struct pep_decision after = ask(s, token);
     assert_int_equal(after.code, CODE(4, 1));
     assert_string_equal(after.reason, "token-revoked");
-    assert_int_equal(pep_find_psk(pep, token, NOW, &proof), PEP_KEY_NONE);
+    assert_int_equal(pep_find_psk(pep, token, NULL, NOW, &proof), PEP_KEY_NONE);
     assert_int_equal(proof.err, PEP_REVOKED);
     assert_int_equal(ask(s, BYTES_NONE).outcome, PEP_FORWARD); /* by what it holds */
     pep_session_close(s);
@@ -463,7 +464,7 @@ static void enrolled_subjects(void **state)
 {
     (void)state;
     struct pep_proof proof;
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NULL, NOW, &proof), PEP_KEY_FOUND);
     struct pep_session *s = pep_session_open(pep, &proof);
     struct request r = house_request(GET, "/meter/now", METER);
     struct pep_decision d;
@@ -472,7 +473,7 @@ static void enrolled_subjects(void **state)
     assert_int_equal(revoke_by(REVOKED_SUBJECT, BYTES_LIT("thermostat-7"), NULL), REVOCATION_OK);
     assert_false(pep_basis_holds(pep, s, &d.basis, NOW));
     assert_true(pep_session_ends(s, NOW) <= NOW);
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NOW, &proof), PEP_KEY_NONE);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NULL, NOW, &proof), PEP_KEY_NONE);
     uint8_t der[128];
     struct pep_certificate c = {.trusted = true,
                                 .spki = house_spki(5, der),
@@ -487,7 +488,7 @@ static void enrolled_subjects(void **state)
     pep_session_close(panel);
     pep_session_close(s);
     assert_int_equal(undo(REVOKED_SUBJECT, BYTES_LIT("thermostat-7"), NULL), REVOCATION_OK);
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NULL, NOW, &proof), PEP_KEY_FOUND);
 }
 
 /* ---- lists ---- */

@@ -300,7 +300,7 @@ static void records(void **state)
         struct buf b = buf_on(value, sizeof value);
         struct record r;
         g.by_reference = reference;
-        assert_true(record_write(&g, key, &b));
+        assert_true(record_write(&g, "home-as", key, &b));
         assert_true(record_read(bytes_of(key, sizeof key), buf_bytes(&b), &r));
         assert_true(r.id == g.id && r.taken_s == g.taken_s && r.used && r.via == g.via);
         assert_true(bytes_equal(r.raw, g.raw) && r.by_reference == g.by_reference);

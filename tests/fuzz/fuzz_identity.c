@@ -20,8 +20,9 @@ static void enter(void)
     struct pep_taken t;
     if (!house_make(&house) || !(pep = house_pep(&house, NULL, 64)))
         abort();
-    pep_take_token(pep, NULL, house_mint(&house, &(struct minting){.key = 1, .kid = "k1"}, raw), -1,
-                   HOUSE_NOW, &t);
+    pep_take_token(pep, NULL, NULL,
+                   house_mint(&house, &(struct minting){.key = 1, .kid = "k1"}, raw), -1, HOUSE_NOW,
+                   &t);
     if (t.err != PEP_OK || atexit(leave) != 0)
         abort();
 }
@@ -34,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pep_proof proof;
     if (!pep)
         enter();
-    enum pep_key_state state = pep_find_psk(pep, identity, HOUSE_NOW, &proof);
+    enum pep_key_state state = pep_find_psk(pep, identity, NULL, HOUSE_NOW, &proof);
     /* A key is found for a known kind only, and never an empty one. */
     if ((state == PEP_KEY_FOUND) != (proof.key_n > 0) ||
         (state == PEP_KEY_FOUND && proof.kind == PEP_IDENTITY_UNKNOWN))

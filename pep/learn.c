@@ -1,0 +1,348 @@
+/* From a token's bytes to what it says: by its protection, by its authority's
+ * word, or both. The questions that this takes, and their answers. */
+#include "crypto.h"
+#include "cwt.h"
+#include "inside.h"
+#include "introspect.h"
+
+enum {
+    /* A shorter reference could be guessed (RFC 6749 10.10), and is a name
+     * with a typing error more often than a token. */
+    REFERENCE_MIN = 8,
+};
+
+bool learn_asks(const struct policy_authority *a, bool reference)
+{
+    return a->wire.introspect.url && (reference || a->wire.when == POLICY_ALWAYS);
+}
+
+/* Whom a token can be shown that says nothing here. One authority or none:
+ * who is shown a token can use it, if it is a bearer token, so it is not
+ * carried around. */
+static int reference_authority(const struct pep *p, int device)
+{
+    const struct policy_authority *a;
+    int only = -1;
+    if (device >= 0 && (size_t)device < p->config.n_devices &&
+        p->config.devices[device].authority) {
+        int its = p->device_authority[device];
+        a = its < 0 ? NULL : policy_authority(p->policy, (size_t)its);
+        return a && learn_asks(a, true) ? its : -1;
+    }
+    for (size_t i = 0; (a = policy_authority(p->policy, i)); i++) {
+        if (!learn_asks(a, true))
+            continue;
+        if (only >= 0)
+            return -1;
+        only = (int)i;
+    }
+    return only;
+}
+
+/* ---- asking ---- */
+
+static enum pep_err known(struct pep *p, struct answer *a, struct learned *out)
+{
+    switch (a->state) {
+    case ANSWER_ACTIVE:
+        out->said = &a->said;
+        out->answer = a;
+        answers_count_hit(p->answers);
+        return PEP_OK;
+    case ANSWER_INACTIVE:
+        return PEP_INACTIVE;
+    case ANSWER_FAILED:
+        out->retry_s = a->retry_s;
+        return a->err;
+    case ANSWER_NEW:
+    case ANSWER_ASKED:
+        break;
+    }
+    out->wait = a->id;
+    return PEP_PENDING;
+}
+
+static enum pep_err ask(struct pep *p, struct bytes raw, int authority, bool reference, bool held,
+                        const struct policy_peer *from, int64_t now_s, struct learned *out)
+{
+    uint8_t hash[TOKEN_HASH];
+    struct answer *a = answers_find(p->answers, raw, authority, now_s);
+    if (a)
+        return known(p, a, out);
+    if (!crypto_sha256(raw, hash))
+        return PEP_FULL;
+    if (answers_is_inactive(p->answers, hash, authority, now_s))
+        return PEP_INACTIVE;
+    enum pep_err err = answers_ask(p->answers, raw, authority, reference, held, from, &a);
+    if (err == PEP_BUSY)
+        out->retry_s = ANSWERS_BUSY_S;
+    return err == PEP_OK ? known(p, a, out) : err;
+}
+
+enum pep_err learn_token(struct pep *p, struct bytes raw, int device,
+                         const struct policy_peer *from, int64_t now_s, struct learned *out)
+{
+    bool hit;
+    *out = (struct learned){0};
+    enum pep_err err = cache_verify(p->cache, p->keys, raw, &out->said, &hit);
+    if (err == PEP_OK) {
+        if (hit)
+            p->stats.cache_hits++;
+        else
+            p->stats.verified++;
+        int whose = out->said->token.authority;
+        const struct policy_authority *a = policy_authority(p->policy, (size_t)whose);
+        /* Verified first: nobody is asked about a forgery. */
+        if (a && learn_asks(a, false))
+            err = ask(p, raw, whose, false, false, from, now_s, out);
+        return err;
+    }
+    /* What cannot be read here may still be known where it is from. What is
+     * read and does not verify is a forgery, and stays one. */
+    bool opaque = err == PEP_MALFORMED || err == PEP_UNSUPPORTED || err == PEP_UNKNOWN_KEY;
+    int whom = opaque && raw.n >= REFERENCE_MIN ? reference_authority(p, device) : -1;
+    return whom < 0 ? err : ask(p, raw, whom, true, false, from, now_s, out);
+}
+
+bool learn_find(struct pep *p, const uint8_t hash[TOKEN_HASH], int64_t now_s, struct learned *out)
+{
+    bool hit;
+    *out = (struct learned){.answer = answers_by_hash(p->answers, hash, now_s)};
+    if (out->answer) {
+        out->said = &out->answer->said;
+        return true;
+    }
+    const struct cached *c = cache_find(p->cache, hash);
+    if (!c ||
+        cache_verify(p->cache, p->keys, bytes_of(c->raw, c->raw_n), &out->said, &hit) != PEP_OK)
+        return false;
+    const struct policy_authority *a =
+        policy_authority(p->policy, (size_t)out->said->token.authority);
+    return a && !learn_asks(a, false);
+}
+
+bool learn_is_fresh(struct pep *p, const struct grant *g, int64_t now_s)
+{
+    if (grant_is_fresh(g, now_s))
+        return true;
+    /* An answer that must not be kept holds for those who waited for it. */
+    const struct answer *a = answers_find(p->answers, g->raw, g->authority, now_s);
+    return a && a->state == ANSWER_ACTIVE && !g->dormant;
+}
+
+enum pep_err learn_again(struct pep *p, const struct grant *g, const struct policy_peer *from,
+                         int64_t now_s, struct learned *out)
+{
+    *out = (struct learned){0};
+    return ask(p, g->raw, g->authority, g->reference, true, from, now_s, out);
+}
+
+/* ---- questions and replies ---- */
+
+static struct introspect_about about(const struct pep *p, const struct answer *a)
+{
+    const struct policy_authority *whom = policy_authority(p->policy, (size_t)a->authority);
+    return (struct introspect_about){.keys = p->keys,
+                                     .authority = a->authority,
+                                     .dialect = whom->dialect,
+                                     .http = whom->wire.introspect.http,
+                                     .issuer = whom->issuer,
+                                     .client_id = whom->wire.introspect.client_id,
+                                     .audience = p->config.audience,
+                                     .n_audience = p->config.n_audience,
+                                     .token = bytes_of(a->said.raw, a->said.raw_n),
+                                     .unwrapped = a->unwrapped};
+}
+
+static void fail(struct pep *p, struct answer *a, enum pep_err err, uint32_t retry_s)
+{
+    a->state = ANSWER_FAILED;
+    a->err = err;
+    a->retry_s = err != PEP_AWAY ? 0 : retry_s ? retry_s : ANSWERS_RETRY_S;
+    p->stats.away += err == PEP_AWAY;
+}
+
+bool pep_next_question(struct pep *p, int64_t now_s, struct pep_question *out)
+{
+    struct answer *a;
+    (void)now_s;
+    while ((a = answers_take(p->answers)) != NULL) {
+        struct introspect_about q = about(p, a);
+        uint8_t *room = answers_body(a, INTROSPECT_ASK_MAX);
+        struct buf body = buf_on(room, room ? INTROSPECT_ASK_MAX : 0);
+        *out = (struct pep_question){.id = a->id, .authority = a->authority, .http = q.http};
+        if (introspect_ask(&q, &body, &out->content_format)) {
+            out->body = buf_bytes(&body);
+            return true;
+        }
+        /* No memory for it: those who wait must hear that. The question goes
+         * out empty, and is refused there. */
+        out->content_format = PEP_FORMAT_NONE;
+        return true;
+    }
+    return false;
+}
+
+/* The answer's claims are what the token says; or what both say. */
+static enum pep_err take_in(struct pep *p, struct answer *a, struct introspection *in,
+                            struct buf *storage, int64_t now_s)
+{
+    const struct policy_authority *whom = policy_authority(p->policy, (size_t)a->authority);
+    struct bytes raw = bytes_of(a->said.raw, a->said.raw_n);
+    struct token *t = &a->said.token;
+    struct claims *told = &in->claims;
+    /* The rest of its life, by the server's clock. A reference has no number
+     * to remember it by, and needs none: the server knows when it is over. */
+    if (told->has_exi) {
+        int64_t ends_s = told->exi_s > CWT_TIME_MAX - now_s ? CWT_TIME_MAX : now_s + told->exi_s;
+        if (!told->has_exp || ends_s < told->exp_s)
+            told->exp_s = ends_s;
+        told->has_exp = true;
+        told->has_exi = false;
+    }
+    enum pep_err err = PEP_OK;
+    if (a->reference) {
+        t->authority = a->authority;
+        t->claims = *told;
+        if (!crypto_sha256(raw, t->hash))
+            err = PEP_FULL;
+        if (t->claims.n_aud == 0 && whom->fresh.audience)
+            t->claims.aud[t->claims.n_aud++] = bytes_str(whom->fresh.audience);
+    } else {
+        err = token_verify(p->keys, raw, t);
+        if (err == PEP_OK && t->authority != a->authority)
+            err = PEP_PROTECTION;
+        if (err == PEP_OK)
+            err = introspect_merge(&t->claims, told, storage);
+    }
+    /* RFC 7662 2.2: exp is optional. Then it ends when the server says so,
+     * which is asked before each use that the last answer does not cover. */
+    if (err == PEP_OK && !t->claims.has_exp && !t->claims.has_exi) {
+        t->claims.has_exp = true;
+        t->claims.exp_s = CWT_TIME_MAX;
+    }
+    if (err == PEP_OK && !cached_name_key(&a->said))
+        err = PEP_CONFIRMATION;
+    if (err != PEP_OK)
+        return err;
+    a->state = ANSWER_ACTIVE;
+    a->kept = whom->wire.cache_s > 0;
+    a->from_s = now_s;
+    a->until_s = now_s + whom->wire.cache_s;
+    if (t->claims.has_exp && t->claims.exp_s < a->until_s)
+        a->until_s = t->claims.exp_s;
+    a->client_token = in->client_token;
+    return PEP_OK;
+}
+
+/* Grants that rest on the token: in no order, and the last one takes the
+ * place of one that goes, so from the end. */
+static void tell_grants(struct pep *p, struct answer *a, const uint8_t hash[TOKEN_HASH],
+                        int64_t now_s)
+{
+    for (size_t i = grants_count(p->grants); i-- > 0;) {
+        struct grant *g = grants_at(p->grants, i);
+        if (!g->asked || g->authority != a->authority || memcmp(g->hash, hash, TOKEN_HASH) != 0)
+            continue;
+        if (a->state == ANSWER_ACTIVE)
+            take_refresh(p, g, a, now_s);
+        else
+            take_revoke(p, g);
+    }
+}
+
+void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64_t now_s)
+{
+    struct answer *a = answers_by_id(p->answers, id);
+    struct introspection in;
+    uint8_t hash[TOKEN_HASH];
+    p->reply_s = now_s;
+    if (!a || a->state != ANSWER_ASKED)
+        return;
+    struct introspect_about q = about(p, a);
+    size_t room = 2 * (r->body.n < INTROSPECT_ANSWER_MAX ? r->body.n : INTROSPECT_ANSWER_MAX) +
+                  a->said.raw_n + 64;
+    uint8_t *to = answers_storage(a, room);
+    struct buf storage = buf_on(to, to ? room : 0);
+    introspect_read(&q, r, &storage, &in);
+    struct bytes inner;
+    bool unknown = in.said == INTROSPECT_INACTIVE ||
+                   (in.said == INTROSPECT_NOTHING && !r->away && r->code == (4 << 5 | 0));
+    /* The server wrapped its reference and does not know it so. */
+    if (unknown && a->reference && !a->unwrapped && introspect_is_wrapped(q.token, &inner)) {
+        a->unwrapped = true;
+        answers_ask_again(p->answers, a);
+        return;
+    }
+    enum pep_err err;
+    switch (in.said) {
+    case INTROSPECT_ACTIVE:
+        err = take_in(p, a, &in, &storage, now_s);
+        if (err != PEP_OK)
+            fail(p, a, err, 0);
+        break;
+    case INTROSPECT_INACTIVE:
+        a->state = ANSWER_INACTIVE;
+        a->kept = policy_authority(p->policy, (size_t)a->authority)->wire.cache_s > 0;
+        break;
+    case INTROSPECT_UNUSABLE:
+        fail(p, a, in.err, 0);
+        break;
+    case INTROSPECT_REFUSED:
+    case INTROSPECT_NOTHING:
+        fail(p, a, PEP_AWAY, r->retry_s);
+        break;
+    }
+    crypto_wipe(&in.claims, sizeof in.claims);
+    bool said = a->state != ANSWER_FAILED || a->err != PEP_AWAY;
+    answers_replied(p->answers, a);
+    if (said && crypto_sha256(q.token, hash))
+        tell_grants(p, a, hash, now_s);
+}
+
+void pep_settle(struct pep *p)
+{
+    answers_settle(p->answers, p->reply_s);
+}
+
+/* ---- a new policy ---- */
+
+struct renumber {
+    struct pep *p;
+    const struct policy *old;
+    int64_t now_s;
+};
+
+static int renumber(void *user, int authority, int64_t *until_s)
+{
+    struct renumber *r = user;
+    const struct policy_authority *was = policy_authority(r->old, (size_t)authority);
+    int i = policy_authority_find(r->p->policy, bytes_str(was->name));
+    const struct policy_authority *is = i < 0 ? NULL : policy_authority(r->p->policy, (size_t)i);
+    /* What another server or another key said is not this one's word. */
+    if (!is || !is->wire.introspect.url || is->dialect != was->dialect ||
+        strcmp(is->wire.introspect.url, was->wire.introspect.url) != 0)
+        return -1;
+    *until_s = r->now_s + is->wire.cache_s;
+    return i;
+}
+
+void learn_reload(struct pep *p, const struct policy *old, int64_t now_s)
+{
+    struct renumber r = {p, old, now_s};
+    if (old)
+        answers_renumber(p->answers, renumber, &r);
+    for (size_t i = 0; i < grants_count(p->grants); i++) {
+        struct grant *g = grants_at(p->grants, i);
+        if (!g->compiled) /* it is about to end */
+            continue;
+        const struct policy_authority *a = policy_authority(p->policy, (size_t)g->authority);
+        bool asked = learn_asks(a, g->reference);
+        int64_t until_s = now_s + a->wire.cache_s;
+        if (!g->asked) /* it never was */
+            g->fresh_from_s = g->fresh_until_s = 0;
+        if (g->fresh_until_s > until_s)
+            g->fresh_until_s = until_s;
+        g->asked = asked;
+    }
+}

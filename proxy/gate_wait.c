@@ -1,0 +1,88 @@
+/* Waiting for an authorization server: the one place where a request is put
+ * aside and taken up again. What waits is an open exchange that keeps its
+ * own datagram, or a handshake that dtls.c keeps; both name a question. */
+#include "gate_internal.h"
+
+void gate_park(struct gate *g, struct arrival *in, uint64_t question)
+{
+    if (!in->x) {
+        /* On a plain listener nothing is kept for a stranger, but for as
+         * long as a question about its token is under way. */
+        struct bytes again = BYTES_NONE;
+        switch (exchange_accept(g->exchanges, NULL, in->listener, in->from, in->m, in->datagram,
+                                g->now, &in->x, &again)) {
+        case EXCHANGE_NEW:
+            break;
+        case EXCHANGE_REPEAT: /* it waits already */
+            if (again.n)
+                udp_send(g->listeners[in->listener], in->from, again);
+            return;
+        case EXCHANGE_FULL:
+        default:
+            in->x = NULL;
+            gate_reply_busy(g, in);
+            return;
+        }
+    }
+    struct exchange *x = in->x;
+    if (in->datagram.n > sizeof x->stored) {
+        gate_reply_code(g, in, MSG_CODE(4, 13), NULL);
+        return;
+    }
+    memcpy(x->stored, in->datagram.p, in->datagram.n);
+    x->stored_n = in->datagram.n;
+    x->wait = question;
+    g->stats.parked++;
+}
+
+static void take_up(void *user, struct exchange *x)
+{
+    struct gate *g = user;
+    if (x->wait == 0 || x->wait != g->replied)
+        return;
+    struct msg m;
+    uint8_t plain[MESSAGE_MAX];
+    memcpy(plain, x->stored, x->stored_n);
+    struct arrival in = {.assoc = x->assoc,
+                         .listener = x->listener,
+                         .from = &x->peer,
+                         .m = &m,
+                         .datagram = bytes_of(plain, x->stored_n),
+                         .x = x};
+    x->wait = 0;
+    if (msg_parse(in.datagram, &m) == MSG_OK)
+        gate_request(g, &in);
+    else
+        exchange_drop(g->exchanges, x, g->now);
+}
+
+static void wake(void *user, struct assoc *a)
+{
+    struct gate *g = user;
+    if (a->wait == 0 || a->wait != g->replied)
+        return;
+    a->wait = 0;
+    assoc_wake(g->assocs, a, g->now);
+}
+
+void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, struct instant now)
+{
+    g->now = now;
+    g->replied = id;
+    pep_take_reply(g->pep, id, r, now.wall_s);
+    exchanges_each_open(g->exchanges, take_up, g);
+    assocs_each(g->assocs, wake, g);
+    g->replied = 0;
+    pep_settle(g->pep);
+}
+
+void gate_ask(struct gate *g)
+{
+    struct pep_question q;
+    while (pep_next_question(g->pep, g->now.wall_s, &q)) {
+        if (g->ask && g->ask(g->ask_user, &q, g->now))
+            continue;
+        const struct pep_reply away = {.away = true, .content_format = PEP_FORMAT_NONE};
+        gate_reply_came(g, q.id, &away, g->now);
+    }
+}
