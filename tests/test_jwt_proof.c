@@ -79,7 +79,7 @@ static bool may(struct pep_session *s)
 static int post(struct bytes token, int format)
 {
     struct pep_taken t;
-    pep_take_token(pep, NULL, token, format, NOW, &t);
+    pep_take_token(pep, NULL, NULL, token, format, NOW, &t);
     return t.code;
 }
 
