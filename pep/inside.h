@@ -9,6 +9,7 @@
 #include "grants.h"
 #include "keys.h"
 #include "pep.h"
+#include "published.h"
 #include "revocation.h"
 #include "store.h"
 #include "subjects.h"
@@ -25,6 +26,7 @@ struct pep {
     struct revocations *revocations;
     struct answers *answers;
     struct fresh *fresh;
+    struct published *published;
     int64_t reply_s; /* when the last reply came */
     uint64_t *cover; /* scratch: one bit a device */
     size_t cover_words;

@@ -97,6 +97,7 @@ enum pep_err learn_token(struct pep *p, struct bytes raw, int device,
             err = ask(p, raw, whose, false, false, from, now_s, out);
         return err;
     }
+    p->stats.unknown_keys += err == PEP_UNKNOWN_KEY;
     /* What cannot be read here may still be known where it is from. What is
      * read and does not verify is a forgery, and stays one. */
     bool opaque = err == PEP_MALFORMED || err == PEP_UNSUPPORTED || err == PEP_UNKNOWN_KEY;

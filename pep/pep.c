@@ -30,10 +30,11 @@ struct pep *pep_new(const struct pep_config *c)
         p->revocations = revocations_new(seed);
         p->answers = answers_new(seed);
         p->fresh = fresh_new();
+        p->published = published_new();
     }
     p->next_id = 1;
     if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created ||
-        !p->revocations || !p->answers || !p->fresh) {
+        !p->revocations || !p->answers || !p->fresh || !p->published) {
         pep_free(p);
         return NULL;
     }
@@ -51,6 +52,7 @@ void pep_free(struct pep *p)
     cache_free(p->cache);
     answers_free(p->answers);
     fresh_free(p->fresh);
+    published_free(p->published);
     grants_free(p->grants);
     created_free(p->created);
     revocations_free(p->revocations);
@@ -167,22 +169,28 @@ static void staged_clear(struct staged *st)
     free(st->device_authority);
 }
 
-/* Nothing here can fail. */
-static void commit(struct pep *p, struct policy *policy, struct staged *st, int64_t now_s)
+/* The staged takes its place; a grant that did not stay has nothing then. */
+static void commit_grants(struct pep *p, struct policy *policy)
 {
-    struct policy *old = p->policy;
-    struct staged was = {p->keys, p->subjects, p->device_authority};
     cache_clear(p->cache); /* its authorities and compiled grants are the old policy's */
     for (size_t i = 0; i < grants_count(p->grants); i++) {
         struct grant *g = grants_at(p->grants, i);
         if (g->next_compiled) {
-            const char *name = policy_authority(old, (size_t)g->authority)->name;
+            const char *name = policy_authority(p->policy, (size_t)g->authority)->name;
             g->authority = policy_authority_find(policy, bytes_str(name));
         }
         policy_grant_free(g->compiled);
         g->compiled = g->next_compiled;
         g->next_compiled = NULL;
     }
+}
+
+/* Nothing here can fail. */
+static void commit(struct pep *p, struct policy *policy, struct staged *st, int64_t now_s)
+{
+    struct policy *old = p->policy;
+    struct staged was = {p->keys, p->subjects, p->device_authority};
+    commit_grants(p, policy);
     p->policy = policy_ref(policy);
     p->keys = st->keys;
     p->subjects = st->subjects;
@@ -224,6 +232,54 @@ static bool lost_authority(struct pep *p, struct grant *g, int64_t now_s)
     return !g->compiled;
 }
 
+/* The sets that authorities published belong to the new snapshot too, where
+ * they still have a JWKS URL. One that no longer fits beside the keys of the
+ * file is left out until it is fetched again. */
+static struct keys *load_keys(const struct pep *p, const struct policy *policy, const char *dir,
+                              struct buf *diag)
+{
+    char ignored[256];
+    struct keys *k = keys_load(policy, dir, diag);
+    const struct policy_authority *a;
+    for (size_t i = 0; k && (a = policy_authority(policy, i)); i++) {
+        struct bytes set = published_of(p->published, a->name);
+        struct buf lost = buf_on(ignored, sizeof ignored);
+        if (!a->wire.jwks.url || set.n == 0)
+            continue;
+        struct keys *with = keys_with_set(k, (int)i, set, a->name, &lost);
+        if (with) {
+            keys_free(k);
+            k = with;
+        }
+    }
+    return k;
+}
+
+bool pep_take_keys(struct pep *p, int authority, struct bytes set, int64_t now_s, struct buf *diag)
+{
+    const struct policy_authority *a =
+        p->policy && authority >= 0 ? policy_authority(p->policy, (size_t)authority) : NULL;
+    if (!a)
+        return false;
+    struct staged st = {keys_with_set(p->keys, authority, set, a->wire.jwks.url, diag), NULL, NULL};
+    if (!st.keys || !stage_grants(p, p->policy, &st)) {
+        staged_clear(&st);
+        return false;
+    }
+    /* What is in force is what is kept: the next start must not end grants
+     * that rest on it before the server is reached. */
+    if (!published_put(p->published, a->name, set, p->config.store))
+        p->stats.store_errors++;
+    struct keys *was = p->keys;
+    commit_grants(p, p->policy);
+    p->keys = st.keys;
+    p->changes++;
+    keys_free(was);
+    while (pep_end_some(p, lost_authority, now_s, EXPIRE_MAX) == EXPIRE_MAX)
+        ;
+    return true;
+}
+
 bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now_s,
               struct buf *diag)
 {
@@ -233,7 +289,9 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
         buf_put_str(diag, "the revocations in the state directory cannot be read\n");
         return false;
     }
-    struct staged st = {keys_load(policy, dir, diag), NULL, NULL};
+    if (p->loads == 0 && p->config.store && !published_load(p->published, p->config.store))
+        p->stats.store_errors++;
+    struct staged st = {load_keys(p, policy, dir, diag), NULL, NULL};
     if (st.keys)
         st.subjects = subjects_load(policy, dir, diag);
     if (!st.keys || !st.subjects || !stage_devices(p, policy, &st, diag) ||

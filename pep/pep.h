@@ -203,6 +203,13 @@ struct pep_taken {
 void pep_take_token(struct pep *p, struct pep_session *s, const struct policy_peer *from,
                     struct bytes raw, int content_format, int64_t now_s, struct pep_taken *out);
 
+/* The set that an authority publishes (its JWKS URL), fetched anew: it takes
+ * the place of the one before, outlives reloads and restarts, and grants that
+ * rest on a key which is gone end. False: nothing in it is of use; nothing
+ * changes, and `diag` says why. */
+MUST_USE bool pep_take_keys(struct pep *p, int authority, struct bytes set, int64_t now_s,
+                            struct buf *diag);
+
 /* ---- questions to authorization servers ----
  *
  * What needs an answer from elsewhere says so with the id of a question.
@@ -226,6 +233,7 @@ struct pep_stats {
     uint64_t unused;       /* grants dropped because nobody came for them */
     uint64_t ended;        /* by a reload: their authority or its key is gone */
     uint64_t corrupt;      /* records of the store that were not whole */
+    uint64_t unknown_keys; /* tokens under a key that no authority has */
     uint64_t store_errors; /* changes that the store did not take */
     uint64_t revoked;      /* grants ended by a revocation */
     uint64_t asked;        /* questions to authorities */

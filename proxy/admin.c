@@ -24,16 +24,18 @@ bool admin_reload(struct admin *a, struct instant now, struct buf *diag)
     if (a->audit)
         audit_sink_reopen(a->audit);
     struct policy *p = config_load_policy(a->config, diag);
-    bool ok = p && pep_load(a->pep, p, a->config->policy_dir, now.wall_s, diag);
+    struct wire *wire = p ? wire_load(p, a->config->policy_dir, diag) : NULL;
+    bool ok = wire && pep_load(a->pep, p, a->config->policy_dir, now.wall_s, diag);
     policy_unref(p); /* pep has its own reference */
     a->last_failed = !ok;
     if (ok) {
         a->reloads++;
         a->loaded_s = now.wall_s;
-        gate_reloaded(worker_gate(a->worker), now);
+        worker_reloaded(a->worker, wire, now);
         log_event(LOG_LEVEL_INFO, "reload", "policy", policy_hash(pep_policy(a->pep)), NULL);
         notify("STATUS=serving");
     } else {
+        wire_free(wire);
         a->reloads_failed++;
         log_diagnostics(bytes_of(diag->p, diag->n)); /* what fitted */
         log_event(LOG_LEVEL_ERROR, "reload-failed", "kept", policy_hash(pep_policy(a->pep)), NULL);

@@ -78,7 +78,7 @@ static int serve(struct setup *s, int64_t now_s, struct buf *diag)
     struct admin a = {.config = c, .pep = s->pep, .started_s = now_s, .loaded_s = now_s};
     struct control *control = NULL;
     bool ok = !c->audit || (a.audit = audit_sink_open(c->audit, &c->ship, diag));
-    ok = ok && (a.worker = worker_new(c, s->pep, a.audit, diag));
+    ok = ok && (a.worker = worker_new(c, s->pep, a.audit, &s->wire, diag));
     ok = ok && (!c->control ||
                 (control = control_new(c->control, worker_loop(a.worker), admin_answer, &a, diag)));
     if (ok && take_signals(&a)) {

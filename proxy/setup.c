@@ -33,7 +33,8 @@ bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_
         s->pep = pep_new(&pc);
         if (!s->pep)
             buf_put_str(diag, "out of memory\n");
-        ok = s->pep && pep_load(s->pep, policy, c->policy_dir, now_s, diag);
+        s->wire = wire_load(policy, c->policy_dir, diag);
+        ok = s->pep && s->wire && pep_load(s->pep, policy, c->policy_dir, now_s, diag);
     }
     policy_unref(policy); /* pep has its own reference */
     if (!ok)
@@ -43,6 +44,7 @@ bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_
 
 void setup_close(struct setup *s)
 {
+    wire_free(s->wire);
     pep_free(s->pep);
     store_close(s->store);
     free(s->devices);

@@ -4,12 +4,14 @@
 #define POSTERN_SETUP_H
 
 #include "config.h"
+#include "wire.h"
 
 struct setup {
     struct config *config;
     struct store *store; /* or NULL */
     struct pep *pep;
     struct pep_device *devices; /* pep borrows them */
+    struct wire *wire;          /* its authorization servers; NULL once the worker has them */
 };
 
 enum { SETUP_DIAG_MAX = 16 << 10 };

@@ -4,6 +4,8 @@
 
 #include "log.h"
 
+#include "log.h"
+
 /* Tags of the loop: listeners first, then devices. */
 enum { TAG_DEVICE = CONFIG_LISTENERS_MAX };
 
@@ -11,6 +13,7 @@ struct worker {
     const struct config *config;
     struct loop *loop;
     struct gate *gate;
+    struct servers *servers;
     struct udp *listeners[CONFIG_LISTENERS_MAX];
     bool stopping;
     uint64_t stop_by_ms;
@@ -45,7 +48,11 @@ static uint64_t turn(void *user, struct instant now)
         gate_close_all(w->gate, now);
         loop_stop(w->loop);
     }
+    /* What the gate asks leaves in the same turn. */
     uint64_t next = gate_turn(w->gate, now);
+    uint64_t servers = servers_turn(w->servers, now);
+    if (servers < next)
+        next = servers;
     return w->stopping && w->stop_by_ms < next ? w->stop_by_ms : next;
 }
 
@@ -73,8 +80,33 @@ static bool watch_devices(struct worker *w)
     return true;
 }
 
+static bool open_gate(struct worker *w, struct pep *pep, struct audit_sink *audit,
+                      struct wire **wire, struct buf *diag)
+{
+    struct gate_config gc = {.config = w->config,
+                             .pep = pep,
+                             .audit = audit,
+                             .listeners = w->listeners,
+                             .ask = servers_ask};
+    gc.ask_user = w->servers = servers_new(w->loop, pep);
+    if (!w->servers) {
+        buf_put_str(diag, "out of memory\n");
+        return false;
+    }
+    w->gate = gate_new(&gc, diag);
+    if (!w->gate || !watch_devices(w))
+        return false;
+    servers_attach(w->servers, w->gate);
+    if (!servers_use(w->servers, *wire, loop_now(w->loop))) {
+        buf_put_str(diag, "out of memory\n");
+        return false;
+    }
+    *wire = NULL;
+    return true;
+}
+
 struct worker *worker_new(const struct config *c, struct pep *pep, struct audit_sink *audit,
-                          struct buf *diag)
+                          struct wire **wire, struct buf *diag)
 {
     struct worker *w = calloc(1, sizeof *w);
     if (!w) {
@@ -88,13 +120,8 @@ struct worker *worker_new(const struct config *c, struct pep *pep, struct audit_
         worker_free(w);
         return NULL;
     }
-    if (open_sockets(w, diag)) {
-        struct gate_config gc = {
-            .config = c, .pep = pep, .audit = audit, .listeners = w->listeners};
-        w->gate = gate_new(&gc, diag);
-        if (w->gate && watch_devices(w))
-            return w;
-    }
+    if (open_sockets(w, diag) && open_gate(w, pep, audit, wire, diag))
+        return w;
     worker_free(w);
     return NULL;
 }
@@ -105,6 +132,7 @@ void worker_free(struct worker *w)
         return;
     for (size_t i = 0; w->gate && i < w->config->n_devices; i++)
         loop_unwatch(w->loop, udp_fd(upstream_udp(gate_upstreams(w->gate), (int)i)));
+    servers_free(w->servers);
     gate_free(w->gate);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
         if (!w->listeners[i])
@@ -125,6 +153,21 @@ struct loop *worker_loop(struct worker *w)
 struct gate *worker_gate(struct worker *w)
 {
     return w->gate;
+}
+
+void worker_reloaded(struct worker *w, struct wire *wire, struct instant now)
+{
+    if (!servers_use(w->servers, wire, now)) {
+        log_event(LOG_LEVEL_ERROR, "out-of-memory", "servers", "none is asked until a reload",
+                  NULL);
+        wire_free(wire);
+    }
+    gate_reloaded(w->gate, now);
+}
+
+struct servers *worker_servers(struct worker *w)
+{
+    return w->servers;
 }
 
 bool worker_run(struct worker *w)
