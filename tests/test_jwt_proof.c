@@ -165,7 +165,8 @@ static void by_thumbprint(void **state)
     for (size_t i = 0; i < sizeof psk; i++)
         psk[i] = (uint8_t)i;
     assert_true(jwk_thumbprint_secret(bytes_of(psk, sizeof psk), jkt));
-    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(pep_find_psk(pep, BYTES_LIT("t7"), &(struct policy_peer){0}, NOW, &proof),
+                     PEP_KEY_FOUND);
     assert_memory_equal(proof.jkt, jkt, 32);
     s = pep_session_open(pep, &proof);
     assert_false(may(s));
@@ -175,7 +176,9 @@ static void by_thumbprint(void **state)
     jkt[0] ^= 1;
     assert_int_equal(post(mint(CNF_JKT, jkt, raw), 42), CODE(2, 1));
     /* In an identity a token must bring a PSK. */
-    assert_int_equal(pep_find_psk(pep, mint(CNF_JKT, jkt, raw), NOW, &proof), PEP_KEY_NONE);
+    assert_int_equal(
+        pep_find_psk(pep, mint(CNF_JKT, jkt, raw), &(struct policy_peer){0}, NOW, &proof),
+        PEP_KEY_NONE);
 }
 
 /* The Access-Token option counts if the association proves what it names. */
