@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "../pep/base64url.h"
+#include "../pep/jose.h"
 #include "../pep/key_file.h"
 #include "file.h"
 
@@ -105,6 +106,16 @@ static bool read_psk(const struct policy_file *f, const char *dir, struct wire_f
     return ok;
 }
 
+/* What a private key signs with; NULL: nothing. */
+static const struct crypto_alg *signing_alg(const struct key *k)
+{
+    const struct crypto_alg *a;
+    for (size_t i = 0; k->kind != KEY_SECRET && (a = crypto_alg_at(i)); i++)
+        if (a->class == CRYPTO_SIGN && key_can_make(k, a))
+            return a;
+    return NULL;
+}
+
 static bool read_signing_key(const struct policy_file *f, const char *dir, struct key *out,
                              struct buf *diag)
 {
@@ -116,8 +127,7 @@ static bool read_signing_key(const struct policy_file *f, const char *dir, struc
         return false;
     if (!key_file_read(path, KEY_FILE_MINT, out, 1, &n, diag))
         return complain(f, "this file cannot be used", diag);
-    return (out->kind == KEY_EC && out->has_secret) ||
-           complain(f, "a private elliptic-curve key is needed", diag);
+    return signing_alg(out) || complain(f, "a private key that can sign is needed", diag);
 }
 
 /* ---- forms ---- */
@@ -177,40 +187,18 @@ static bool prepare_secret(struct wire_endpoint *e, struct wire_file *secret)
 bool wire_assertion(const struct wire_endpoint *e, const char *audience, int64_t now_s,
                     struct buf *out)
 {
-    const struct key *k = &e->signing;
-    const char *alg = k->ec.crv == CRYPTO_P256   ? "ES256"
-                      : k->ec.crv == CRYPTO_P384 ? "ES384"
-                                                 : "ES512";
-    const struct crypto_alg *a = crypto_alg(k->ec.crv == CRYPTO_P256   ? -7
-                                            : k->ec.crv == CRYPTO_P384 ? -35
-                                                                       : -36);
-    uint8_t nonce[16], text[ASSERTION_PART_MAX], jws[2 * ASSERTION_PART_MAX], sig[CRYPTO_SIG_MAX];
-    struct buf t = buf_on(text, sizeof text), j = buf_on(jws, sizeof jws),
-               s = buf_on(sig, sizeof sig);
+    const struct crypto_alg *a = signing_alg(&e->signing);
+    const char *id = e->said->client_id;
+    uint8_t nonce[16], text[ASSERTION_PART_MAX];
     char number[64];
+    struct buf t = buf_on(text, sizeof text);
     if (!a || !crypto_random(nonce, sizeof nonce))
         return false;
-    buf_put_str(&t, "{\"alg\":\"");
-    buf_put_str(&t, alg);
-    buf_put_str(&t, "\",\"typ\":\"JWT\"");
-    if (k->kid_n) { /* text in JOSE; what a COSE file has may be any bytes */
-        buf_put_str(&t, ",\"kid\":\"");
-        for (size_t i = 0; i < k->kid_n; i++)
-            if (k->kid[i] < 0x20 || k->kid[i] > 0x7e || k->kid[i] == '"' || k->kid[i] == '\\')
-                t.full = true;
-        buf_put(&t, key_kid(k));
-        buf_put_str(&t, "\"");
-    }
-    buf_put_str(&t, "}");
-    base64url_put(&j, buf_bytes(&t));
-    buf_put_str(&j, ".");
-    bool ok = !t.full;
     /* RFC 7523 3. Neither id nor audience has a quote: see is_plain(). */
-    t = buf_on(text, sizeof text);
     buf_put_str(&t, "{\"iss\":\"");
-    buf_put_str(&t, e->said->client_id);
+    buf_put_str(&t, id);
     buf_put_str(&t, "\",\"sub\":\"");
-    buf_put_str(&t, e->said->client_id);
+    buf_put_str(&t, id);
     buf_put_str(&t, "\",\"aud\":\"");
     buf_put_str(&t, audience);
     buf_put_str(&t, "\",\"jti\":\"");
@@ -218,19 +206,13 @@ bool wire_assertion(const struct wire_endpoint *e, const char *audience, int64_t
     snprintf(number, sizeof number, "\",\"iat\":%lld,\"exp\":%lld}", (long long)now_s,
              (long long)now_s + ASSERTION_LIFE_S);
     buf_put_str(&t, number);
-    base64url_put(&j, buf_bytes(&t));
-    struct bytes input = buf_bytes(&j);
-    ok =
-        ok && !t.full && !j.full && crypto_sign(a, bytes_of(k->secret, k->secret_n), &input, 1, &s);
-    buf_put_str(&j, ".");
-    base64url_put(&j, buf_bytes(&s));
     buf_put_str(out, "&client_assertion_type="
                      "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
                      "&client_assertion=");
-    buf_put(out, buf_bytes(&j));
+    bool ok = !t.full && jose_sign(a, &e->signing, "JWT", buf_bytes(&t), out) == PEP_OK;
     buf_put_str(out, "&client_id=");
-    wire_put_form(out, bytes_str(e->said->client_id));
-    return ok && !j.full && !out->full;
+    wire_put_form(out, bytes_str(id));
+    return ok && !out->full;
 }
 
 /* ---- endpoints ---- */
