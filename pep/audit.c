@@ -261,6 +261,42 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
     return !out->full;
 }
 
+static void put_hex(struct buf *out, const char *name, struct bytes s, size_t cut)
+{
+    static const char digits[] = "0123456789abcdef";
+    put_name(out, name);
+    buf_put_u8(out, '"');
+    for (size_t i = 0; i < s.n && i < cut; i++) {
+        buf_put_u8(out, (uint8_t)digits[s.p[i] >> 4]);
+        buf_put_u8(out, (uint8_t)digits[s.p[i] & 15]);
+    }
+    if (s.n > cut)
+        buf_put_str(out, ELLIPSIS);
+    buf_put_u8(out, '"');
+}
+
+bool audit_event(const struct audit_event *e, const char *policy_hash, struct buf *out)
+{
+    put_time(out, e->wall_s, e->wall_us);
+    put_text(out, "event", bytes_str(e->event), CUT_WORD);
+    put_text(out, "by", bytes_str(e->by), CUT_WORD);
+    if (e->kind)
+        put_text(out, "kind", bytes_str(e->kind), CUT_WORD);
+    if (e->value.n && e->is_text)
+        put_text(out, "value", e->value, CUT_NAME);
+    else if (e->value.n)
+        put_hex(out, "value", e->value, CUT_NAME);
+    if (e->authority.n)
+        put_text(out, "authority", e->authority, CUT_SHORT);
+    put_number(out, "ended", e->ended);
+    if (e->not_kept)
+        buf_put_str(out, ",\"kept\":false");
+    if (policy_hash)
+        put_text(out, "policy", bytes_str(policy_hash), CUT_WORD);
+    buf_put_str(out, "}\n");
+    return !out->full;
+}
+
 bool audit_end(uint8_t code, uint64_t us, struct buf *out)
 {
     char text[16];

@@ -25,6 +25,22 @@ MUST_USE bool audit_begin(const struct audit_start *s, const struct request *r,
 MUST_USE bool audit_begin_token(const struct audit_start *s, enum pep_via via,
                                 const struct pep_taken *t, const char *policy_hash,
                                 struct buf *out);
+/* What is no request's: a revocation, an authority that came or went. */
+struct audit_event {
+    int64_t wall_s;
+    uint32_t wall_us;
+    const char *event;  /* "revoked", "authority-removed", ... */
+    const char *by;     /* "operator", "list", "reload" */
+    const char *kind;   /* of a revocation; or NULL */
+    struct bytes value; /* text as it is, the rest as hexadecimal digits */
+    bool is_text;
+    struct bytes authority; /* or empty */
+    uint64_t ended;         /* grants that it ended */
+    bool not_kept;          /* it would not survive a restart */
+};
+/* The whole line. */
+MUST_USE bool audit_event(const struct audit_event *e, const char *policy_hash, struct buf *out);
+
 /* Response code and duration; closes the object, adds the newline. */
 MUST_USE bool audit_end(uint8_t code, uint64_t us, struct buf *out);
 

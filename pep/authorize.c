@@ -219,6 +219,8 @@ static void credit(const struct pep *p, const struct asked *a, const struct poli
         authority = a->token_of->authority;
         out->ends_s = a->token_ends_s;
         out->basis.kind = PEP_ON_TOKEN;
+        out->basis.authority = revoke_authority_id(p, authority);
+        out->basis.revoked = p->revokes;
         memcpy(out->basis.token, a->token_of->hash, sizeof out->basis.token);
     } else {
         out->basis.kind = PEP_ON_ENROLMENT;

@@ -32,6 +32,7 @@ struct pep {
     size_t cover_words;
     uint64_t loads;   /* of policies; 0: none yet */
     uint64_t changes; /* of grants, loads included: what sessions cached is stale */
+    uint64_t revokes; /* of revocations: what was judged before is judged again */
     uint64_t next_id; /* of grants */
     struct pep_stats stats;
 };
@@ -109,6 +110,8 @@ MUST_USE struct policy_grant *take_compile(struct policy *policy, int authority,
 
 /* ---- revoke.c ---- */
 
+/* Names an authority across policies. */
+uint64_t revoke_authority_id(const struct pep *p, int authority);
 /* PEP_OK, PEP_REVOKED, PEP_FORM or PEP_LIST. */
 MUST_USE enum pep_err revoke_judge(struct pep *p, struct cached *c);
 

@@ -132,7 +132,8 @@ enum pep_outcome {
 struct pep_basis {
     enum { PEP_ON_NOTHING = 0, PEP_ON_ENROLMENT, PEP_ON_GRANT, PEP_ON_TOKEN } kind;
     uint64_t grant;
-    uint8_t token[TOKEN_HASH]; /* of the request's own token */
+    uint8_t token[TOKEN_HASH];   /* of the request's own token */
+    uint64_t authority, revoked; /* pep's own: whose it was, and what was revoked by then */
 };
 
 struct pep_decision {
@@ -161,9 +162,9 @@ struct pep_decision {
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out);
 
-/* False: what permitted the request was revoked, or ended otherwise. A token
- * of the request's own that is no longer remembered cannot show that it was
- * not revoked: false. */
+/* False: what permitted the request was revoked, or is vouched for no more.
+ * When something was revoked since, a token of the request's own that is no
+ * longer remembered cannot show that it was not that: false. */
 bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basis *b,
                      int64_t now_s);
 

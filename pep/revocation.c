@@ -2,11 +2,7 @@
 
 #include <stdlib.h>
 
-#include "../policy/cursor.h"
-#include "crypto.h"
-
-enum { BUCKETS = 4096, VERSION = 1, SUM = 16, FLAG_LOCAL = 1, FLAG_LISTED = 2, FLAG_SEEN = 4 };
-enum { KEY_SIZE = 1 + CRYPTO_SHA256, RECORD_ROOM = 512 };
+enum { BUCKETS = 4096 };
 
 struct entry {
     struct revocation r;
@@ -27,7 +23,7 @@ struct list {
 /* A removed record, until the store knows. */
 struct gone {
     struct gone *next;
-    uint8_t key[KEY_SIZE];
+    uint8_t key[REVOCATION_KEY];
 };
 
 struct revocations {
@@ -41,16 +37,6 @@ struct revocations {
     size_t of_kind[REVOKED_KINDS];
     uint64_t corrupt;
 };
-
-const char *revocation_kind_str(enum revocation_kind k)
-{
-    static const char *const names[REVOKED_KINDS] = {
-        [REVOKED_NOTHING] = "nothing", [REVOKED_HASH] = "token-hash",
-        [REVOKED_ID] = "cti",          [REVOKED_KID] = "kid",
-        [REVOKED_SUBJECT] = "subject", [REVOKED_AUTHORITY] = "authority",
-    };
-    return (size_t)k < REVOKED_KINDS ? names[k] : "unknown";
-}
 
 struct revocations *revocations_new(struct hash_seed seed)
 {
@@ -77,11 +63,6 @@ void revocations_free(struct revocations *t)
         free(l);
     }
     free(t);
-}
-
-static bool is_token(enum revocation_kind k)
-{
-    return k == REVOKED_HASH || k == REVOKED_ID;
 }
 
 /* Neither made here nor listed: held because its token may still come. */
@@ -164,23 +145,11 @@ static struct entry *make(struct revocations *t, const struct revocation *r)
     return e;
 }
 
-/* The name of a record: of what is revoked, not of how. */
-static bool record_name(const struct revocation *r, uint8_t key[KEY_SIZE])
-{
-    uint8_t text[2 + REVOCATION_NAME_MAX + REVOCATION_VALUE_MAX];
-    struct buf b = buf_on(text, sizeof text);
-    key[0] = (uint8_t)r->kind;
-    buf_put_be(&b, r->authority.n, 2);
-    buf_put(&b, r->authority);
-    buf_put(&b, r->value);
-    return !b.full && crypto_sha256(buf_bytes(&b), key + 1);
-}
-
 /* False: the record would come back at the next start. */
 static bool drop(struct revocations *t, struct entry *e)
 {
     struct gone *g = malloc(sizeof *g);
-    if (!g || !record_name(&e->r, g->key)) {
+    if (!g || !revocation_record_key(&e->r, g->key)) {
         free(g);
         return false;
     }
@@ -208,33 +177,12 @@ static bool make_room(struct revocations *t)
     return false;
 }
 
-static bool is_well_formed(const struct revocation *r)
-{
-    bool named = r->authority.n > 0 && r->authority.n <= REVOCATION_NAME_MAX;
-    if (r->authority.n > REVOCATION_NAME_MAX || r->value.n > REVOCATION_VALUE_MAX)
-        return false;
-    switch (r->kind) {
-    case REVOKED_HASH:
-        return r->value.n == TOKEN_ID && r->value.p[0] <= TOKEN_ID_SHA256;
-    case REVOKED_ID:
-    case REVOKED_KID:
-    case REVOKED_SUBJECT:
-        return r->value.n > 0;
-    case REVOKED_AUTHORITY:
-        return named && r->value.n == 0;
-    case REVOKED_NOTHING:
-    case REVOKED_KINDS:
-    default:
-        return false;
-    }
-}
-
 enum revocation_err revocations_add(struct revocations *t, const struct revocation *r)
 {
     struct revocation mine = *r;
     mine.local = true;
     mine.listed = false;
-    if (!is_well_formed(&mine))
+    if (!revocation_is_well_formed(&mine))
         return REVOCATION_BAD;
     struct entry *e = find(t, mine.kind, mine.value, mine.authority);
     if (!e) {
@@ -248,7 +196,7 @@ enum revocation_err revocations_add(struct revocations *t, const struct revocati
         e->r.since_s = mine.since_s;
     if (mine.made_s > e->r.made_s)
         e->r.made_s = mine.made_s;
-    if (mine.until_s > e->r.until_s && !(is_token(mine.kind) && e->r.seen))
+    if (mine.until_s > e->r.until_s && !(revocation_is_of_token(mine.kind) && e->r.seen))
         e->r.until_s = mine.until_s;
     e->r.seen = e->r.seen || mine.seen;
     mark_dirty(t, e);
@@ -273,7 +221,7 @@ enum revocation_err revocations_remove(struct revocations *t, enum revocation_ki
 /* Issued until the revocation was made, or held when it was. */
 static bool counts(const struct revocation *r, const struct revocation_ask *a)
 {
-    if (is_token(r->kind) || !a->has_iat)
+    if (revocation_is_of_token(r->kind) || !a->has_iat)
         return true;
     return a->iat_s <= r->since_s || a->taken_s <= r->made_s;
 }
@@ -290,7 +238,7 @@ static const struct revocation *match_one(struct revocations *t, enum revocation
             continue;
         /* A token that says no end has none to wait for. */
         int64_t exp_s = a->has_exp ? a->exp_s : REVOKED_FOR_GOOD;
-        if (is_token(kind) && (!e->r.seen || exp_s > e->r.until_s)) {
+        if (revocation_is_of_token(kind) && (!e->r.seen || exp_s > e->r.until_s)) {
             e->r.seen = true;
             e->r.until_s = exp_s;
             mark_dirty(t, e);
@@ -396,7 +344,7 @@ void revocations_list_begin(struct revocations *t, struct bytes authority)
 }
 
 enum revocation_err revocations_list_put(struct revocations *t, struct bytes authority,
-                                         struct bytes hash, int64_t now_s)
+                                         struct bytes hash, int64_t now_s, bool *is_new)
 {
     struct revocation r = {.kind = REVOKED_HASH,
                            .value = hash,
@@ -405,9 +353,10 @@ enum revocation_err revocations_list_put(struct revocations *t, struct bytes aut
                            .made_s = now_s,
                            .since_s = REVOKED_FOR_GOOD,
                            .until_s = REVOKED_FOR_GOOD};
-    if (!is_well_formed(&r) || authority.n == 0 || hash.p[0] != TOKEN_ID_SHA256)
+    if (!revocation_is_well_formed(&r) || authority.n == 0 || hash.p[0] != TOKEN_ID_SHA256)
         return REVOCATION_BAD;
     struct entry *e = find(t, REVOKED_HASH, hash, authority);
+    *is_new = !e;
     if (e) {
         set(t, e, e->r.local, true);
     } else if (has_too_many(t, authority) || !make_room(t) || !(e = make(t, &r))) {
@@ -437,7 +386,8 @@ void revocations_list_drop(struct revocations *t, struct bytes authority, struct
 /* A list's word ends with the list: what is listed stays whatever its exp. */
 static bool is_over(const struct entry *e, int64_t now_s)
 {
-    return !e->r.listed && now_s >= e->r.until_s && (!is_token(e->r.kind) || e->r.seen);
+    return !e->r.listed && now_s >= e->r.until_s &&
+           (!revocation_is_of_token(e->r.kind) || e->r.seen);
 }
 
 void revocations_expire(struct revocations *t, int64_t now_s)
@@ -449,74 +399,14 @@ void revocations_expire(struct revocations *t, int64_t now_s)
     }
 }
 
-/* The sum finds disks that lie (record.c). */
-static bool checksum(struct bytes key, struct bytes body, uint8_t sum[SUM])
-{
-    uint8_t text[KEY_SIZE + RECORD_ROOM], full[CRYPTO_SHA256];
-    struct buf b = buf_on(text, sizeof text);
-    buf_put(&b, key);
-    buf_put(&b, body);
-    bool ok = !b.full && crypto_sha256(buf_bytes(&b), full);
-    if (ok)
-        memcpy(sum, full, SUM);
-    return ok;
-}
-
-static bool write_record(const struct revocation *r, uint8_t key[KEY_SIZE], struct buf *out)
-{
-    uint8_t sum[SUM];
-    buf_put_u8(out, VERSION);
-    buf_put_u8(out, (uint8_t)((r->local ? FLAG_LOCAL : 0) | (r->listed ? FLAG_LISTED : 0) |
-                              (r->seen ? FLAG_SEEN : 0)));
-    buf_put_be(out, (uint64_t)r->made_s, 8);
-    buf_put_be(out, (uint64_t)r->since_s, 8);
-    buf_put_be(out, (uint64_t)r->until_s, 8);
-    buf_put_be(out, r->authority.n, 1);
-    buf_put(out, r->authority);
-    buf_put_be(out, r->value.n, 1);
-    buf_put(out, r->value);
-    if (out->full || !record_name(r, key) ||
-        !checksum(bytes_of(key, KEY_SIZE), buf_bytes(out), sum))
-        return false;
-    buf_put(out, bytes_of(sum, SUM));
-    return !out->full;
-}
-
-static bool read_record(struct bytes key, struct bytes value, struct revocation *out)
-{
-    uint8_t sum[SUM], name[KEY_SIZE];
-    if (key.n != KEY_SIZE || value.n < SUM || value.n > RECORD_ROOM)
-        return false;
-    struct bytes body = bytes_of(value.p, value.n - SUM);
-    if (!checksum(key, body, sum) || memcmp(sum, value.p + body.n, SUM) != 0)
-        return false;
-    struct cursor c = cursor_on(body);
-    struct revocation r = {.kind = (enum revocation_kind)key.p[0]};
-    if (cursor_u8(&c) != VERSION)
-        return false;
-    uint8_t flags = cursor_u8(&c);
-    r.local = flags & FLAG_LOCAL;
-    r.listed = flags & FLAG_LISTED;
-    r.seen = flags & FLAG_SEEN;
-    r.made_s = (int64_t)cursor_be(&c, 8);
-    r.since_s = (int64_t)cursor_be(&c, 8);
-    r.until_s = (int64_t)cursor_be(&c, 8);
-    r.authority = cursor_vector(&c, 1);
-    r.value = cursor_vector(&c, 1);
-    if (!cursor_done(&c) || flags > (FLAG_LOCAL | FLAG_LISTED | FLAG_SEEN) || !is_well_formed(&r) ||
-        !record_name(&r, name) || memcmp(name, key.p, KEY_SIZE) != 0)
-        return false;
-    *out = r;
-    return true;
-}
-
 static bool flush_gone(struct revocations *t, struct store *s)
 {
     while (t->gone) {
         struct store_op ops[STORE_OPS_MAX];
         size_t n = 0;
         for (struct gone *g = t->gone; g && n < STORE_OPS_MAX; g = g->next)
-            ops[n++] = (struct store_op){STORE_REVOCATION, bytes_of(g->key, KEY_SIZE), BYTES_NONE};
+            ops[n++] =
+                (struct store_op){STORE_REVOCATION, bytes_of(g->key, REVOCATION_KEY), BYTES_NONE};
         if (s && !store_change(s, ops, n))
             return false;
         while (n-- > 0) {
@@ -534,7 +424,7 @@ enum { FLUSH_MAX = 64 }; /* records of one change */
 struct flushing {
     struct store_op ops[FLUSH_MAX];
     struct entry *of[FLUSH_MAX];
-    uint8_t keys[FLUSH_MAX][KEY_SIZE], values[FLUSH_MAX][RECORD_ROOM];
+    uint8_t keys[FLUSH_MAX][REVOCATION_KEY], values[FLUSH_MAX][REVOCATION_RECORD_MAX];
     size_t n;
 };
 
@@ -562,11 +452,11 @@ bool revocations_flush(struct revocations *t, struct store *s)
     for (struct entry *e = t->oldest; e && t->n_dirty > 0; e = e->newer) {
         if (!e->dirty)
             continue;
-        struct buf b = buf_on(f.values[f.n], RECORD_ROOM);
-        if (!write_record(&e->r, f.keys[f.n], &b))
+        struct buf b = buf_on(f.values[f.n], REVOCATION_RECORD_MAX);
+        if (!revocation_record_write(&e->r, f.keys[f.n], &b))
             return false;
-        f.ops[f.n] =
-            (struct store_op){STORE_REVOCATION, bytes_of(f.keys[f.n], KEY_SIZE), buf_bytes(&b)};
+        f.ops[f.n] = (struct store_op){STORE_REVOCATION, bytes_of(f.keys[f.n], REVOCATION_KEY),
+                                       buf_bytes(&b)};
         f.of[f.n++] = e;
         if (f.n == FLUSH_MAX && !flush_some(t, s, &f))
             return false;
@@ -583,7 +473,7 @@ static enum store_keep load_one(void *user, struct bytes key, struct bytes value
 {
     struct loading *l = user;
     struct revocation r;
-    if (!read_record(key, value, &r)) {
+    if (!revocation_record_read(key, value, &r)) {
         l->t->corrupt++;
         return STORE_KEEP; /* it revoked something: for people to look at */
     }

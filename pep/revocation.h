@@ -21,43 +21,14 @@
 #define POSTERN_REVOCATION_H
 
 #include "hash.h"
+#include "revocation_record.h"
 #include "store.h"
-#include "token.h"
-#include "token_ids.h"
 
-enum revocation_limits {
-    REVOCATION_VALUE_MAX = 255,
-    REVOCATION_NAME_MAX = 128, /* of an authority */
+enum revocations_limits {
     REVOCATIONS_LOCAL_MAX = 4096,
     REVOCATIONS_LISTED_MAX = 8192, /* of one authority */
     REVOCATIONS_MAX = 32768,       /* about 250 bytes each, made as needed */
 };
-
-/* Written to disk: never renumber. */
-enum revocation_kind {
-    REVOKED_NOTHING = 0,
-    REVOKED_HASH = 1, /* value: as in token_ids.h */
-    REVOKED_ID = 2,   /* cti or jti */
-    REVOKED_KID = 3,  /* of the proof key */
-    REVOKED_SUBJECT = 4,
-    REVOKED_AUTHORITY = 5, /* no value; the authority must be named */
-    REVOKED_KINDS
-};
-
-#define REVOKED_FOR_GOOD INT64_MAX
-
-struct revocation {
-    enum revocation_kind kind;
-    struct bytes value;
-    struct bytes authority; /* name; empty: of any */
-    bool local, listed;     /* made here; named by the authority's list */
-    int64_t made_s;
-    int64_t since_s; /* tokens issued up to then; REVOKED_FOR_GOOD: all */
-    int64_t until_s;
-    bool seen; /* hash, cti: its token came, and expires at until_s */
-};
-
-const char *revocation_kind_str(enum revocation_kind k); /* "token-hash", "cti", ... */
 
 enum revocation_err {
     REVOCATION_OK = 0,
@@ -103,7 +74,7 @@ bool revocations_look_at(const struct revocations *t, enum revocation_kind kind)
  * is no longer listed, and holds as said above. */
 void revocations_list_begin(struct revocations *t, struct bytes authority);
 MUST_USE enum revocation_err revocations_list_put(struct revocations *t, struct bytes authority,
-                                                  struct bytes hash, int64_t now_s);
+                                                  struct bytes hash, int64_t now_s, bool *is_new);
 void revocations_list_end(struct revocations *t, struct bytes authority);
 /* Whether a list was ever begun, or its hashes were kept from before. */
 bool revocations_has_list(const struct revocations *t, struct bytes authority);

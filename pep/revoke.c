@@ -13,6 +13,20 @@ static struct bytes authority_name(const struct pep *p, int authority)
     return bytes_str(a ? a->name : NULL);
 }
 
+uint64_t revoke_authority_id(const struct pep *p, int authority)
+{
+    /* Names are the operator's: nothing to seed against. */
+    return hash_bytes((struct hash_seed){0, 0}, authority_name(p, authority));
+}
+
+static bool has_authority(const struct pep *p, uint64_t id)
+{
+    for (int i = 0; policy_authority(p->policy, (size_t)i); i++)
+        if (revoke_authority_id(p, i) == id)
+            return true;
+    return false;
+}
+
 /* False: no memory to hash with. */
 static bool need_ids(const struct pep *p, struct bytes raw, struct token_ids *ids)
 {
@@ -111,6 +125,7 @@ static size_t end_revoked(struct pep *p, int64_t now_s)
         ended += n;
     } while (n == STORE_OPS_MAX);
     p->stats.revoked += ended;
+    p->revokes++;
     p->changes++; /* enrolled subjects are looked at again */
     return ended;
 }
@@ -133,6 +148,8 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
                 return true;
         return false;
     case PEP_ON_TOKEN:
+        if (b->revoked == p->revokes)
+            return has_authority(p, b->authority);
         return learn_find(p, b->token, now_s, &l) &&
                take_judge(p, l.said, l.answer && l.answer->reference, now_s, &j) == PEP_OK;
     case PEP_ON_NOTHING:
@@ -288,9 +305,12 @@ static bool put(struct pep *p, struct bytes authority, struct bytes hash, int64_
 {
     if (hash.p[0] != TOKEN_ID_SHA256)
         return true; /* another algorithm's: told by trl.h, and no token of ours has it */
-    out->added++;
-    if (revocations_list_put(p->revocations, authority, hash, now_s) == REVOCATION_OK)
+    bool is_new;
+    if (revocations_list_put(p->revocations, authority, hash, now_s, &is_new) == REVOCATION_OK) {
+        out->added += is_new;
         return true;
+    }
+    out->added++;
     out->ended += end_by_hash(p, authority, hash);
     return false;
 }
@@ -323,7 +343,8 @@ bool pep_take_list(struct pep *p, const char *authority, const struct trl_answer
     out->kept = revocations_flush(p->revocations, p->config.store);
     if (!out->kept && p->config.store)
         p->stats.store_errors++;
-    out->ended += end_revoked(p, now_s);
+    if (out->added > 0)
+        out->ended += end_revoked(p, now_s);
     return fits;
 }
 

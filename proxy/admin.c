@@ -25,7 +25,7 @@ bool admin_reload(struct admin *a, struct instant now, struct buf *diag)
         audit_sink_reopen(a->audit);
     struct policy *p = config_load_policy(a->config, diag);
     struct wire *wire = p ? wire_load(p, a->config->policy_dir, diag) : NULL;
-    bool ok = wire && pep_load(a->pep, p, a->config->policy_dir, now.wall_s, diag);
+    bool ok = wire && gate_load(worker_gate(a->worker), p, now, diag);
     policy_unref(p); /* pep has its own reference */
     a->last_failed = !ok;
     if (ok) {
@@ -88,6 +88,7 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
         {"token_cache_hits", p->cache_hits},
         {"grants_expired", p->expired},
         {"grants_replaced", p->replaced},
+        {"grants_revoked", p->revoked},
         {"hellos", g->assocs.hellos},
         {"cookies", g->assocs.cookies},
         {"handshakes", g->assocs.handshakes},
@@ -126,6 +127,19 @@ static void put_shipping(const struct admin *a, struct buf *out)
     close_object(out);
 }
 
+static void put_revocations(const struct admin *a, struct buf *out)
+{
+    struct revocations_stats s;
+    revocations_get_stats(pep_revocations(a->pep), &s);
+    open_object(out, "revocations");
+    json_member_u64(out, "local", s.local);
+    json_member_u64(out, "listed", s.listed);
+    json_member_u64(out, "kept", s.kept);
+    json_member_u64(out, "unwritten", a->config->state ? s.unwritten : 0);
+    json_member_u64(out, "corrupt", s.corrupt);
+    close_object(out);
+}
+
 static void put_status(const struct admin *a, struct instant now, struct buf *out)
 {
     struct gate_stats g;
@@ -145,6 +159,7 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "exchanges_open", g.exchanges.open);
     json_member_u64(out, "exchanges_kept", g.exchanges.kept);
     json_member_u64(out, "grants", p.grants);
+    put_revocations(a, out);
     json_member_u64(out, "device_count", a->config->n_devices);
     json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);
     put_shipping(a, out);
@@ -232,7 +247,7 @@ void admin_answer(void *user, const struct control_request *r, struct instant no
     } else if (bytes_equal_str(r->command, "stop")) {
         json_member_bool(out, "ok", true);
         worker_stop(a->worker);
-    } else {
+    } else if (!admin_revoke_answer(a, r, now, out)) {
         json_member_bool(out, "ok", false);
         json_member(out, "error", "unknown command");
     }

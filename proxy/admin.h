@@ -1,6 +1,6 @@
 /* What the operator may ask of the running daemon, over the control socket
- * or by signals: status, devices, reload, stop. Everything here runs on the
- * worker's loop. */
+ * or by signals: status, devices, reload, stop; and revocations
+ * (admin_revoke.c). Everything here runs on the worker's loop. */
 #ifndef POSTERN_ADMIN_H
 #define POSTERN_ADMIN_H
 
@@ -10,6 +10,7 @@
 
 enum admin_limits {
     ADMIN_DEVICES_MAX = 100, /* in one answer; the rest is asked for by `from` */
+    ADMIN_REVOCATIONS_MAX = 50,
     ADMIN_DIAG_MAX = 16 << 10,
 };
 
@@ -25,6 +26,10 @@ struct admin {
 
 /* control_answer_fn; `user` is a struct admin. */
 void admin_answer(void *user, const struct control_request *r, struct instant now, struct buf *out);
+
+/* "revoke", "unrevoke" and "revocations"; false: another command. */
+bool admin_revoke_answer(struct admin *a, const struct control_request *r, struct instant now,
+                         struct buf *out);
 
 /* Policy and keys anew, at once or not at all; the audit file reopened.
  * False: the last good policy stays, and `diag` says why. */

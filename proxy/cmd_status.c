@@ -65,6 +65,15 @@ static void print_status(const struct cmd_answer *a)
     printf("exchanges      %s open, %s remembered\n", cmd_answer_text(a, "exchanges_open"),
            cmd_answer_text(a, "exchanges_kept"));
     printf("grants         %s\n", cmd_answer_text(a, "grants"));
+    const struct yaml_node *revoked = cmd_answer_get(a, "revocations");
+    printf("revocations    %s made here, %s listed, %s kept until their token has expired\n",
+           cmd_answer_text_in(a, revoked, "local"), cmd_answer_text_in(a, revoked, "listed"),
+           cmd_answer_text_in(a, revoked, "kept"));
+    if (number(cmd_answer_text_in(a, revoked, "unwritten")) > 0)
+        printf("               %s NOT YET ON DISK\n", cmd_answer_text_in(a, revoked, "unwritten"));
+    if (number(cmd_answer_text_in(a, revoked, "corrupt")) > 0)
+        printf("               %s DAMAGED RECORDS IN THE STATE DIRECTORY\n",
+               cmd_answer_text_in(a, revoked, "corrupt"));
     if (number(cmd_answer_text(a, "audit_lost")) > 0)
         printf("audit          %s RECORDS LOST\n", cmd_answer_text(a, "audit_lost"));
     print_shipping(a);

@@ -42,22 +42,34 @@ static void put_error(struct buf *out, const char *text)
 
 static void compose(struct control *c, struct bytes line, struct instant now, struct buf *out)
 {
-    struct json_field fields[4];
-    struct control_request r = {BYTES_NONE, 0};
+    struct json_field fields[8];
+    struct control_request r = {0};
+    const struct {
+        const char *key;
+        struct bytes *text;
+        uint64_t *number;
+    } members[] = {
+        {"command", &r.command, NULL}, {"from", NULL, &r.from},   {"by", &r.by, NULL},
+        {"value", &r.value, NULL},     {"until", NULL, &r.until}, {"authority", &r.authority, NULL},
+    };
     size_t n;
     if (!json_read_flat(line, fields, sizeof fields / sizeof *fields, &n)) {
         put_error(out, "the request is not one flat JSON object");
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        if (bytes_equal_str(fields[i].key, "command") && !fields[i].is_number) {
-            r.command = fields[i].text;
-        } else if (bytes_equal_str(fields[i].key, "from") && fields[i].is_number) {
-            r.from = fields[i].number;
-        } else {
+        size_t k = 0, all = sizeof members / sizeof *members;
+        while (k < all && !(bytes_equal_str(fields[i].key, members[k].key) &&
+                            fields[i].is_number == (members[k].number != NULL)))
+            k++;
+        if (k == all) {
             put_error(out, "unknown member in the request");
             return;
         }
+        if (members[k].number)
+            *members[k].number = fields[i].number;
+        else
+            *members[k].text = fields[i].text;
     }
     if (r.command.n == 0) {
         put_error(out, "the request has no command");

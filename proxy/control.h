@@ -11,13 +11,16 @@ struct control;
 
 enum control_limits {
     CONTROL_PEERS_MAX = 8,          /* connections; the one longest idle gives way */
-    CONTROL_REQUEST_MAX = 512,      /* bytes of a line */
+    CONTROL_REQUEST_MAX = 4096,     /* bytes of a line: a token fits */
     CONTROL_ANSWER_MAX = 64 * 1024, /* fits the send buffer of an idle socket */
 };
 
 struct control_request {
     struct bytes command;
     uint64_t from; /* of a list: the first item wanted */
+    /* of a revocation */
+    struct bytes by, value, authority; /* value: base64url */
+    uint64_t until;                    /* UTC seconds; 0: for good */
 };
 
 /* Writes the members of the answer's object, without braces. */

@@ -76,9 +76,10 @@ struct exchange {
     uint16_t answer_mid;
     uint32_t wait_ms; /* until its next transmission */
     struct instant born;
-    uint64_t wait;    /* the question it waits for, its datagram in `stored`; kept by the gate */
-    int64_t ends_s;   /* when the grant it rests on ends; kept by the gate */
-    int device_index; /* whom it went to; kept by the gate */
+    uint64_t wait;  /* the question it waits for, its datagram in `stored`; kept by the gate */
+    int64_t ends_s; /* when the grant it rests on ends; kept by the gate */
+    struct pep_basis basis; /* likewise */
+    int device_index;       /* whom it went to; kept by the gate */
     int listener;
     struct peer peer;
     struct deadline deadline; /* of the separate answer */

@@ -199,6 +199,7 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
     else
         g->stats.reported++;
     in->x->ends_s = d->ends_s;
+    in->x->basis = d->basis;
     gate_record_decision(g, in, r, d, 0);
     forward(g, in, r->device);
 }

@@ -4,6 +4,7 @@
 #ifndef POSTERN_GATE_H
 #define POSTERN_GATE_H
 
+#include "../pep/revoke.h"
 #include "config.h"
 #include "exchange.h"
 #include "upstream.h"
@@ -41,8 +42,22 @@ void gate_reply_came(struct gate *g, uint64_t question, const struct pep_reply *
                      struct instant now);
 /* Timers; then flushes all batches and reaps. Returns the next deadline. */
 uint64_t gate_turn(struct gate *g, struct instant now);
-/* Policy and keys were swapped: sessions whose grants ended are closed. */
+/* Grants ended otherwise than by time: requests under way that rest on one of
+ * them get 4.01 when their answer comes, and associations that hold nothing
+ * any more get it now and end. */
 void gate_reloaded(struct gate *g, struct instant now);
+
+/* gate_rights.c: what changes rights for everyone, with its records. */
+
+/* pep_load(), and all that follows from it. Authorities that went, came or
+ * lost grants have a record each (draft-maler-ace-oauth-uma 5.1). */
+MUST_USE bool gate_load(struct gate *g, struct policy *policy, struct instant now,
+                        struct buf *diag);
+MUST_USE enum revocation_err gate_revoke(struct gate *g, const struct pep_revoking *r, bool undo,
+                                         struct instant now, struct pep_revoked *out);
+/* An authority's list. False: not all of it could be held. */
+bool gate_take_list(struct gate *g, const char *authority, const struct trl_answer *a,
+                    struct instant now);
 /* Planned stop: refuse what is new; true when nothing is under way. */
 bool gate_drain(struct gate *g, struct instant now);
 void gate_close_all(struct gate *g, struct instant now);

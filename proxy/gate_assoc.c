@@ -171,10 +171,21 @@ void gate_expire_assocs(struct gate *g)
     }
 }
 
+static void doubt(void *user, struct exchange *x)
+{
+    struct gate *g = user;
+    if (x->own ||
+        pep_basis_holds(g->pep, x->assoc ? x->assoc->session : NULL, &x->basis, g->now.wall_s))
+        return;
+    x->ends_s = INT64_MIN; /* the answer will find it so */
+    x->basis.kind = PEP_ON_NOTHING;
+}
+
 void gate_reloaded(struct gate *g, struct instant now)
 {
     g->now = now;
     g->pep_expire_s = 0;
+    exchanges_each_open(g->exchanges, doubt, g);
     assocs_each(g->assocs, end_if_over, g);
 }
 

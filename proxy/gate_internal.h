@@ -92,6 +92,7 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
                           const struct pep_decision *d, uint8_t code);
 void gate_record_token(struct gate *g, struct assoc *a, const struct peer *from, enum pep_via via,
                        const struct pep_taken *t);
+void gate_record_event(struct gate *g, struct audit_event *e);
 /* The exchange is over; writes what gate_record_decision() began. */
 void gate_record_end(struct gate *g, struct exchange *x, uint8_t code);
 

@@ -66,3 +66,14 @@ void gate_record_token(struct gate *g, struct assoc *a, const struct peer *from,
                  audit_end(t->code, 0, &line);
     write_out(g, whole, &line);
 }
+
+void gate_record_event(struct gate *g, struct audit_event *e)
+{
+    if (!g->audit)
+        return;
+    char storage[EXCHANGE_RECORD_MAX];
+    struct buf line = buf_on(storage, sizeof storage);
+    e->wall_s = g->now.wall_s;
+    e->wall_us = g->now.wall_us;
+    write_out(g, audit_event(e, policy_hash(pep_policy(g->pep)), &line), &line);
+}

@@ -5,7 +5,7 @@
 
 static const struct cmd *const commands[] = {&cmd_check,      &cmd_explain, &cmd_token_new,
                                              &cmd_token_show, &cmd_key_new, &cmd_reload,
-                                             &cmd_status};
+                                             &cmd_revoke,     &cmd_status};
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

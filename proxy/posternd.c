@@ -60,6 +60,10 @@ static void say_ready(const struct admin *a)
               policy_hash(pep_policy(a->pep)), "devices", LOG_U(a->config->n_devices), NULL);
     if (policy_mode(pep_policy(a->pep)) == POLICY_REPORT)
         log_event(LOG_LEVEL_WARN, "report-mode", "denials", "are recorded and let pass", NULL);
+    struct revocations_stats revoked;
+    revocations_get_stats(pep_revocations(a->pep), &revoked);
+    if (revoked.corrupt > 0)
+        log_event(LOG_LEVEL_ERROR, "damaged-revocations", "records", LOG_U(revoked.corrupt), NULL);
     if (geteuid() == 0)
         log_event(LOG_LEVEL_WARN, "running-as-root", "need", "none", NULL);
     notify("READY=1\nSTATUS=serving");

@@ -277,7 +277,7 @@ static bool copy_tree(struct world *w, const char *from)
     return system(cmd) == 0 || fail(w, "cannot copy the house %s", from);
 }
 
-static bool load_policy(struct world *w, bool wanted)
+static bool load_policy(struct world *w)
 {
     static char text[4096];
     struct buf diag = buf_on(text, sizeof text - 1);
@@ -285,9 +285,7 @@ static bool load_policy(struct world *w, bool wanted)
     bool ok = p && pep_load(w->pep, p, w->dir, w->now.wall_s, &diag);
     policy_unref(p);
     text[diag.n] = 0;
-    if (ok != wanted)
-        return fail(w, "policy %s: %s", ok ? "loaded, unexpectedly" : "did not load", text);
-    return true;
+    return ok || fail(w, "policy did not load: %s", text);
 }
 
 static bool open_gate(struct world *w)
@@ -308,7 +306,7 @@ static bool open_gate(struct world *w)
                             .max_grants = w->config->max_grants,
                             .store = w->store};
     w->pep = pep_new(&pc);
-    if (!w->store || !w->pep || !load_policy(w, true)) {
+    if (!w->store || !w->pep || !load_policy(w)) {
         text[diag.n] = 0;
         return fail(w, "no pep: %s", text);
     }
@@ -628,10 +626,14 @@ static bool verb_policy(struct world *w, char **words, size_t n)
     if (link(from, to) != 0)
         return fail(w, "no policy %s: %s", from, strerror(errno));
     bool fails = n > 1 && strcmp(words[1], "fails") == 0;
-    if (!load_policy(w, !fails))
-        return false;
-    if (!fails)
-        gate_reloaded(w->gate, w->now);
+    static char text[4096];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct policy *p = config_load_policy(w->config, &diag);
+    bool ok = p && gate_load(w->gate, p, w->now, &diag);
+    policy_unref(p);
+    text[diag.n] = 0;
+    if (ok == fails)
+        return fail(w, "policy %s: %s", ok ? "loaded, unexpectedly" : "did not load", text);
     settle(w);
     return true;
 }
@@ -661,6 +663,69 @@ static bool verb_audit(struct world *w, char **words, size_t n)
     return true;
 }
 
+/* revoke token|hash NAME | cti|kid|subject VALUE | authority NAME, or revoke
+ * list [NAME]...: home-as lists these tokens. [of=AUTHORITY] [ended=N] [undo] */
+static bool verb_revoke(struct world *w, char **words, size_t n)
+{
+    static const struct {
+        const char *by;
+        enum revocation_kind kind;
+    } ways[] = {{"token", REVOKED_HASH},      {"hash", REVOKED_HASH},
+                {"cti", REVOKED_ID},          {"kid", REVOKED_KID},
+                {"subject", REVOKED_SUBJECT}, {"authority", REVOKED_AUTHORITY}};
+    struct pep_revoking r = {.until_s = REVOKED_FOR_GOOD};
+    struct pep_revoked done;
+    struct token_ids ids;
+    uint8_t kid[64];
+    const char *of = value_of(words, n, "of"), *ended = value_of(words, n, "ended");
+    if (n >= 1 && strcmp(words[0], "list") == 0) {
+        static uint8_t body[2048];
+        static struct trl_answer a;
+        struct buf b = buf_on(body, sizeof body);
+        buf_put(&b, BYTES_LIT("\xa1\x00"));
+        buf_put_u8(&b, (uint8_t)(0x80 + n - 1));
+        for (size_t i = 1; i < n; i++) {
+            struct minted *t = token_named(w, words[i]);
+            if (!t || !token_ids_of(bytes_of(t->raw.p, t->raw.n), &ids))
+                return fail(w, "no token %s", words[i]);
+            buf_put(&b, BYTES_LIT("\x58\x21"));
+            buf_put(&b, token_id(&ids, 0));
+        }
+        bool ok = trl_read(buf_bytes(&b), &a) && gate_take_list(w->gate, "home-as", &a, w->now);
+        settle(w);
+        return ok || fail(w, "the list was not taken");
+    }
+    for (size_t i = 0; n >= 2 && i < sizeof ways / sizeof *ways; i++)
+        if (strcmp(words[0], ways[i].by) == 0)
+            r.kind = ways[i].kind;
+    if (r.kind == REVOKED_NOTHING)
+        return fail(w, "revoke token|hash|cti|kid|subject|authority ...");
+    r.authority = bytes_str(of);
+    r.value = bytes_str(words[1]);
+    if (r.kind == REVOKED_AUTHORITY) {
+        r.authority = r.value;
+        r.value = BYTES_NONE;
+    } else if (r.kind == REVOKED_KID || r.kind == REVOKED_ID) {
+        r.value = bytes_of(kid, unhex(words[1], kid, sizeof kid));
+    } else if (r.kind == REVOKED_HASH) {
+        struct minted *t = token_named(w, words[1]);
+        if (!t || !token_ids_of(bytes_of(t->raw.p, t->raw.n), &ids))
+            return fail(w, "no token %s", words[1]);
+        if (strcmp(words[0], "token") == 0)
+            r.token = bytes_of(t->raw.p, t->raw.n);
+        else
+            r.value = token_id(&ids, 0);
+    }
+    bool undo = strcmp(words[n - 1], "undo") == 0;
+    enum revocation_err err = gate_revoke(w->gate, &r, undo, w->now, &done);
+    if (err != REVOCATION_OK || (!undo && !done.kept))
+        return fail(w, "not revoked: %d", (int)err);
+    if (ended && (size_t)atoi(ended) != done.ended)
+        return fail(w, "%zu grants ended", done.ended);
+    settle(w);
+    return true;
+}
+
 /* 90s, -10s, 5m, 24h */
 static int64_t seconds(const char *s)
 {
@@ -669,7 +734,8 @@ static int64_t seconds(const char *s)
     return *unit == 'm' ? v * 60 : *unit == 'h' ? v * 3600 : v;
 }
 
-/* token NAME [as=AUTHORITY] [iss=] aud= scope="..." exp= [kid=HEX] [key=HEX]:
+/* token NAME [as=AUTHORITY] [iss=] [sub=] [cti=HEX] aud= scope="..." exp= [iat=]
+ * [kid=HEX] [key=HEX]:
  * sealed when it carries a proof key, MACed otherwise. */
 static bool verb_token(struct world *w, char **words, size_t n)
 {
@@ -681,7 +747,7 @@ static bool verb_token(struct world *w, char **words, size_t n)
     as = as ? as : "home-as";
     struct claims c = {0};
     char scope[256], file[128], diag_text[256];
-    uint8_t kid[64];
+    uint8_t kid[64], cti[64];
     v = value_of(words, n, "iss");
     c.iss = bytes_str(v                            ? v
                       : strcmp(as, "home-as") == 0 ? "coaps://as.home"
@@ -698,6 +764,13 @@ static bool verb_token(struct world *w, char **words, size_t n)
         c.has_exp = true;
         c.exp_s = w->now.wall_s + seconds(v);
     }
+    if ((v = value_of(words, n, "iat")) != NULL) {
+        c.has_iat = true;
+        c.iat_s = w->now.wall_s + seconds(v);
+    }
+    c.sub = bytes_str(value_of(words, n, "sub"));
+    if ((v = value_of(words, n, "cti")) != NULL)
+        c.cti = bytes_of(cti, unhex(v, cti, sizeof cti));
     bool secret = (v = value_of(words, n, "key")) != NULL;
     if (secret) {
         c.cnf.kind = CNF_SYMMETRIC;
@@ -796,7 +869,7 @@ static const struct {
 } verbs[] = {
     {"client", verb_client}, {"token", verb_token},     {"wait", verb_wait},
     {"policy", verb_policy}, {"restart", verb_restart}, {"audit", verb_audit},
-    {"device", verb_device}, {"devices", verb_devices},
+    {"device", verb_device}, {"devices", verb_devices}, {"revoke", verb_revoke},
 };
 
 /* ---- what a client does ---- */

@@ -241,11 +241,47 @@ static void tokens(void **state)
                                       "\"unknown\":2,\"beyond\":1"));
 }
 
+static void events(void **state)
+{
+    (void)state;
+    static const uint8_t hash[33] = {1, 0xab};
+    struct audit_event e = {.wall_s = start.wall_s,
+                            .wall_us = start.wall_us,
+                            .event = "revoked",
+                            .by = "operator",
+                            .kind = "subject",
+                            .value = BYTES_LIT("te\"d"),
+                            .is_text = true,
+                            .authority = BYTES_LIT("home-as"),
+                            .ended = 2,
+                            .not_kept = true};
+    struct buf b = buf_on(text, RECORD);
+    assert_true(audit_event(&e, "ab", &b));
+    assert_string_equal(ended(&b),
+                        "{\"time\":\"2026-11-22T02:00:00.000042Z\",\"event\":\"revoked\","
+                        "\"by\":\"operator\",\"kind\":\"subject\",\"value\":\"te\\\"d\","
+                        "\"authority\":\"home-as\",\"ended\":2,\"kept\":false,"
+                        "\"policy\":\"ab\"}\n");
+    e = (struct audit_event){
+        .event = "revoked", .by = "operator", .kind = "token-hash", .value = {hash, sizeof hash}};
+    b = buf_on(text, RECORD);
+    assert_true(audit_event(&e, NULL, &b));
+    assert_non_null(strstr(ended(&b), "\"value\":\"01ab0000"));
+    /* the longest still fits a record */
+    static uint8_t large[255];
+    e.value = bytes_of(large, sizeof large);
+    e.is_text = true;
+    e.authority = e.value;
+    b = buf_on(text, RECORD);
+    assert_true(audit_event(&e, "0123456789abcdef", &b));
+    assert_true(b.n < 512);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_records), cmocka_unit_test(paths),  cmocka_unit_test(worst_case),
-        cmocka_unit_test(texts),         cmocka_unit_test(tokens),
+        cmocka_unit_test(texts),         cmocka_unit_test(tokens), cmocka_unit_test(events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,131 @@
+/* What changes rights for everyone at once: a policy, the operator's word, an
+ * authority's list. Each step has its record. */
+#include "gate_internal.h"
+
+#include <stdlib.h>
+
+/* ---- policies ---- */
+
+/* An authority of the policy that goes. Names are copied: they go with it. */
+struct before {
+    char name[REVOCATION_NAME_MAX + 1];
+    size_t grants;
+};
+
+static size_t count_authorities(const struct policy *p)
+{
+    size_t n = 0;
+    while (p && policy_authority(p, n))
+        n++;
+    return n;
+}
+
+static struct before *look_before(const struct gate *g, size_t n)
+{
+    struct before *all = calloc(n + 1, sizeof *all);
+    for (size_t i = 0; all && i < n; i++) {
+        struct bytes name = bytes_str(policy_authority(pep_policy(g->pep), i)->name);
+        memcpy(all[i].name, name.p, name.n < REVOCATION_NAME_MAX ? name.n : REVOCATION_NAME_MAX);
+        all[i].grants = pep_grants_of(g->pep, (int)i);
+    }
+    return all;
+}
+
+static void tell(struct gate *g, const char *event, const char *name, size_t ended)
+{
+    struct audit_event e = {
+        .event = event, .by = "reload", .authority = bytes_str(name), .ended = ended};
+    gate_record_event(g, &e);
+    log_event(LOG_LEVEL_INFO, event, "authority", name, "ended", LOG_U(ended), NULL);
+}
+
+/* First what went, then what came: so it is read. */
+static void tell_changes(struct gate *g, const struct before *all, size_t n)
+{
+    const struct policy *now = pep_policy(g->pep);
+    for (size_t i = 0; i < n; i++) {
+        int k = policy_authority_find(now, bytes_str(all[i].name));
+        size_t left = k < 0 ? 0 : pep_grants_of(g->pep, k);
+        if (k < 0)
+            tell(g, "authority-removed", all[i].name, all[i].grants);
+        else if (left < all[i].grants)
+            tell(g, "authority-changed", all[i].name, all[i].grants - left);
+    }
+    for (size_t k = 0; policy_authority(now, k); k++) {
+        const char *name = policy_authority(now, k)->name;
+        bool known = false;
+        for (size_t i = 0; i < n; i++)
+            known = known || strcmp(all[i].name, name) == 0;
+        if (!known)
+            tell(g, "authority-added", name, 0);
+    }
+}
+
+bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct buf *diag)
+{
+    size_t n = count_authorities(pep_policy(g->pep));
+    struct before *all = look_before(g, n);
+    if (!all) {
+        buf_put_str(diag, "out of memory\n");
+        return false;
+    }
+    g->now = now;
+    bool ok = pep_load(g->pep, policy, g->config->policy_dir, now.wall_s, diag);
+    if (ok) {
+        tell_changes(g, all, n);
+        gate_reloaded(g, now);
+    }
+    free(all);
+    return ok;
+}
+
+/* ---- revocations ---- */
+
+enum revocation_err gate_revoke(struct gate *g, const struct pep_revoking *r, bool undo,
+                                struct instant now, struct pep_revoked *out)
+{
+    g->now = now;
+    enum revocation_err err =
+        undo ? pep_unrevoke(g->pep, r, out) : pep_revoke(g->pep, r, now.wall_s, out);
+    if (err != REVOCATION_OK)
+        return err;
+    enum revocation_kind kind = r->token.n > 0 ? REVOKED_HASH : r->kind;
+    struct audit_event e = {.event = undo ? "revocation-undone" : "revoked",
+                            .by = "operator",
+                            .kind = revocation_kind_str(kind),
+                            .value = bytes_of(out->value, out->value_n),
+                            .is_text = kind == REVOKED_SUBJECT,
+                            .authority = r->authority,
+                            .ended = out->ended,
+                            .not_kept = !out->kept};
+    gate_record_event(g, &e);
+    log_event(LOG_LEVEL_INFO, e.event, "kind", e.kind, "ended", LOG_U(out->ended), "kept",
+              out->kept ? "yes" : "no", NULL);
+    gate_reloaded(g, now);
+    return REVOCATION_OK;
+}
+
+bool gate_take_list(struct gate *g, const char *authority, const struct trl_answer *a,
+                    struct instant now)
+{
+    struct pep_listed listed;
+    g->now = now;
+    bool fits = pep_take_list(g->pep, authority, a, now.wall_s, &listed);
+    if (listed.added > 0 || listed.ended > 0) {
+        struct audit_event e = {.event = "revoked",
+                                .by = "list",
+                                .authority = bytes_str(authority),
+                                .ended = listed.ended,
+                                .not_kept = !listed.kept};
+        gate_record_event(g, &e);
+        log_event(LOG_LEVEL_INFO, "list-revoked", "authority", authority, "hashes",
+                  LOG_U(listed.added), "ended", LOG_U(listed.ended), NULL);
+        gate_reloaded(g, now);
+    }
+    if (!fits)
+        log_event(LOG_LEVEL_ERROR, "list-too-long", "authority", authority, "tokens",
+                  "are refused until it fits", NULL);
+    if (!listed.kept && g->config->state)
+        log_event(LOG_LEVEL_ERROR, "revocations-not-kept", "authority", authority, NULL);
+    return fits;
+}
