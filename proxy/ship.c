@@ -15,7 +15,7 @@
 
 enum {
     SEND = 64 << 10, /* of formatted messages at once */
-    DRAIN_LOOK_MS = 20,
+    ACKED_LOOK_MS = 20,
     IDLE_MS = 3600000,
     CONTENT_TOO_LARGE = 413, /* RFC 9110 15.5.14 */
 };
@@ -23,6 +23,7 @@ enum {
 /* Handed over, and not settled yet. */
 struct held {
     uint64_t last, lost;
+    uint64_t end;   /* in octets of the connection */
     uint64_t at_ms; /* since when; 0: nothing is held */
 };
 
@@ -161,6 +162,7 @@ static void hold(struct ship *s)
     struct held *h = s->older.at_ms ? &s->newer : &s->older;
     h->last = s->taken.last;
     h->lost += s->taken.lost;
+    h->end = carrier_handed(s->carrier);
     h->at_ms = carrier_now_ms();
 }
 
@@ -168,7 +170,7 @@ static void settle_held(struct ship *s, bool now)
 {
     struct held *h = &s->older;
     if (!h->at_ms || (!now && carrier_now_ms() - h->at_ms < SHIP_HOLD_MS) ||
-        !carrier_is_drained(s->carrier))
+        carrier_acked(s->carrier) < h->end)
         return;
     settle(s, h->last, h->lost);
     s->older = s->newer;
@@ -216,7 +218,7 @@ static void idle(struct ship *s, uint64_t news)
     uint64_t ms = IDLE_MS;
     if (s->older.at_ms) {
         uint64_t since = carrier_now_ms() - s->older.at_ms;
-        ms = since < SHIP_HOLD_MS ? SHIP_HOLD_MS - since : DRAIN_LOOK_MS;
+        ms = since < SHIP_HOLD_MS ? SHIP_HOLD_MS - since : ACKED_LOOK_MS;
     }
     atomic_store(&s->asleep, true);
     bool alive = true;
@@ -243,7 +245,7 @@ static bool connect_stream(struct ship *s)
 static void finish(struct ship *s)
 {
     while (s->older.at_ms && !carrier_is_stopped(s->carrier)) {
-        if (!carrier_wait(s->carrier, DRAIN_LOOK_MS))
+        if (!carrier_wait(s->carrier, ACKED_LOOK_MS))
             return;
         settle_held(s, true);
     }

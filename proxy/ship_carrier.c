@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h> /* the C library's has no tcpi_bytes_acked */
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,90 +38,90 @@ uint64_t carrier_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static bool fail(struct carrier *w, const char *why)
+static bool fail(struct carrier *c, const char *why)
 {
-    (void)snprintf(w->error, sizeof w->error, "%s", why);
+    (void)snprintf(c->error, sizeof c->error, "%s", why);
     return false;
 }
 
-static bool fail_curl(struct carrier *w, CURLcode code)
+static bool fail_curl(struct carrier *c, CURLcode code)
 {
-    return fail(w, w->curl_error[0] ? w->curl_error : curl_easy_strerror(code));
+    return fail(c, c->curl_error[0] ? c->curl_error : curl_easy_strerror(code));
 }
 
-struct carrier *carrier_new(const struct ship_config *c, const char *stream, struct buf *diag)
+struct carrier *carrier_new(const struct ship_config *config, const char *stream, struct buf *diag)
 {
-    struct carrier *w = calloc(1, sizeof *w);
-    if (w) {
-        w->config = c;
-        w->stream = stream;
-        w->fd = -1;
-        atomic_init(&w->stop_by_ms, UINT64_MAX);
+    struct carrier *c = calloc(1, sizeof *c);
+    if (c) {
+        c->config = config;
+        c->stream = stream;
+        c->fd = -1;
+        atomic_init(&c->stop_by_ms, UINT64_MAX);
         if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) {
-            w->multi = curl_multi_init();
-            if (w->multi)
-                return w;
+            c->multi = curl_multi_init();
+            if (c->multi)
+                return c;
             curl_global_cleanup();
         }
     }
-    free(w);
+    free(c);
     buf_put_str(diag, "audit: the way to the collector could not be made");
     return NULL;
 }
 
-void carrier_free(struct carrier *w)
+void carrier_free(struct carrier *c)
 {
-    if (!w)
+    if (!c)
         return;
-    carrier_close(w);
-    if (w->easy)
-        curl_easy_cleanup(w->easy);
-    curl_multi_cleanup(w->multi);
+    carrier_close(c);
+    if (c->easy)
+        curl_easy_cleanup(c->easy);
+    curl_multi_cleanup(c->multi);
     curl_global_cleanup();
-    free(w);
+    free(c);
 }
 
-void carrier_wake(struct carrier *w)
+void carrier_wake(struct carrier *c)
 {
-    (void)curl_multi_wakeup(w->multi);
+    (void)curl_multi_wakeup(c->multi);
 }
 
-void carrier_stop(struct carrier *w, uint64_t by_ms)
+void carrier_stop(struct carrier *c, uint64_t by_ms)
 {
-    atomic_store(&w->stop_by_ms, by_ms);
-    carrier_wake(w);
+    atomic_store(&c->stop_by_ms, by_ms);
+    carrier_wake(c);
 }
 
-bool carrier_is_stopped(const struct carrier *w)
+bool carrier_is_stopped(const struct carrier *c)
 {
-    return carrier_now_ms() >= atomic_load(&w->stop_by_ms);
+    return carrier_now_ms() >= atomic_load(&c->stop_by_ms);
 }
 
 /* Milliseconds to a deadline or the stop, 0: over. A stop that comes between
  * this look and the wait ends the wait: a wake-up stays until it was seen. */
-static int left_ms(const struct carrier *w, uint64_t until_ms)
+static int left_ms(const struct carrier *c, uint64_t until_ms)
 {
-    uint64_t now = carrier_now_ms(), stop = atomic_load(&w->stop_by_ms);
+    uint64_t now = carrier_now_ms(), stop = atomic_load(&c->stop_by_ms);
     if (stop < until_ms)
         until_ms = stop;
     return until_ms <= now ? 0 : until_ms - now > HOUR_MS ? HOUR_MS : (int)(until_ms - now);
 }
 
 /* Drives the added handle to its end. */
-static bool perform(struct carrier *w, uint64_t limit_ms)
+static bool perform(struct carrier *c, uint64_t limit_ms)
 {
     uint64_t until = carrier_now_ms() + limit_ms;
     for (;;) {
         int running, n;
-        if (curl_multi_perform(w->multi, &running) != CURLM_OK)
-            return fail(w, "libcurl failed");
-        for (CURLMsg *m; (m = curl_multi_info_read(w->multi, &n));)
+        if (curl_multi_perform(c->multi, &running) != CURLM_OK)
+            return fail(c, "libcurl failed");
+        for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &n));)
             if (m->msg == CURLMSG_DONE)
-                return m->data.result == CURLE_OK || fail_curl(w, m->data.result);
-        int ms = left_ms(w, until);
+                return m->data.result == CURLE_OK || fail_curl(c, m->data.result);
+        int ms = left_ms(c, until);
         if (ms == 0)
-            return fail(w, "no answer in time");
-        (void)curl_multi_poll(w->multi, NULL, 0, ms, NULL);
+            return fail(c, "no answer in time");
+        (void)curl_multi_poll(c->multi, NULL, 0, ms, NULL);
     }
 }
 
@@ -128,20 +131,23 @@ static size_t discard(char *p, size_t size, size_t n, void *user)
     return size * n;
 }
 
-#define SET(option, value) ok = curl_easy_setopt(w->easy, option, value) == CURLE_OK && ok
+#define SET(option, value) ok = curl_easy_setopt(c->easy, option, value) == CURLE_OK && ok
 
 /* What every connection has: no proxy, no redirection, and the certificate
  * and its name verified whenever there is TLS. */
-static bool make_easy(struct carrier *w)
+static bool make_easy(struct carrier *c)
 {
-    const struct ship_config *c = w->config;
+    const struct ship_config *config = c->config;
     bool ok = true;
-    w->easy = curl_easy_init();
-    if (!w->easy)
-        return fail(w, "out of memory");
-    SET(CURLOPT_URL, c->url);
-    SET(CURLOPT_ERRORBUFFER, w->curl_error);
+    c->easy = curl_easy_init();
+    if (!c->easy)
+        return fail(c, "out of memory");
+    SET(CURLOPT_URL, config->url);
+    SET(CURLOPT_ERRORBUFFER, c->curl_error);
     SET(CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    SET(CURLOPT_QUICK_EXIT, 1L); /* a name that does not resolve must not hold up a stop */
+#endif
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_PROXY, "");
@@ -151,22 +157,22 @@ static bool make_easy(struct carrier *w)
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, 30L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)SHIP_CONNECT_MS);
-    if (c->ca) { /* this one and no other */
-        SET(CURLOPT_CAINFO, c->ca);
+    if (config->ca) { /* this one and no other */
+        SET(CURLOPT_CAINFO, config->ca);
         SET(CURLOPT_CAPATH, NULL);
     }
-    if (c->certificate) {
-        SET(CURLOPT_SSLCERT, c->certificate);
-        SET(CURLOPT_SSLKEY, c->key);
+    if (config->certificate) {
+        SET(CURLOPT_SSLCERT, config->certificate);
+        SET(CURLOPT_SSLKEY, config->key);
     }
-    if (c->kind == SHIP_HTTP) {
+    if (config->kind == SHIP_HTTP) {
         SET(CURLOPT_WRITEFUNCTION, discard);
         SET(CURLOPT_USERAGENT, "posternd/" POSTERN_VERSION);
     } else {
         SET(CURLOPT_CONNECT_ONLY, 1L);
         SET(CURLOPT_SSL_ENABLE_ALPN, 0L); /* syslog is no HTTP */
     }
-    return ok || fail(w, "libcurl lacks an option");
+    return ok || fail(c, "libcurl lacks an option");
 }
 
 /* ---- HTTP ---- */
@@ -190,15 +196,15 @@ static bool append(struct curl_slist **list, const char *header)
 }
 
 /* Read for each batch, so that a new token needs no reload. */
-static bool append_token(struct carrier *w, struct curl_slist **list)
+static bool append_token(struct carrier *c, struct curl_slist **list)
 {
     uint8_t *text = NULL;
     size_t n = 0;
     const char *why = NULL;
     char header[HEADER_ROOM];
-    if (!w->config->token_file)
+    if (!c->config->token_file)
         return true;
-    bool ok = file_read(w->config->token_file, false, SHIP_TOKEN_MAX + 2, &text, &n, &why);
+    bool ok = file_read(c->config->token_file, false, SHIP_TOKEN_MAX + 2, &text, &n, &why);
     struct bytes token = {text, n};
     if (ok && !ship_trim_token(&token)) {
         why = "not one line with a token";
@@ -210,7 +216,7 @@ static bool append_token(struct carrier *w, struct curl_slist **list)
         ok = append(list, header);
         explicit_bzero(header, sizeof header);
     } else {
-        (void)snprintf(w->error, sizeof w->error, "%s: %s", w->config->token_file, why);
+        (void)snprintf(c->error, sizeof c->error, "%s: %s", c->config->token_file, why);
     }
     if (text)
         explicit_bzero(text, n);
@@ -225,174 +231,180 @@ static void free_headers(struct curl_slist *list)
     curl_slist_free_all(list);
 }
 
-bool carrier_post(struct carrier *w, struct bytes body, int *status, uint64_t *retry_s)
+bool carrier_post(struct carrier *c, struct bytes body, int *status, uint64_t *retry_s)
 {
     struct curl_slist *headers = NULL;
     char stream[64];
-    (void)snprintf(stream, sizeof stream, "Postern-Stream: %s", w->stream);
-    w->error[0] = '\0';
-    bool ok = (w->easy || make_easy(w)) && append(&headers, "Content-Type: application/x-ndjson") &&
-              append(&headers, "Expect:") && append(&headers, stream) && append_token(w, &headers);
+    (void)snprintf(stream, sizeof stream, "Postern-Stream: %s", c->stream);
+    c->error[0] = '\0';
+    bool ok = (c->easy || make_easy(c)) && append(&headers, "Content-Type: application/x-ndjson") &&
+              append(&headers, "Expect:") && append(&headers, stream) && append_token(c, &headers);
     if (ok) {
         SET(CURLOPT_HTTPHEADER, headers);
         SET(CURLOPT_POSTFIELDS, body.p);
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
-        w->curl_error[0] = '\0';
-        ok = ok && curl_multi_add_handle(w->multi, w->easy) == CURLM_OK;
+        c->curl_error[0] = '\0';
+        ok = ok && curl_multi_add_handle(c->multi, c->easy) == CURLM_OK;
         if (ok) {
-            ok = perform(w, SHIP_ANSWER_MS);
-            (void)curl_multi_remove_handle(w->multi, w->easy);
+            ok = perform(c, SHIP_ANSWER_MS);
+            (void)curl_multi_remove_handle(c->multi, c->easy);
         }
-        (void)curl_easy_setopt(w->easy, CURLOPT_HTTPHEADER, NULL);
+        (void)curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, NULL);
     }
     free_headers(headers);
     if (!ok)
-        return w->error[0] ? false : fail(w, "out of memory");
+        return c->error[0] ? false : fail(c, "out of memory");
     long code = 0;
     curl_off_t after = 0;
-    (void)curl_easy_getinfo(w->easy, CURLINFO_RESPONSE_CODE, &code);
-    (void)curl_easy_getinfo(w->easy, CURLINFO_RETRY_AFTER, &after);
+    (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &code);
+    (void)curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &after);
     *status = (int)code;
     *retry_s = after > 0 ? (uint64_t)after : 0;
     if (code < 200 || code > 299) {
         char text[32];
         (void)snprintf(text, sizeof text, "HTTP status %ld", code);
-        return fail(w, text);
+        return fail(c, text);
     }
     return true;
 }
 
 /* ---- streams ---- */
 
-bool carrier_connect(struct carrier *w)
+bool carrier_connect(struct carrier *c)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
-    if (w->config->kind == SHIP_HTTP)
+    if (c->config->kind == SHIP_HTTP)
         return true;
-    carrier_close(w);
-    if (w->config->kind == SHIP_SYSLOG_LOCAL) {
+    carrier_close(c);
+    if (c->config->kind == SHIP_SYSLOG_LOCAL) {
         const char *why;
-        w->open = ship_local_open(w->config->url, &w->fd, &why);
-        return w->open || fail(w, why);
+        c->open = ship_local_open(c->config->url, &c->fd, &why);
+        return c->open || fail(c, why);
     }
-    w->curl_error[0] = '\0';
-    if (!make_easy(w) || curl_multi_add_handle(w->multi, w->easy) != CURLM_OK) {
-        carrier_close(w);
+    c->curl_error[0] = '\0';
+    if (!make_easy(c) || curl_multi_add_handle(c->multi, c->easy) != CURLM_OK) {
+        carrier_close(c);
         return false;
     }
     /* The handle stays in the multi: that is where its connection lives. */
-    w->added = true;
-    if (!perform(w, SHIP_CONNECT_MS) ||
-        curl_easy_getinfo(w->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
+    c->added = true;
+    if (!perform(c, SHIP_CONNECT_MS) ||
+        curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
         fd == CURL_SOCKET_BAD) {
-        carrier_close(w);
+        carrier_close(c);
         return false;
     }
-    w->fd = fd;
-    w->open = true;
+    c->fd = fd;
+    c->open = true;
     return true;
 }
 
-void carrier_close(struct carrier *w)
+void carrier_close(struct carrier *c)
 {
-    if (w->config->kind == SHIP_SYSLOG_LOCAL && w->fd >= 0)
-        close(w->fd);
-    if (w->config->kind == SHIP_SYSLOG_STREAM && w->easy) {
-        if (w->added)
-            (void)curl_multi_remove_handle(w->multi, w->easy);
-        curl_easy_cleanup(w->easy);
-        w->easy = NULL;
+    if (c->config->kind == SHIP_SYSLOG_LOCAL && c->fd >= 0)
+        close(c->fd);
+    if (c->config->kind == SHIP_SYSLOG_STREAM && c->easy) {
+        if (c->added)
+            (void)curl_multi_remove_handle(c->multi, c->easy);
+        curl_easy_cleanup(c->easy);
+        c->easy = NULL;
     }
-    w->added = w->open = false;
-    w->fd = -1;
+    c->added = c->open = false;
+    c->fd = -1;
 }
 
 /* A collector says nothing; what comes is discarded. False: it has ended. */
-static bool is_alive(struct carrier *w)
+static bool is_alive(struct carrier *c)
 {
     uint8_t heard[1024];
     size_t n;
-    if (w->config->kind != SHIP_SYSLOG_STREAM)
+    if (c->config->kind != SHIP_SYSLOG_STREAM)
         return true;
     for (int i = 0; i < 64; i++) {
-        CURLcode code = curl_easy_recv(w->easy, heard, sizeof heard, &n);
+        CURLcode code = curl_easy_recv(c->easy, heard, sizeof heard, &n);
         if (code == CURLE_AGAIN)
             return true;
         if (code != CURLE_OK)
-            return fail_curl(w, code);
+            return fail_curl(c, code);
         if (n == 0)
-            return fail(w, "the collector closed the connection");
+            return fail(c, "the collector closed the connection");
     }
     return true;
 }
 
-static void poll_once(struct carrier *w, short events, int ms)
+static void poll_once(struct carrier *c, short events, int ms)
 {
-    struct curl_waitfd fd = {w->fd, 0, 0};
+    struct curl_waitfd fd = {c->fd, 0, 0};
     if (events & POLLIN)
         fd.events |= CURL_WAIT_POLLIN;
     if (events & POLLOUT)
         fd.events |= CURL_WAIT_POLLOUT;
-    (void)curl_multi_poll(w->multi, &fd, w->fd >= 0 ? 1 : 0, ms, NULL);
+    (void)curl_multi_poll(c->multi, &fd, c->fd >= 0 ? 1 : 0, ms, NULL);
 }
 
-bool carrier_wait(struct carrier *w, uint64_t ms)
+bool carrier_wait(struct carrier *c, uint64_t ms)
 {
-    int left = left_ms(w, carrier_now_ms() + ms);
+    int left = left_ms(c, carrier_now_ms() + ms);
     if (left > 0)
-        poll_once(w, w->config->kind == SHIP_SYSLOG_STREAM ? POLLIN : 0, left);
-    if (!w->open || is_alive(w))
+        poll_once(c, c->config->kind == SHIP_SYSLOG_STREAM ? POLLIN : 0, left);
+    if (!c->open || is_alive(c))
         return true;
-    carrier_close(w);
+    carrier_close(c);
     return false;
 }
 
-static bool send_some(struct carrier *w, struct bytes b, size_t *n)
+static bool send_some(struct carrier *c, struct bytes b, size_t *n)
 {
     const char *why;
-    if (w->config->kind == SHIP_SYSLOG_LOCAL)
-        return ship_local_send(w->fd, b, n, &why) || fail(w, why);
+    if (c->config->kind == SHIP_SYSLOG_LOCAL)
+        return ship_local_send(c->fd, b, n, &why) || fail(c, why);
     *n = 0;
-    CURLcode code = curl_easy_send(w->easy, b.p, b.n, n);
-    return code == CURLE_OK || code == CURLE_AGAIN || fail_curl(w, code);
+    CURLcode code = curl_easy_send(c->easy, b.p, b.n, n);
+    return code == CURLE_OK || code == CURLE_AGAIN || fail_curl(c, code);
 }
 
-bool carrier_send(struct carrier *w, struct bytes b)
+bool carrier_send(struct carrier *c, struct bytes b)
 {
     uint64_t until = carrier_now_ms() + SHIP_STALL_MS;
-    w->curl_error[0] = '\0';
+    c->curl_error[0] = '\0';
     while (b.n > 0) {
         size_t n;
-        int ms = left_ms(w, until);
+        int ms = left_ms(c, until);
         if (ms == 0)
-            return fail(w, "the collector takes nothing");
-        if (!send_some(w, b, &n))
+            return fail(c, "the collector takes nothing");
+        if (!send_some(c, b, &n))
             return false;
         if (n > 0) {
             b = bytes_of(b.p + n, b.n - n);
             until = carrier_now_ms() + SHIP_STALL_MS;
             continue;
         }
-        poll_once(w, POLLIN | POLLOUT, ms);
-        if (!is_alive(w))
+        poll_once(c, POLLIN | POLLOUT, ms);
+        if (!is_alive(c))
             return false;
     }
     return true;
 }
 
-bool carrier_is_open(const struct carrier *w)
+bool carrier_is_open(const struct carrier *c)
 {
-    return w->open;
+    return c->open;
 }
 
-bool carrier_is_drained(const struct carrier *w)
+uint64_t carrier_acked(const struct carrier *c)
 {
-    int queued = 0;
-    return w->open && (w->config->kind == SHIP_SYSLOG_LOCAL ||
-                       (ioctl(w->fd, SIOCOUTQ, &queued) == 0 && queued == 0));
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+    return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 ? info.tcpi_bytes_acked : 0;
 }
 
-const char *carrier_error(const struct carrier *w)
+uint64_t carrier_handed(const struct carrier *c)
 {
-    return w->error;
+    int queued;
+    return ioctl(c->fd, SIOCOUTQ, &queued) == 0 ? carrier_acked(c) + (uint64_t)queued : UINT64_MAX;
+}
+
+const char *carrier_error(const struct carrier *c)
+{
+    return c->error;
 }

@@ -9,25 +9,28 @@
 
 struct carrier;
 
-MUST_USE struct carrier *carrier_new(const struct ship_config *c, const char *stream,
+MUST_USE struct carrier *carrier_new(const struct ship_config *config, const char *stream,
                                      struct buf *diag);
-void carrier_free(struct carrier *w);
-void carrier_wake(struct carrier *w);                 /* ends a wait; any thread */
-void carrier_stop(struct carrier *w, uint64_t by_ms); /* nothing goes on beyond; any thread */
-bool carrier_is_stopped(const struct carrier *w);
+void carrier_free(struct carrier *c);
+void carrier_wake(struct carrier *c);                 /* ends a wait; any thread */
+void carrier_stop(struct carrier *c, uint64_t by_ms); /* nothing goes on beyond; any thread */
+bool carrier_is_stopped(const struct carrier *c);
 uint64_t carrier_now_ms(void); /* monotonic */
 
 /* Until woken or the time is over. False: the connection, which was open,
  * has ended. */
-MUST_USE bool carrier_wait(struct carrier *w, uint64_t ms);
+MUST_USE bool carrier_wait(struct carrier *c, uint64_t ms);
 
 /* False: carrier_error() tells why. */
-MUST_USE bool carrier_connect(struct carrier *w); /* HTTP needs none */
-MUST_USE bool carrier_send(struct carrier *w, struct bytes b);
-MUST_USE bool carrier_post(struct carrier *w, struct bytes body, int *status, uint64_t *retry_s);
-bool carrier_is_open(const struct carrier *w);
-bool carrier_is_drained(const struct carrier *w); /* the peer's TCP has everything */
-void carrier_close(struct carrier *w);
-const char *carrier_error(const struct carrier *w);
+MUST_USE bool carrier_connect(struct carrier *c); /* HTTP needs none */
+MUST_USE bool carrier_send(struct carrier *c, struct bytes b);
+MUST_USE bool carrier_post(struct carrier *c, struct bytes body, int *status, uint64_t *retry_s);
+bool carrier_is_open(const struct carrier *c);
+/* Octets handed to the peer since the connection began, and how many of them
+ * its TCP has acknowledged. */
+uint64_t carrier_handed(const struct carrier *c);
+uint64_t carrier_acked(const struct carrier *c);
+void carrier_close(struct carrier *c);
+const char *carrier_error(const struct carrier *c);
 
 #endif

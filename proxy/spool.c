@@ -37,6 +37,7 @@ struct spool {
     atomic_uint_fast64_t last, settled, oldest, lost, taken, lost_taken;
     /* the writer's own */
     int out; /* the newest segment, or -1 */
+    uint64_t out_size;
     bool refused, dropping;
     /* the reader's own */
     struct position position;
@@ -204,7 +205,7 @@ static bool open_newest(struct spool *s, uint64_t *last)
             return false;
     }
     s->total -= g->size - end;
-    g->size = end;
+    s->out_size = g->size = end;
     return true;
 }
 
@@ -369,6 +370,7 @@ static bool next_segment(struct spool *s, uint64_t first)
     if (s->out >= 0)
         close(s->out);
     s->out = fd;
+    s->out_size = 0;
     return true;
 }
 
@@ -388,14 +390,12 @@ static bool write_all(int fd, struct bytes b)
 static bool append(struct spool *s, struct bytes lines, uint64_t first)
 {
     make_room(s, lines.n);
-    /* Only this thread changes the newest entry. */
-    if (s->out < 0 || s->segments[s->n - 1].size + lines.n > s->segment_max)
+    if (s->out < 0 || s->out_size + lines.n > s->segment_max)
         if (!next_segment(s, first))
             return false;
-    uint64_t size = s->segments[s->n - 1].size;
     if (!write_all(s->out, lines)) {
         int error = errno;
-        if (ftruncate(s->out, (off_t)size) != 0) {
+        if (ftruncate(s->out, (off_t)s->out_size) != 0) {
             /* Half a line stays: what comes next begins a segment of its own. */
             close(s->out);
             s->out = -1;
@@ -403,8 +403,9 @@ static bool append(struct spool *s, struct bytes lines, uint64_t first)
         errno = error;
         return false;
     }
+    s->out_size += lines.n;
     (void)pthread_mutex_lock(&s->lock);
-    s->segments[s->n - 1].size += lines.n;
+    s->segments[s->n - 1].size = s->out_size; /* the newest is never removed */
     s->total += lines.n;
     (void)pthread_mutex_unlock(&s->lock);
     return true;

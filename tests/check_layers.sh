@@ -82,8 +82,8 @@ only 'network calls only in udp, control, notify' \
 # The log stamps its lines, the audit's threads wait and stamp; none tells anyone.
 only 'clocks only in loop, log, the audit threads and the programs' \
     '(^|[^_.>[:alnum:]])(clock_gettime|gettimeofday|time) *\((NULL|0|CLOCK_|&)' \
-    proxy/loop.c proxy/log.c proxy/audit_sink.c proxy/stamp.c proxy/ship.c proxy/ship_carrier.c proxy/posternd.c proxy/postern.c \
-    proxy/cmd_*.c
+    proxy/loop.c proxy/log.c proxy/audit_sink.c proxy/stamp.c proxy/ship.c \
+    proxy/ship_carrier.c proxy/posternd.c proxy/postern.c proxy/cmd_*.c
 find policy pep -name '*.[ch]' -exec grep -nHE \
     '(^|[^_[:alnum:]])(printf|fprintf|perror|syslog|puts|vfprintf) *\(' {} + |
     verdict 'policy and pep write no log'

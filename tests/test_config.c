@@ -16,29 +16,32 @@
 
 static char dir[] = "/tmp/postern-config-XXXXXX";
 
-static const char good[] = "listen:\n"
-                           "  - coaps://[::1]\n"
-                           "  - coap://127.0.0.1:7683\n"
-                           "audience: [gateway.home, gw]\n"
-                           "identity: {certificate: gw.crt, key: gw.key, client-ca: ca.crt}\n"
-                           "workers: auto\n"
-                           "state: state\n"
-                           "policy: policy.yaml\n"
-                           "audit: {file: state/audit.jsonl, permits: none, required: yes}\n"
-                           "control: state/control.sock\n"
-                           "access-token-option: 65032\n"
-                           "limits: {associations: 7, handshakes: 8, exchanges: 9, grants: 10, "
-                           "idle: 5m}\n"
-                           "devices:\n"
-                           "  - name: lamp\n"
-                           "    path: /lamp/a\n"
-                           "    url: coap://127.0.0.1/v1/x%20y\n"
-                           "    audience: lamp\n"
-                           "    window: 4\n"
-                           "    queue: 0\n"
-                           "  - name: meter\n"
-                           "    host: Meter.Home\n"
-                           "    url: coap://[::1]:7777\n";
+static const char good[] =
+    "listen:\n"
+    "  - coaps://[::1]\n"
+    "  - coap://127.0.0.1:7683\n"
+    "audience: [gateway.home, gw]\n"
+    "identity: {certificate: gw.crt, key: gw.key, client-ca: ca.crt}\n"
+    "workers: auto\n"
+    "state: state\n"
+    "policy: policy.yaml\n"
+    "audit: {file: state/audit.jsonl, permits: none, required: yes, ship: {to: "
+    "https://home.example/a, ca: ca.crt, token-file: token, spool: 1M, "
+    "batch: 50}}\n"
+    "control: state/control.sock\n"
+    "access-token-option: 65032\n"
+    "limits: {associations: 7, handshakes: 8, exchanges: 9, grants: 10, "
+    "idle: 5m}\n"
+    "devices:\n"
+    "  - name: lamp\n"
+    "    path: /lamp/a\n"
+    "    url: coap://127.0.0.1/v1/x%20y\n"
+    "    audience: lamp\n"
+    "    window: 4\n"
+    "    queue: 0\n"
+    "  - name: meter\n"
+    "    host: Meter.Home\n"
+    "    url: coap://[::1]:7777\n";
 
 static void put_file(const char *name, const char *text, unsigned mode)
 {
@@ -68,15 +71,18 @@ static int setup(void **state)
     put_file("gw.key", "-", 0640);
     put_file("open.key", "-", 0644);
     put_file("ca.crt", "-", 0644);
+    put_file("token", "abc.DEF-123\n", 0640);
+    put_file("open.token", "abc.DEF-123\n", 0644);
+    put_file("two.token", "abc\ndef\n", 0640);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    static const char *const names[] = {"postern.yaml", "policy.yaml", "gw.crt",
-                                        "gw.key",       "open.key",    "ca.crt",
-                                        "state",        "open",        ""};
+    static const char *const names[] = {"postern.yaml", "policy.yaml", "gw.crt", "gw.key",
+                                        "open.key",     "ca.crt",      "token",  "open.token",
+                                        "two.token",    "state",       "open",   ""};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -124,6 +130,14 @@ static void a_good_file(void **state)
     expect_path(c->audit, "state/audit.jsonl");
     assert_int_equal(c->audit_permits, AUDIT_PERMITS_NONE);
     assert_true(c->audit_required);
+    assert_int_equal(c->ship.kind, SHIP_HTTP);
+    assert_string_equal(c->ship.url, "https://home.example/a");
+    expect_path(c->ship.ca, "ca.crt");
+    expect_path(c->ship.token_file, "token");
+    expect_path(c->ship.dir, "state/audit");
+    assert_null(c->ship.key);
+    assert_int_equal(c->ship.spool, 1 << 20);
+    assert_int_equal(c->ship.batch, 50);
     expect_path(c->control, "state/control.sock");
     assert_int_equal(c->access_token_option, 65032);
     assert_int_equal(c->max_assocs, 7);
@@ -170,12 +184,48 @@ static void defaults(void **state)
     assert_null(c->control);
     assert_null(c->dtls.certificate);
     assert_false(c->audit_required);
+    assert_int_equal(c->ship.kind, SHIP_NONE);
     assert_int_equal(c->audit_permits, AUDIT_PERMITS_ALL);
     assert_int_equal(c->access_token_option, 65000);
     assert_int_equal(c->max_assocs, ASSOCS);
     assert_int_equal(c->max_grants, GRANTS);
     assert_int_equal(c->idle_s, ASSOC_IDLE_S);
     config_free(c);
+}
+
+static void ways_to_ship(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *to, *url;
+        enum ship_kind kind;
+    } ways[] = {
+        {"syslog:local", "/dev/log", SHIP_SYSLOG_LOCAL},
+        {"syslog:/run/log", "/run/log", SHIP_SYSLOG_LOCAL},
+        {"syslog://127.0.0.1", "http://127.0.0.1:601", SHIP_SYSLOG_STREAM},
+        {"syslog://localhost:5140", "http://localhost:5140", SHIP_SYSLOG_STREAM},
+        {"syslog://[::1]", "http://[::1]:601", SHIP_SYSLOG_STREAM},
+        {"syslog+tls://home.example", "https://home.example:6514", SHIP_SYSLOG_STREAM},
+        {"https://home.example:8443/x/y", "https://home.example:8443/x/y", SHIP_HTTP},
+        {"http://127.1.2.3:80/x", "http://127.1.2.3:80/x", SHIP_HTTP},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char text[4096] = "", yaml[1024];
+        struct buf diag = buf_on(text, sizeof text - 1);
+        (void)snprintf(yaml, sizeof yaml,
+                       "listen: coap://[::]\npolicy: policy.yaml\nstate: state\n"
+                       "audit: {file: state/a, ship: {to: \"%s\"}}\n"
+                       "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                       ways[i].to);
+        struct config *c = load(yaml, &diag);
+        if (!c)
+            fail_msg("%s: %s", ways[i].to, text);
+        assert_int_equal(c->ship.kind, ways[i].kind);
+        assert_string_equal(c->ship.url, ways[i].url);
+        assert_int_equal(c->ship.spool, 64 << 20);
+        assert_int_equal(c->ship.batch, 500);
+        config_free(c);
+    }
 }
 
 static void both_wildcards(void **state)
@@ -247,6 +297,49 @@ static const struct row rows[] = {
      "9:43: error: expected all or none, found 'some'"},
     {"audit maybe required", "required: yes", "required: maybe",
      "9:59: error: expected true or false, found 'maybe'"},
+
+    {"ship to nowhere", "to: https://home.example/a, ", "", "9:70: error: missing key 'to'"},
+    {"ship to no URL", "https://home.example/a", "home.example",
+     "9:75: error: expected syslog+tls://HOST, syslog://HOST, syslog:local or https://HOST/PATH"},
+    {"ship by ftp", "https://home.example/a", "ftp://home.example/a",
+     "9:75: error: 'ftp' is no way to ship; syslog+tls, syslog and https are"},
+    {"ship by http", "https://home.example/a", "http://home.example/a",
+     "9:75: error: without TLS only to loopback; elsewhere it is https"},
+    {"ship by TCP", "https://home.example/a", "syslog://127.0.0.1.example",
+     "9:75: error: without TLS only to loopback; elsewhere it is syslog+tls"},
+    {"ship to an address like loopback", "https://home.example/a", "\"http://[::2]/a\"",
+     "9:76: error: without TLS only to loopback; elsewhere it is https"},
+    {"ship with a user", "https://home.example/a", "https://me@home.example/a",
+     "9:75: error: user information has no place here"},
+    {"syslog with a path", "https://home.example/a", "syslog+tls://home.example/a",
+     "9:75: error: a syslog collector has no path"},
+    {"syslog with a token", "https://home.example/a", "syslog+tls://home.example",
+     "9:126: error: a bearer token is for an HTTPS collector; syslog has no place for one"},
+    {"certificates without TLS", "https://home.example/a", "http://127.0.0.1/a",
+     "9:99: error: there is no TLS to http://127.0.0.1/a, so no certificates"},
+    {"certificate to ship without its key", "spool: 1M", "certificate: gw.crt",
+     "9:70: error: 'certificate' and 'key' go together; 'key' is missing"},
+    {"key to ship that others can read", "spool: 1M", "certificate: gw.crt, key: open.key",
+     "9:156: error: DIR/open.key: mode 0644 lets others at a secret; allow 0640 at most"},
+    {"token that others can read", "token-file: token", "token-file: open.token",
+     "9:123: error: DIR/open.token: mode 0644 lets others at a secret; allow 0640 at most"},
+    {"token of two lines", "token-file: token", "token-file: two.token",
+     "9:123: error: DIR/two.token: expected one line with a token"},
+    {"spool too small", "spool: 1M", "spool: 255K",
+     "9:137: error: out of range; expected 256K to 16G"},
+    {"spool too large", "spool: 1M", "spool: 17G",
+     "9:137: error: out of range; expected 256K to 16G"},
+    {"spool in words", "spool: 1M", "spool: 1MB",
+     "9:137: error: expected a size such as 256K, 64M or 1G"},
+    {"spool of so many", "spool: 1M", "spool: 999999999999G",
+     "9:137: error: out of range; expected 256K to 16G"},
+    {"batch of none", "batch: 50", "batch: 0",
+     "9:148: error: 0 is out of range; expected 1 to 10000"},
+    {"ship with a surprise", "batch: 50", "batsh: 50",
+     "9:141: error: unknown key 'batsh'; did you mean 'batch'?"},
+    {"ship without a state", "state: state\n", "",
+     "8:70: error: 'ship' needs a 'state' directory, for the records that wait"},
+
     {"control in no directory", "control: state/", "control: other/",
      "10:10: error: directory DIR/other: No such file or directory"},
     {"http", "workers: auto", "http: 127.0.0.1:9684",
@@ -418,13 +511,10 @@ static void the_policy_must_know_the_authority(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_good_file),
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(both_wildcards),
-        cmocka_unit_test(bad_files),
-        cmocka_unit_test(a_name_that_does_not_resolve),
-        cmocka_unit_test(not_there),
-        cmocka_unit_test(the_policy_must_know_the_authority),
+        cmocka_unit_test(a_good_file),  cmocka_unit_test(defaults),
+        cmocka_unit_test(ways_to_ship), cmocka_unit_test(both_wildcards),
+        cmocka_unit_test(bad_files),    cmocka_unit_test(a_name_that_does_not_resolve),
+        cmocka_unit_test(not_there),    cmocka_unit_test(the_policy_must_know_the_authority),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -226,17 +226,18 @@ class Gateway:
     """posternd, its files and its ways in."""
 
     def __init__(self, policy, devices, identity=None, extra="", families=(4,), secrets=None,
-                 state=True):
+                 state=True, audit=""):
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
         self.proc = self.tail = None
         try:
-            self._lay_out(policy, devices, identity, extra, families, secrets or {}, state)
+            self._lay_out(policy, devices, identity, extra, families, secrets or {}, state,
+                          audit)
             self.start()
         except BaseException:
             self.close()
             raise
 
-    def _lay_out(self, policy, devices, identity, extra, families, secrets, state):
+    def _lay_out(self, policy, devices, identity, extra, families, secrets, state, audit):
         for d in ("keys", "tls", "state", "log"):
             os.mkdir(self.path(d), 0o700)
         for name, content in secrets.items():
@@ -254,7 +255,8 @@ class Gateway:
             lines.append("identity: {%s}" % ", ".join("%s: %s" % kv for kv in identity.items()))
         if state:
             lines.append("state: state")
-        lines += ["policy: policy.yaml", "audit: {file: log/audit.jsonl, permits: all}",
+        lines += ["policy: policy.yaml",
+                  "audit: {file: log/audit.jsonl, permits: all%s}" % audit,
                   "control: control.sock", "devices:"]
         # quoted: [::1] is a list otherwise
         lines += ["  - {%s}" % ", ".join("%s: %s" % (k, json.dumps(v)) for k, v in d.items())
