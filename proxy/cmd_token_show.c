@@ -5,6 +5,7 @@
 
 #include "../pep/jose.h"
 #include "../pep/keys.h"
+#include "cmd_claims.h"
 #include "cmd_key.h"
 #include "cmd_token.h"
 #include "file.h"
@@ -12,8 +13,6 @@
 #include "setup.h"
 
 enum { O_CONFIG, O_JSON, O_REVEAL };
-enum { SHOWN = 512 };
-
 static const struct cmd_option options[] = {
     [O_CONFIG] = {"config", 'c', "FILE", "verify with the keys of this configuration", false},
     [O_JSON] = {"json", 'j', NULL, "one JSON object", false},
@@ -117,70 +116,6 @@ static const char *authority(const struct shown *s)
     return policy_authority(pep_policy(s->setup.pep), (size_t)s->token.authority)->name;
 }
 
-static void print_text(const char *name, struct bytes s)
-{
-    char text[SHOWN];
-    if (s.n)
-        printf("  %-9s %s\n", name, cmd_safe_text(text, sizeof text, s));
-}
-
-static void print_time(const char *name, bool has, int64_t s, bool over)
-{
-    char text[32];
-    if (has)
-        printf("  %-9s %s%s\n", name, cmd_time_text(text, s), over ? "  (past)" : "");
-}
-
-static void print_aif(const struct claims *k)
-{
-    static const char *const names[] = {"GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"};
-    for (size_t i = 0; i < k->n_aif; i++) {
-        char text[SHOWN];
-        printf("  %-9s %s =", i ? "" : "scope", cmd_safe_text(text, sizeof text, k->aif[i].path));
-        for (unsigned bit = 0; bit < 64; bit++)
-            if (k->aif[i].mask >> bit & 1) {
-                if (bit % 32 < 7)
-                    printf(" %s%s", bit >= 32 ? "+" : "", names[bit % 32]);
-                else
-                    printf(" bit-%u", bit);
-            }
-        printf("\n");
-    }
-}
-
-static void print_cnf(const struct shown *s)
-{
-    static const char *const kinds[] = {
-        [CNF_NONE] = "none: whoever holds the token may use it",
-        [CNF_SYMMETRIC] = "a symmetric key",
-        [CNF_EC] = "the holder of a public key",
-        [CNF_KID] = "a key known by its kid",
-        [CNF_DERIVED] = "a key derived from the token",
-        [CNF_X5T] = "the certificate with SHA-256",
-        [CNF_JKT] = "the key with the thumbprint",
-    };
-    const struct cnf *k = &s->claims->cnf;
-    char kid[2 * TOKEN_KID_MAX + 3], hex[2 * TOKEN_KEY_MAX + 1];
-    printf("  %-9s %s", "cnf", kinds[k->kind]);
-    if (k->kid.n && k->kid.n <= TOKEN_KID_MAX)
-        printf(", kid %s", cmd_kid_text(kid, k->kid));
-    if (k->kind == CNF_EC)
-        printf(" (P-%d)", k->crv == CRYPTO_P256 ? 256 : k->crv == CRYPTO_P384 ? 384 : 521);
-    if (k->kind == CNF_X5T || k->kind == CNF_JKT) {
-        char text[64];
-        struct buf b = buf_on(text, sizeof text);
-        cmd_put_base64url(&b, bytes_of(k->key, k->key_n));
-        printf(" %.*s", (int)b.n, text);
-    } else if (k->key_n && s->reveal) {
-        struct buf b = buf_on(hex, sizeof hex);
-        cmd_put_hex(&b, bytes_of(k->key, k->key_n));
-        printf(", %.*s", (int)b.n, hex);
-    } else if (k->key_n) {
-        printf(", %zu bytes (--reveal prints it)", k->key_n);
-    }
-    printf("\n");
-}
-
 static void print_verdict(const struct shown *s)
 {
     char code[8];
@@ -202,7 +137,6 @@ static void print(const struct shown *s)
 {
     char kid[2 * TOKEN_KID_MAX + 3];
     const struct claims *k = s->claims;
-    int64_t now_s = cmd_now();
     print_verdict(s);
     printf("%s, %s%s%s, %zu bytes\n", s->peek.format, s->peek.alg, s->peek.kid.n ? ", kid " : "",
            s->peek.kid.n && s->peek.kid.n <= TOKEN_KID_MAX ? cmd_kid_text(kid, s->peek.kid) : "",
@@ -211,87 +145,7 @@ static void print(const struct shown *s)
         printf("its claims cannot be read%s\n", s->checked ? "" : " without a key");
         return;
     }
-    print_text("iss", k->iss);
-    print_text("sub", k->sub);
-    for (size_t i = 0; i < k->n_aud; i++)
-        print_text("aud", k->aud[i]);
-    print_text("scope", k->scope_words);
-    print_aif(k);
-    print_time("exp", k->has_exp, k->exp_s, k->exp_s <= now_s);
-    print_time("nbf", k->has_nbf, k->nbf_s, false);
-    print_time("iat", k->has_iat, k->iat_s, false);
-    if (k->cti.n) {
-        char hex[2 * SHOWN];
-        struct buf b = buf_on(hex, sizeof hex);
-        cmd_put_hex(&b, k->cti.n <= SHOWN ? k->cti : bytes_of(k->cti.p, SHOWN));
-        printf("  %-9s %.*s\n", "cti", (int)b.n, hex);
-    }
-    print_cnf(s);
-}
-
-static void json_text(struct buf *out, const char *name, struct bytes s)
-{
-    if (!s.n)
-        return;
-    json_put_key(out, name);
-    json_put_string(out, s);
-}
-
-static void json_hex(struct buf *out, const char *name, struct bytes s)
-{
-    if (!s.n)
-        return;
-    json_put_key(out, name);
-    buf_put_u8(out, '"');
-    cmd_put_hex(out, s);
-    buf_put_u8(out, '"');
-}
-
-static void json_time(struct buf *out, const char *name, bool has, int64_t s)
-{
-    if (has && s >= 0)
-        json_member_u64(out, name, (uint64_t)s);
-}
-
-static void json_claims(const struct shown *s, struct buf *out)
-{
-    static const char *const kinds[] = {"none",    "symmetric",   "public",    "kid",
-                                        "derived", "certificate", "thumbprint"};
-    const struct claims *k = s->claims;
-    json_put_key(out, "claims");
-    buf_put_u8(out, '{');
-    json_text(out, "iss", k->iss);
-    json_text(out, "sub", k->sub);
-    json_put_key(out, "aud");
-    buf_put_u8(out, '[');
-    for (size_t i = 0; i < k->n_aud; i++) {
-        if (i)
-            buf_put_u8(out, ',');
-        json_put_string(out, k->aud[i]);
-    }
-    buf_put_u8(out, ']');
-    json_text(out, "scope", k->scope_words);
-    if (k->n_aif) {
-        json_put_key(out, "aif");
-        buf_put_u8(out, '[');
-        for (size_t i = 0; i < k->n_aif; i++) {
-            buf_put_str(out, i ? ",[" : "[");
-            json_put_string(out, k->aif[i].path);
-            buf_put_u8(out, ',');
-            json_put_u64(out, k->aif[i].mask);
-            buf_put_u8(out, ']');
-        }
-        buf_put_u8(out, ']');
-    }
-    json_time(out, "exp", k->has_exp, k->exp_s);
-    json_time(out, "nbf", k->has_nbf, k->nbf_s);
-    json_time(out, "iat", k->has_iat, k->iat_s);
-    json_hex(out, "cti", k->cti);
-    json_member(out, "cnf", kinds[k->cnf.kind]);
-    json_hex(out, "cnf_kid", k->cnf.kid);
-    if (s->reveal || k->cnf.kind == CNF_X5T || k->cnf.kind == CNF_JKT)
-        json_hex(out, "cnf_key", bytes_of(k->cnf.key, k->cnf.key_n));
-    buf_put_u8(out, '}');
+    cmd_print_claims(k, s->reveal);
 }
 
 static int print_json(const struct shown *s)
@@ -307,10 +161,10 @@ static int print_json(const struct shown *s)
     }
     json_member(&out, "format", s->peek.format);
     json_member(&out, "alg", s->peek.alg);
-    json_hex(&out, "kid", s->peek.kid);
-    json_hex(&out, "hash", bytes_of(s->peek.token.hash, TOKEN_HASH));
+    cmd_json_hex(&out, "kid", s->peek.kid);
+    cmd_json_hex(&out, "hash", bytes_of(s->peek.token.hash, TOKEN_HASH));
     if (s->claims)
-        json_claims(s, &out);
+        cmd_json_claims(s->claims, s->reveal, &out);
     buf_put_str(&out, "}\n");
     size_t done = fwrite(text, 1, out.n, stdout);
     crypto_wipe(text, sizeof text);

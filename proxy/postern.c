@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-static const struct cmd *const commands[] = {&cmd_check,      &cmd_explain, &cmd_token_new,
-                                             &cmd_token_show, &cmd_key_new, &cmd_reload,
-                                             &cmd_revoke,     &cmd_status};
+static const struct cmd *const commands[] = {&cmd_check,      &cmd_explain,    &cmd_token_new,
+                                             &cmd_token_show, &cmd_introspect, &cmd_key_new,
+                                             &cmd_reload,     &cmd_revoke,     &cmd_status};
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
