@@ -131,6 +131,8 @@ static void deny(struct gate *g, const struct arrival *in, const struct pep_deci
         m.payload = bytes_of(d->payload, d->payload_n);
     }
     g->stats.denied++;
+    if (!in->assoc)
+        g->stats.plain_refused++;
     gate_record_decision(g, in, &g->request, d, d->code);
     gate_reply(g, in, &m);
 }

@@ -26,6 +26,12 @@ static bool is_mapped(const struct peer *a)
 void peer_text(const struct peer *a, char out[PEER_TEXT])
 {
     char host[INET6_ADDRSTRLEN] = "?";
+    /* An IPv4 client of an IPv6 wildcard shows as `networks:` would name it. */
+    if (is_mapped(a)) {
+        inet_ntop(AF_INET, a->in6.sin6_addr.s6_addr + 12, host, sizeof host);
+        snprintf(out, PEER_TEXT, "%s:%u", host, (unsigned)ntohs(a->in6.sin6_port));
+        return;
+    }
     switch (a->sa.sa_family) {
     case AF_INET:
         inet_ntop(AF_INET, &a->in4.sin_addr, host, sizeof host);

@@ -19,7 +19,7 @@ static const struct row rows[] = {
     {"IPv6", "2001:db8::1", 5684, "[2001:db8::1]:5684", 6},
     {"longest IPv6", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", 65535,
      "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535", 6},
-    {"IPv4 mapped", "::ffff:192.0.2.1", 1, "[::ffff:192.0.2.1]:1", 4},
+    {"IPv4 mapped", "::ffff:192.0.2.1", 1, "192.0.2.1:1", 4},
 };
 
 static void test_text_and_policy(void **state)
