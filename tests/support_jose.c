@@ -72,7 +72,7 @@ struct bytes base64url_bytes(const char *text)
 
 struct key jwk_key(struct bytes text)
 {
-    struct key k;
+    struct key k = {.kind = KEY_NONE};
     const char *why = "no JSON";
     struct json_node *doc = json_doc_read(text);
     if (!doc || !jwk_read(doc, 1, &k, &why))

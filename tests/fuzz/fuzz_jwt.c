@@ -55,6 +55,7 @@ static void touch_claims(const struct claims *c)
     for (size_t i = 0; i < c->n_aif; i++)
         sum += touch(c->aif[i].path);
     sum += touch(c->cnf.kid) + touch(c->cnf.x) + touch(c->cnf.y) + touch(c->cnonce);
+    (void)sum;
     if (c->n_aud > TOKEN_AUD_MAX || c->n_aif > TOKEN_AIF_MAX || c->cnf.key_n > TOKEN_KEY_MAX ||
         (c->has_exp && (c->exp_s < 0 || c->exp_s > CWT_TIME_MAX)))
         abort();
