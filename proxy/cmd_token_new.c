@@ -7,6 +7,7 @@
 #include "../pep/cwt.h"
 #include "../pep/jwt.h"
 #include "cmd_key.h"
+#include "cmd_token.h"
 #include "file.h"
 #include "json.h"
 #include "setup.h"
@@ -485,6 +486,24 @@ static void tell_how(const struct minting *m, const char *token)
     (void)fprintf(stderr, " coaps://GATEWAY/PATH\nThe key in hexadecimal: %.*s\n", (int)h.n, hex);
 }
 
+/* A slip in the audience or the scope shows now, not at the client. No more
+ * than a note: to be refused is what some tokens are minted for. */
+static void tell_verdict(struct minting *m)
+{
+    struct pep_taken t;
+    char code[8];
+    if (!m->setup.pep)
+        return;
+    pep_take_token(m->setup.pep, NULL, NULL, buf_bytes(&m->token), -1, cmd_now(), &t);
+    if (t.err != PEP_OK)
+        (void)fprintf(stderr, "note: this gateway would refuse it now: %s %s\n",
+                      cmd_code_text(code, t.code), pep_err_str(t.err));
+    else if (t.n_unknown + t.n_beyond > 0)
+        (void)fprintf(stderr,
+                      "note: of its scope %zu unknown to this gateway, %zu beyond the authority\n",
+                      t.n_unknown, t.n_beyond);
+}
+
 static void json_hex(struct buf *out, const char *name, struct bytes b)
 {
     json_put_key(out, name);
@@ -522,7 +541,7 @@ static int tell_json(const struct minting *m)
     return done == out.n && !out.full ? CMD_OK : CMD_OUTPUT;
 }
 
-static int deliver(const struct minting *m)
+static int deliver(struct minting *m)
 {
     bool jwt = m->dialect == POLICY_OAUTH;
     const char *how = m->o[O_OUT].n ? cmd_value(&m->o[O_OUT]) : jwt ? "text" : "hex", *why;
@@ -544,6 +563,7 @@ static int deliver(const struct minting *m)
         printf("%.*s\n", (int)out.n, text);
     (void)fflush(stdout);
     tell_how(m, out.n ? NULL : how);
+    tell_verdict(m);
     return CMD_OK;
 }
 

@@ -181,6 +181,19 @@ class Command(House):
         self.ask("/door/lock", "4.03", psk)
         self.assertNotIn(token["psk"], self.with_config("token", "show", "guest.cwt").text)
 
+    def test_a_slip_in_a_token_is_noted(self):
+        """Minted all the same: some tokens are made to be refused."""
+        for slip, note in ((["-a", "lamp", "-s", "guest"], None),
+                           (["-a", "lump", "-s", "guest"], "4.03 wrong-audience"),
+                           (["-a", "lamp", "-s", "guess"], "4.00 unknown-scope"),
+                           (["-a", "lamp", "-s", "guest", "-e", "-5m"], "4.01 token-expired"),
+                           (["-a", "lamp", "-s", "guest guess"], "1 unknown")):
+            with self.subTest(slip):
+                run = self.gw.postern("token", "new", "-c", "postern.yaml", "-A", "home-as", "-n",
+                                      *slip, check=0)
+                self.assertEqual("note:" in run.err, note is not None, run.err)
+                self.assertIn(note or "", run.err)
+
     def test_every_form_of_token(self):
         shown = []
         for form in ("hex", "base64url", "plain.cwt"):
