@@ -110,7 +110,7 @@ static bool read_psk(const struct policy_file *f, const char *dir, struct wire_f
 static const struct crypto_alg *signing_alg(const struct key *k)
 {
     const struct crypto_alg *a;
-    for (size_t i = 0; k->kind != KEY_SECRET && (a = crypto_alg_at(i)); i++)
+    for (size_t i = 0; k->kind != KEY_SECRET && (a = crypto_jose_at(i)); i++)
         if (a->class == CRYPTO_SIGN && key_can_make(k, a))
             return a;
     return NULL;
