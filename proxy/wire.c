@@ -184,6 +184,23 @@ static bool prepare_secret(struct wire_endpoint *e, struct wire_file *secret)
     return !b.full && !b2.full;
 }
 
+/* RFC 8705 2: who shows a certificate says all the same which client he is. */
+static bool prepare_id(struct wire_endpoint *e)
+{
+    static const char name[] = "&client_id=";
+    struct bytes id = bytes_str(e->said->client_id);
+    size_t room = 3 * id.n + sizeof name;
+    if (e->said->auth != POLICY_AUTH_MUTUAL_TLS || id.n == 0)
+        return true;
+    if (!(e->form.p = malloc(room)))
+        return false;
+    struct buf b = buf_on(e->form.p, room);
+    buf_put_str(&b, name);
+    wire_put_form(&b, id);
+    e->form.n = b.n;
+    return !b.full;
+}
+
 bool wire_assertion(const struct wire_endpoint *e, const char *audience, int64_t now_s,
                     struct buf *out)
 {
@@ -327,7 +344,7 @@ static bool load_endpoint(struct wire_endpoint *e, const struct policy_endpoint 
         !(is_plain(said->client_id) && is_plain(issuer ? issuer : said->url)))
         ok = complain(&said->signing_key, "client-id and issuer must be free of quotes", diag);
     ok = ok && check_tls(e, diag);
-    if (ok && !(digest(e) && (!secret.p || prepare_secret(e, &secret))))
+    if (ok && !(digest(e) && (!secret.p || prepare_secret(e, &secret)) && prepare_id(e)))
         ok = complain(&said->self, "out of memory", diag);
     file_clear(&secret);
     return ok;

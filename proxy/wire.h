@@ -35,8 +35,9 @@ struct wire_endpoint {
     struct wire_file segments; /* storage of `path` */
     struct wire_file psk, certificate, key, ca;
     struct wire_file user, secret; /* text with NUL; for basic encoded as it goes out */
-    struct wire_file form;         /* post: "&client_id=...&client_secret=..." */
-    struct key signing;            /* private-key-jwt */
+    /* post: "&client_id=...&client_secret=..."; mutual-tls: the first alone */
+    struct wire_file form;
+    struct key signing; /* private-key-jwt */
     /* Of scheme, host, port and credentials towards the server: the same
      * digest is the same line. */
     uint8_t digest[CRYPTO_SHA256];

@@ -63,6 +63,12 @@ class Asked(House):
                     ", " + cls.introspect if cls.introspect else "", cls.lines, MAY_GRANT))
 
     @classmethod
+    def devices(cls):
+        """A reference is shown to the authority of the device only."""
+        lamp, *others = super().devices()
+        return [{**lamp, "authority": "ask-as"}, *others]
+
+    @classmethod
     def secrets(cls):
         files = super().secrets()
         files["keys/ask-as.psk"] = authority.PSK.hex() + "\n"

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 
@@ -223,3 +224,59 @@ class NoBearers(Ours):
         self.assertEqual(c.get("/lamp/state")[0], "4.03")
 
     test_what_is_refused = None
+
+
+class KeysByUrl(WithJwt):
+    """The JWK set is fetched over HTTPS; a key that is not known is looked
+    for there, now and then; what is no key set changes nothing."""
+    slow = 40
+    issuer = "https://as.jwt"
+
+    @classmethod
+    def serve(cls):
+        cls.server = authority.HttpAuthority(cls.files("as.crt", "as.key"))
+        cls.addClassCleanup(cls.server.stop)
+        cls.first = jws.SigningKey()
+        cls.server.jwks = {"keys": [cls.first.jwk()]}
+
+    @classmethod
+    def keys(cls):
+        return "jwks: {url: \"%s/jwks\", ca: tls/ca.crt, refresh: 60s}" % cls.server.url
+
+    @classmethod
+    def jwk_set(cls):
+        return {"keys": []}
+
+    claims = Ours.claims
+
+    def test_rotation(self):
+        self.until(self.first, "2.05")
+        second = jws.SigningKey()
+        self.server.jwks = {"keys": [second.jwk()]}
+        self.until(second, "2.05")
+        self.has(self.first, "4.03")
+        # The server has nothing of use: the last good set is kept.
+        for how in (lambda h, f: h.reply(500), lambda h, f: h.reply(200, b"<html>"),
+                    lambda h, f: h.reply(200, b'{"keys":{}}')):
+            self.server.behaviour = how
+            fetched = self.server.fetched
+            self.gw.reload()
+            self.server.wait_fetched(fetched + 1)
+            self.has(second, "2.05")
+
+    def has(self, key, code=None):
+        """A token of that key has that effect."""
+        c = self.enrolled("owl")
+        c.get("/authz-info", method=2, payload=key.sign(self.claims()), options=[(12, b"\x2a")])
+        got = c.get("/lamp/state")[0]
+        c.close()
+        if code:
+            self.assertEqual(got, code)
+        return got
+
+    def until(self, key, code):
+        """It has it once the set was fetched; strangers do not make that so often."""
+        until = time.monotonic() + 2 * rig.DEADLINE
+        while self.has(key) != code:
+            self.assertLess(time.monotonic(), until)
+            threading.Event().wait(0.5)
