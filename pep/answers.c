@@ -86,6 +86,12 @@ void answers_free(struct answers *t)
     for (size_t each_i = 0; each_i < BUCKETS; each_i++)                                            \
         for (struct answer *a = (t)->chains[each_i], *next; a && (next = a->chain, true); a = next)
 
+/* A clock that went back has lost count. */
+static bool holds(const struct answer *a, int64_t now_s)
+{
+    return now_s >= a->from_s && now_s < a->until_s;
+}
+
 struct answer *answers_find(struct answers *t, struct bytes token, int authority, int64_t now_s)
 {
     uint64_t hash = hash_bytes(t->seed, token);
@@ -95,7 +101,7 @@ struct answer *answers_find(struct answers *t, struct bytes token, int authority
             continue;
         /* Until it is settled it holds for those who waited, whatever `cache`
          * says; the time does not pass meanwhile. */
-        if (a->state == ANSWER_ACTIVE && now_s >= a->until_s && t->n_unsettled == 0) {
+        if (a->state == ANSWER_ACTIVE && !holds(a, now_s) && t->n_unsettled == 0) {
             drop(t, a);
             return NULL;
         }
@@ -128,7 +134,7 @@ struct answer *answers_by_id(struct answers *t, uint64_t id)
 struct answer *answers_by_hash(struct answers *t, const uint8_t hash[TOKEN_HASH], int64_t now_s)
 {
     EACH(t, a, next)
-    if (a->state == ANSWER_ACTIVE && now_s < a->until_s &&
+    if (a->state == ANSWER_ACTIVE && holds(a, now_s) &&
         memcmp(a->said.token.hash, hash, TOKEN_HASH) == 0)
         return a;
     return NULL;

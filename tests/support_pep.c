@@ -194,7 +194,6 @@ struct bytes house_mint(const struct house *h, const struct minting *m, uint8_t 
     c.has_iss = *iss != 0;
     c.iss = bytes_str(iss);
     c.sub = bytes_str(m->sub);
-    c.cti = bytes_str(m->cti);
     if (*aud)
         c.aud[c.n_aud++] = bytes_str(aud);
     if (m->aud2)
@@ -204,6 +203,10 @@ struct bytes house_mint(const struct house *h, const struct minting *m, uint8_t 
     c.nbf_s = HOUSE_NOW + m->nbf_in;
     c.has_iat = m->iat_in != 0;
     c.iat_s = HOUSE_NOW + m->iat_in;
+    c.has_exi = m->exi != 0;
+    c.exi_s = m->exi;
+    c.cti = bytes_str(m->cti);
+    c.cnonce = m->cnonce;
     c.has_scope = *scope != 0 || m->aif_path;
     c.scope_words = bytes_str(scope);
     if (m->aif_path) {

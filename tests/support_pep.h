@@ -54,6 +54,8 @@ struct minting {
     int64_t exp_in; /* 0: 3600; HOUSE_NEVER: no exp */
     int64_t nbf_in; /* 0: none */
     int64_t iat_in; /* 0: none */
+    int64_t exi;    /* 0: none */
+    struct bytes cnonce;
     enum {
         KEY_PSK = 0,
         KEY_PUBLIC,  /* P-256 */
