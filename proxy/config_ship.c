@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "dtls_out.h"
 #include "file.h"
 #include "../policy/url.h"
 
@@ -14,6 +15,7 @@ enum {
     SYSLOG_TLS_PORT = 6514, /* RFC 5425 4.1 */
     SPOOL_DEFAULT = 64 << 20,
     BATCH_DEFAULT = 500,
+    PEM_MAX = 1 << 20, /* a system's whole bundle */
 };
 
 #define SPOOL_MOST   (UINT64_C(16) << 30)
@@ -113,6 +115,51 @@ static void check_token(struct config_reader *r, const struct yaml_node *n, cons
     free(text);
 }
 
+struct pem {
+    uint8_t *p;
+    size_t n;
+};
+
+static bool read_pem(struct config_reader *r, const struct yaml_node *n, const char *file,
+                     struct pem *out)
+{
+    const char *why;
+    if (!file || file_read(file, false, PEM_MAX, &out->p, &out->n, &why))
+        return true;
+    yaml_error(r->y, n, "%s: %s", file, why);
+    return false;
+}
+
+static void drop_pem(struct pem *f)
+{
+    if (f->p)
+        explicit_bzero(f->p, f->n);
+    free(f->p);
+}
+
+/* What is in the files, once it is known that they are there. */
+static void check_pem(struct config_reader *r, const struct yaml_node *at_ca,
+                      const struct yaml_node *at_certificate, const struct ship_config *s)
+{
+    struct pem ca = {0}, certificate = {0}, key = {0};
+    if (yaml_ok(r->y) && read_pem(r, at_ca, s->ca, &ca) &&
+        read_pem(r, at_certificate, s->certificate, &certificate) &&
+        read_pem(r, at_certificate, s->key, &key)) {
+        const char *why =
+            s->ca ? dtls_out_check(bytes_of(ca.p, ca.n), BYTES_NONE, BYTES_NONE) : NULL;
+        if (why || (s->ca && ca.n == 0))
+            yaml_error(r->y, at_ca, "%s: %s", s->ca, why ? why : "it is empty");
+        why = s->certificate ? dtls_out_check(BYTES_NONE, bytes_of(certificate.p, certificate.n),
+                                              bytes_of(key.p, key.n))
+                             : NULL;
+        if (why || (s->certificate && certificate.n == 0))
+            yaml_error(r->y, at_certificate, "%s: %s", s->certificate, why ? why : "it is empty");
+    }
+    drop_pem(&ca);
+    drop_pem(&certificate);
+    drop_pem(&key);
+}
+
 void config_read_ship(struct config_reader *r, const struct yaml_node *n)
 {
     struct config *c = &r->l->c;
@@ -145,6 +192,7 @@ void config_read_ship(struct config_reader *r, const struct yaml_node *n)
                    "a bearer token is for an HTTPS collector; syslog has no place "
                    "for one");
     check_token(r, token, s->token_file);
+    check_pem(r, ca, certificate, s);
 
     s->spool = SPOOL_DEFAULT;
     if (spool)

@@ -26,7 +26,7 @@ static const char good[] =
     "state: state\n"
     "policy: policy.yaml\n"
     "audit: {file: state/audit.jsonl, permits: none, required: yes, ship: {to: "
-    "https://home.example/a, ca: ca.crt, token-file: token, spool: 1M, "
+    "https://home.example/a, ca: as.crt, token-file: token, spool: 1M, "
     "batch: 50}}\n"
     "control: state/control.sock\n"
     "access-token-option: 65032\n"
@@ -54,6 +54,17 @@ static void put_file(const char *name, const char *text, unsigned mode)
     assert_int_equal(chmod(path, mode), 0);
 }
 
+static void copy_file(const char *name, const char *from, unsigned mode)
+{
+    char text[4096];
+    (void)snprintf(text, sizeof text, TESTS_DIR "/keys/%s", from);
+    FILE *f = fopen(text, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    put_file(name, text, mode);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -71,6 +82,8 @@ static int setup(void **state)
     put_file("gw.key", "-", 0640);
     put_file("open.key", "-", 0644);
     put_file("ca.crt", "-", 0644);
+    copy_file("as.crt", "ca.crt", 0644);
+    copy_file("as.key", "ca.key", 0640);
     put_file("token", "abc.DEF-123\n", 0640);
     put_file("open.token", "abc.DEF-123\n", 0644);
     put_file("two.token", "abc\ndef\n", 0640);
@@ -132,7 +145,7 @@ static void a_good_file(void **state)
     assert_true(c->audit_required);
     assert_int_equal(c->ship.kind, SHIP_HTTP);
     assert_string_equal(c->ship.url, "https://home.example/a");
-    expect_path(c->ship.ca, "ca.crt");
+    expect_path(c->ship.ca, "as.crt");
     expect_path(c->ship.token_file, "token");
     expect_path(c->ship.dir, "state/audit");
     assert_null(c->ship.key);
@@ -321,6 +334,12 @@ static const struct row rows[] = {
      "9:70: error: 'certificate' and 'key' go together; 'key' is missing"},
     {"key to ship that others can read", "spool: 1M", "certificate: gw.crt, key: open.key",
      "9:156: error: DIR/open.key: mode 0644 lets others at a secret; allow 0640 at most"},
+    {"CA to ship by that is none", "ca: as.crt", "ca: gw.crt",
+     "9:103: error: DIR/gw.crt: the CA cannot be read"},
+    {"certificate to ship that is none", "spool: 1M", "certificate: gw.crt, key: as.key",
+     "9:143: error: DIR/gw.crt: the certificate cannot be read"},
+    {"key to ship that is none", "spool: 1M", "certificate: as.crt, key: gw.key",
+     "9:143: error: DIR/as.crt: the key cannot be read"},
     {"token that others can read", "token-file: token", "token-file: open.token",
      "9:123: error: DIR/open.token: mode 0644 lets others at a secret; allow 0640 at most"},
     {"token of two lines", "token-file: token", "token-file: two.token",

@@ -411,6 +411,24 @@ class Bounds(Ship):
         self.begin("http://127.0.0.1:%d/audit" % c.port)
         self.hang(c, c.answering)
 
+    def test_a_planned_stop_does_not_wait_for_one_that_hangs(self):
+        c = self.keep(collector.Http())
+        c.answering.clear()
+        self.begin("http://127.0.0.1:%d/audit" % c.port)
+        self.decide(10)
+        c.wait(lambda _: c.asked == 1)
+        self.client.close()
+        self.client = None
+        before = time.monotonic()
+        self.gw.stop()
+        self.assertLess(time.monotonic() - before, 10)  # 2 s for it, 5 s for the rest
+        c.answering.set()
+        self.gw.start()
+        self.decide(1)
+        last = self.written()
+        c.wait_seq(last)
+        self.assertEqual(c.expect_whole(1, last), 0)
+
 
 class Misused(Ship):
     def test_what_check_says(self):
