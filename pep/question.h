@@ -16,6 +16,7 @@ enum pep_format {
     PEP_FORMAT_ACE_CBOR = 19,
     PEP_FORMAT_JSON = 50,
     PEP_FORMAT_CBOR = 60,
+    PEP_FORMAT_PROBLEM = 257,               /* application/concise-problem-details+cbor */
     PEP_FORMAT_TRL = 262,                   /* application/ace-trl+cbor */
     PEP_FORMAT_FORM = 0x10000,              /* application/x-www-form-urlencoded */
     PEP_FORMAT_INTROSPECTION_JWT = 0x10001, /* application/token-introspection+jwt (RFC 9701) */

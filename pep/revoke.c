@@ -34,10 +34,13 @@ static bool need_ids(const struct pep *p, struct bytes raw, struct token_ids *id
            token_ids_of(raw, ids);
 }
 
-/* Whether this authority is one whose revocations come in a list. */
-static bool has_list(const struct pep *p, struct bytes authority)
+/* Whether this authority is one whose revocations come in a list: so the
+ * policy says, or one was taken. */
+static bool has_list(const struct pep *p, int authority)
 {
-    return revocations_has_list(p->revocations, authority);
+    const struct policy_authority *a = policy_authority(p->policy, (size_t)authority);
+    return a && (a->wire.revocation_list.url ||
+                 revocations_has_list(p->revocations, bytes_str(a->name)));
 }
 
 /* ---- tokens that come ---- */
@@ -84,7 +87,7 @@ enum pep_err revoke_judge(struct pep *p, struct cached *c)
     ask_of_token(p, c, shown, &ask);
     if (revocations_match(p->revocations, &ask))
         return PEP_REVOKED;
-    if (!has_list(p, ask.authority))
+    if (!has_list(p, c->token.authority))
         return PEP_OK;
     if (!token_form_is_strict(raw))
         return PEP_FORM;

@@ -20,7 +20,7 @@ struct store;
 
 enum store_limits {
     STORE_KEY_MAX = 64,
-    STORE_VALUE_MAX = 66560, /* a published key set, and its name */
+    STORE_VALUE_MAX = 66560,      /* a published key set, and its name */
     STORE_OPS_MAX = 128,          /* operations of one change */
     STORE_MAP_DEFAULT = 64 << 20, /* bytes of the file at most; sparse */
 };

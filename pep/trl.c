@@ -163,14 +163,6 @@ void trl_init(struct trl *t, uint32_t poll_s, int64_t now_s)
     *t = (struct trl){.poll_s = poll_s ? poll_s : 1, .want_full = true, .next_s = now_s};
 }
 
-void trl_renew(struct trl *t, int64_t now_s)
-{
-    t->want_full = true;
-    t->observing = t->asking = false;
-    t->retry_s = 0;
-    t->next_s = now_s;
-}
-
 /* With a cursor; there is none before the first change, so differences then
  * are all that there were. */
 static bool can_diff(const struct trl *t)
@@ -261,10 +253,10 @@ bool trl_take_answer(struct trl *t, const struct trl_answer *a, bool notificatio
     return true;
 }
 
-void trl_take_error(struct trl *t, uint8_t code, struct bytes problem, int64_t now_s)
+void trl_take_error(struct trl *t, uint8_t code, int64_t now_s)
 {
+    /* Whichever of our parameters it was: the full query has none. */
     bool cursor = code == CODE_BAD_REQUEST && can_diff(t);
-    (void)problem; /* whichever of our parameters it was: the full query has none */
     fail(t, code == 0 ? TRL_BAD_ANSWER : TRL_REFUSED, now_s);
     t->code = code;
     t->want_full = true;

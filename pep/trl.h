@@ -85,9 +85,6 @@ struct trl {
 
 /* Begins with a full query at once. `poll_s`: the full set at least so often. */
 void trl_init(struct trl *t, uint32_t poll_s, int64_t now_s);
-/* The server is back, or the connection under an observation is new: all is
- * asked again, now. */
-void trl_renew(struct trl *t, int64_t now_s);
 
 /* False: nothing to ask yet; see next_s. Else the question is under way until
  * one of the three calls below. */
@@ -98,7 +95,7 @@ bool trl_ask(struct trl *t, int64_t now_s, struct trl_question *out);
 MUST_USE bool trl_take_answer(struct trl *t, const struct trl_answer *a, bool notification,
                               bool observed, int64_t now_s);
 /* Another code, or a 2.05 that cannot be read (`code` 0). */
-void trl_take_error(struct trl *t, uint8_t code, struct bytes problem, int64_t now_s);
+void trl_take_error(struct trl *t, uint8_t code, int64_t now_s);
 /* Nobody answered, or the observation is over. */
 void trl_take_silence(struct trl *t, int64_t now_s);
 

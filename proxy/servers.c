@@ -18,6 +18,7 @@ struct servers {
     struct authorities *wire;
     struct pep *pep;
     struct gate *gate;
+    struct trl_watch *lists;
     struct jwks *jwks; /* by the policy's order of authorities */
     size_t n;
     uint64_t unknown_keys; /* pep's count when we looked last */
@@ -72,6 +73,8 @@ static void got(void *user, uint64_t handle, const struct authority_got *g, stru
     if (g->purpose == AUTHORITY_JWKS && g->authority >= 0 && (size_t)g->authority < s->n &&
         s->jwks[g->authority].handle == handle)
         take_keys(s, g->authority, &g->reply, now);
+    else
+        (void)trl_watch_got(s->lists, handle, g, now);
 }
 
 static void random_bytes(void *user, void *to, size_t n)
@@ -89,8 +92,11 @@ struct servers *servers_new(struct loop *l, struct pep *pep)
         return NULL;
     s->pep = pep;
     s->wire = authorities_new(l, &ops, s);
-    if (s->wire)
+    s->lists = s->wire ? trl_watch_new(s->wire) : NULL;
+    if (s->lists)
         return s;
+    if (s->wire)
+        authorities_free(s->wire);
     free(s);
     return NULL;
 }
@@ -100,6 +106,7 @@ void servers_free(struct servers *s)
     if (!s)
         return;
     authorities_free(s->wire);
+    trl_watch_free(s->lists);
     free(s->jwks);
     free(s);
 }
@@ -107,6 +114,7 @@ void servers_free(struct servers *s)
 void servers_attach(struct servers *s, struct gate *g)
 {
     s->gate = g;
+    trl_watch_attach(s->lists, g);
 }
 
 bool servers_use(struct servers *s, struct wire *w, struct instant now)
@@ -130,7 +138,12 @@ bool servers_use(struct servers *s, struct wire *w, struct instant now)
     free(s->jwks);
     s->jwks = jwks;
     s->n = n;
-    s->adrift = false;
+    /* Without memory the lists before stay, by their authorities' names. */
+    bool lists = trl_watch_use(s->lists, pep_policy(s->pep), now);
+    s->adrift = !lists;
+    if (!lists)
+        log_event(LOG_LEVEL_ERROR, "out-of-memory", "servers", "none is asked until a reload",
+                  NULL);
     return true;
 }
 
@@ -169,8 +182,12 @@ static uint64_t fetch_keys(struct servers *s, struct instant now)
 uint64_t servers_turn(struct servers *s, struct instant now)
 {
     s->busy = false;
+    /* Lists first: what was revoked is known before what else is asked. */
+    uint64_t lists = s->adrift ? UINT64_MAX : trl_watch_turn(s->lists, now);
     uint64_t keys = fetch_keys(s, now);
     uint64_t wire = authorities_turn(s->wire, now);
+    if (lists < wire)
+        wire = lists;
     /* What was answered goes out by the gate: another turn, at once. */
     if (s->busy)
         return instant_ms(now);
@@ -183,6 +200,7 @@ void servers_get_stats(const struct servers *s, int authority, struct instant no
     *out = (struct servers_stats){0};
     for (int p = 0; p < AUTHORITY_PURPOSES; p++)
         authority_get_stats(s->wire, authority, (enum authority_purpose)p, now, &out->purpose[p]);
+    trl_watch_get_stats(s->lists, authority_name(s, authority), now, &out->list);
     if (authority >= 0 && (size_t)authority < s->n)
         out->keys_s = s->jwks[authority].taken_s;
 }

@@ -1,6 +1,7 @@
 /* The authorization servers of the policy in force, as one worker uses them:
  * carries pep's questions to the wire and the answers back to the gate, and
- * keeps the key sets fresh that authorities publish (JWKS).
+ * keeps the key sets fresh that authorities publish (JWKS), and their
+ * revocation lists (trl_watch.h).
  *
  * An authority's set is fetched at the start, every `refresh`, and, at most
  * every SERVERS_JWKS_AGAIN_S, when a token came whose key nobody knows. The
@@ -10,6 +11,7 @@
 
 #include "authority.h"
 #include "gate.h"
+#include "trl_watch.h"
 
 struct servers;
 
@@ -39,6 +41,7 @@ uint64_t servers_turn(struct servers *s, struct instant now);
 struct servers_stats {
     struct authority_stats purpose[AUTHORITY_PURPOSES];
     int64_t keys_s; /* when its published keys were taken; 0: never */
+    struct trl_watch_stats list;
 };
 void servers_get_stats(const struct servers *s, int authority, struct instant now,
                        struct servers_stats *out);

@@ -253,15 +253,15 @@ static void refusals(void **state)
     (void)state;
     trl_init(&t, POLL, NOW);
     asks(NOW, "full observe");
-    trl_take_error(&t, 4 << 5 | 3, BYTES_NONE, NOW);
+    trl_take_error(&t, 4 << 5 | 3, NOW);
     assert_int_equal(t.health, TRL_REFUSED);
     assert_int_equal(t.code, 4 << 5 | 3);
     asks(NOW + 5, "full observe");
     assert_true(answers_with("a2 00 80 02 05", false, false, NOW + 5));
     asks(NOW + 65, "diff diff=0 cursor=5");
-    trl_take_error(&t, 4 << 5, BYTES_NONE, NOW + 65); /* of the cursor */
+    trl_take_error(&t, 4 << 5, NOW + 65); /* of the cursor */
     asks(NOW + 65, "full observe");
-    trl_take_error(&t, 0, BYTES_NONE, NOW + 66); /* garbage */
+    trl_take_error(&t, 0, NOW + 66); /* garbage */
     assert_int_equal(t.health, TRL_BAD_ANSWER);
     asks(NOW + 66, "nothing");
     asks(NOW + 76, "full observe");
@@ -278,16 +278,6 @@ static void differences_from_nothing(void **state)
     asks(NOW + 5, "full observe");
 }
 
-static void back_again(void **state)
-{
-    (void)state;
-    trl_init(&t, POLL, NOW);
-    asks(NOW, "full observe");
-    assert_true(answers_with("a2 00 80 02 05", false, true, NOW));
-    trl_renew(&t, NOW + 3);
-    asks(NOW + 3, "full observe");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,7 +289,6 @@ int main(void)
         cmocka_unit_test(no_answer_means_nothing),
         cmocka_unit_test(refusals),
         cmocka_unit_test(differences_from_nothing),
-        cmocka_unit_test(back_again),
     };
     return cmocka_run_group_tests_name("trl", tests, NULL, NULL);
 }
