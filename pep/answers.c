@@ -328,6 +328,15 @@ void answers_count_hit(struct answers *t)
     t->stats.hits++;
 }
 
+size_t answers_waiting(const struct answers *t, int authority)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct answer *a = t->chains[i]; a; a = a->chain)
+            n += a->authority == authority && under_way(a);
+    return n;
+}
+
 void answers_get_stats(const struct answers *t, struct answers_stats *out)
 {
     *out = t->stats;

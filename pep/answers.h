@@ -44,6 +44,7 @@ struct answer {
     enum answer_state state;
     uint64_t id; /* of its question; each asking has its own */
     int authority;
+    bool served;             /* it was used by the request that it was asked for */
     bool reference;          /* the token says nothing by itself: all is from the answer */
     bool unwrapped;          /* asked about what is inside its byte string */
     bool kept;               /* it may stay when settled */
@@ -108,5 +109,7 @@ struct answers_stats {
 };
 void answers_get_stats(const struct answers *t, struct answers_stats *out);
 void answers_count_hit(struct answers *t);
+/* Questions to this authority that wait for their answers. */
+size_t answers_waiting(const struct answers *t, int authority);
 
 #endif

@@ -30,6 +30,8 @@ struct pep {
     int64_t reply_s; /* when the last reply came */
     uint64_t *cover; /* scratch: one bit a device */
     size_t cover_words;
+    struct pep_authority_stats *of; /* by authority */
+    size_t n_of;
     uint64_t loads;   /* of policies; 0: none yet */
     uint64_t changes; /* of grants, loads included: what sessions cached is stale */
     uint64_t revokes; /* of revocations: what was judged before is judged again */

@@ -47,7 +47,13 @@ static enum pep_err known(struct pep *p, struct answer *a, struct learned *out)
     case ANSWER_ACTIVE:
         out->said = &a->said;
         out->answer = a;
-        answers_count_hit(p->answers);
+        /* The first use is what the question was for. */
+        if (a->served) {
+            answers_count_hit(p->answers);
+            if ((size_t)a->authority < p->n_of)
+                p->of[a->authority].hits++;
+        }
+        a->served = true;
         return PEP_OK;
     case ANSWER_INACTIVE:
         return PEP_INACTIVE;
@@ -169,6 +175,8 @@ bool pep_next_question(struct pep *p, int64_t now_s, struct pep_question *out)
     (void)now_s;
     while ((a = answers_take(p->answers)) != NULL) {
         struct introspect_about q = about(p, a);
+        if ((size_t)a->authority < p->n_of)
+            p->of[a->authority].asked++;
         uint8_t *room = answers_body(a, INTROSPECT_ASK_MAX);
         struct buf body = buf_on(room, room ? INTROSPECT_ASK_MAX : 0);
         *out = (struct pep_question){.id = a->id, .authority = a->authority, .http = q.http};

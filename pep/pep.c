@@ -60,6 +60,7 @@ void pep_free(struct pep *p)
     keys_free(p->keys);
     policy_unref(p->policy);
     free(p->device_authority);
+    free(p->of);
     free(p->cover);
     free(p);
 }
@@ -81,6 +82,15 @@ void pep_get_stats(const struct pep *p, struct pep_stats *out)
     out->busy = a.busy;
 }
 
+void pep_get_authority_stats(const struct pep *p, int authority, struct pep_authority_stats *out)
+{
+    *out = (struct pep_authority_stats){0};
+    if (authority < 0 || (size_t)authority >= p->n_of)
+        return;
+    *out = p->of[authority];
+    out->under_way = answers_waiting(p->answers, authority);
+}
+
 /* ---- loading ---- */
 
 /* What a load makes before anything is swapped. */
@@ -88,6 +98,8 @@ struct staged {
     struct keys *keys;
     struct subjects *subjects;
     int *device_authority;
+    struct pep_authority_stats *of;
+    size_t n_of;
 };
 
 /* Whether the grant still rests on a key that its authority has now. */
@@ -141,7 +153,10 @@ static bool stage_devices(const struct pep *p, struct policy *policy, struct sta
 {
     bool ok = true;
     st->device_authority = calloc(p->config.n_devices + 1, sizeof *st->device_authority);
-    if (!st->device_authority)
+    while (policy_authority(policy, st->n_of))
+        st->n_of++;
+    st->of = calloc(st->n_of + 1, sizeof *st->of);
+    if (!st->device_authority || !st->of)
         return false;
     for (size_t i = 0; i < p->config.n_devices; i++) {
         const struct pep_device *d = &p->config.devices[i];
@@ -167,6 +182,7 @@ static void staged_clear(struct staged *st)
     keys_free(st->keys);
     subjects_free(st->subjects);
     free(st->device_authority);
+    free(st->of);
 }
 
 /* The staged takes its place; a grant that did not stay has nothing then. */
@@ -189,12 +205,14 @@ static void commit_grants(struct pep *p, struct policy *policy)
 static void commit(struct pep *p, struct policy *policy, struct staged *st, int64_t now_s)
 {
     struct policy *old = p->policy;
-    struct staged was = {p->keys, p->subjects, p->device_authority};
+    struct staged was = {p->keys, p->subjects, p->device_authority, p->of, p->n_of};
     commit_grants(p, policy);
     p->policy = policy_ref(policy);
     p->keys = st->keys;
     p->subjects = st->subjects;
     p->device_authority = st->device_authority;
+    p->of = st->of;
+    p->n_of = st->n_of;
     p->loads++;
     p->changes++;
     learn_reload(p, old, now_s);
@@ -261,7 +279,7 @@ bool pep_take_keys(struct pep *p, int authority, struct bytes set, int64_t now_s
         p->policy && authority >= 0 ? policy_authority(p->policy, (size_t)authority) : NULL;
     if (!a)
         return false;
-    struct staged st = {keys_with_set(p->keys, authority, set, a->wire.jwks.url, diag), NULL, NULL};
+    struct staged st = {.keys = keys_with_set(p->keys, authority, set, a->wire.jwks.url, diag)};
     if (!st.keys || !stage_grants(p, p->policy, &st)) {
         staged_clear(&st);
         return false;
@@ -291,7 +309,7 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
     }
     if (p->loads == 0 && p->config.store && !published_load(p->published, p->config.store))
         p->stats.store_errors++;
-    struct staged st = {load_keys(p, policy, dir, diag), NULL, NULL};
+    struct staged st = {.keys = load_keys(p, policy, dir, diag)};
     if (st.keys)
         st.subjects = subjects_load(policy, dir, diag);
     if (!st.keys || !st.subjects || !stage_devices(p, policy, &st, diag) ||

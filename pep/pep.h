@@ -245,4 +245,12 @@ struct pep_stats {
 };
 void pep_get_stats(const struct pep *p, struct pep_stats *out);
 
+/* Of one authority, since the policy was loaded. */
+struct pep_authority_stats {
+    uint64_t asked; /* questions: what no kept answer could say */
+    uint64_t hits;  /* answers used again */
+    size_t under_way;
+};
+void pep_get_authority_stats(const struct pep *p, int authority, struct pep_authority_stats *out);
+
 #endif

@@ -84,6 +84,10 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
         {"malformed", g->malformed},
         {"tokens_taken", g->tokens_taken},
         {"tokens_refused", g->tokens_refused},
+        {"requests_parked", g->parked},
+        {"questions_asked", p->asked},
+        {"questions_refused_busy", p->busy},
+        {"answers_used_again", p->answer_hits},
         {"tokens_verified", p->verified},
         {"token_cache_hits", p->cache_hits},
         {"grants_expired", p->expired},
@@ -163,6 +167,7 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "device_count", a->config->n_devices);
     json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);
     put_shipping(a, out);
+    admin_put_servers(a, now, out);
     put_counters(&g, &p, out);
 }
 

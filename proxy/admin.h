@@ -11,6 +11,7 @@
 enum admin_limits {
     ADMIN_DEVICES_MAX = 100, /* in one answer; the rest is asked for by `from` */
     ADMIN_REVOCATIONS_MAX = 50,
+    ADMIN_SERVERS_MAX = 50,
     ADMIN_DIAG_MAX = 16 << 10,
 };
 
@@ -30,6 +31,9 @@ void admin_answer(void *user, const struct control_request *r, struct instant no
 /* "revoke", "unrevoke" and "revocations"; false: another command. */
 bool admin_revoke_answer(struct admin *a, const struct control_request *r, struct instant now,
                          struct buf *out);
+
+/* The member "servers" of a status (admin_servers.c). */
+void admin_put_servers(const struct admin *a, struct instant now, struct buf *out);
 
 /* Policy and keys anew, at once or not at all; the audit file reopened.
  * False: the last good policy stays, and `diag` says why. */

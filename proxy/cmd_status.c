@@ -47,6 +47,32 @@ static void print_shipping(const struct cmd_answer *a)
         printf("               last error: %s\n", error);
 }
 
+static void print_servers(const struct cmd_answer *a)
+{
+    struct yaml_seq seq;
+    bool first = true;
+    if (!yaml_seq_open(a->y, cmd_answer_get(a, "servers"), &seq))
+        return;
+    for (const struct yaml_node *s; (s = yaml_seq_next(&seq)); first = false) {
+        char since[32];
+        const char *error = cmd_answer_text_in(a, s, "last_error");
+        bool away = strcmp(cmd_answer_text_in(a, s, "state"), "away") == 0;
+        int64_t hits = number(cmd_answer_text_in(a, s, "cache_hits"));
+        int64_t misses = number(cmd_answer_text_in(a, s, "cache_misses"));
+        printf("%-14s %s %s: %s since %s, %.1f ms\n", first ? "servers" : "",
+               cmd_answer_text_in(a, s, "authority"), cmd_answer_text_in(a, s, "purpose"),
+               cmd_answer_text_in(a, s, "state"),
+               cmd_time_text(since, number(cmd_answer_text_in(a, s, "since"))),
+               (double)number(cmd_answer_text_in(a, s, "latency_us")) / 1000);
+        if (away && strcmp(error, "null") != 0 && *error)
+            printf("               %s; tried again in %s s\n", error,
+                   cmd_answer_text_in(a, s, "retry_s"));
+        if (hits + misses > 0)
+            printf("               %" PRId64 "%% from memory, %s parked\n",
+                   100 * hits / (hits + misses), cmd_answer_text_in(a, s, "parked"));
+    }
+}
+
 static void print_status(const struct cmd_answer *a)
 {
     char since[32];
@@ -77,6 +103,7 @@ static void print_status(const struct cmd_answer *a)
     if (number(cmd_answer_text(a, "audit_lost")) > 0)
         printf("audit          %s RECORDS LOST\n", cmd_answer_text(a, "audit_lost"));
     print_shipping(a);
+    print_servers(a);
     const struct yaml_node *counters = cmd_answer_get(a, "counters"), *key, *value;
     struct yaml_map m;
     if (!yaml_map_open(a->y, counters, &m))

@@ -1,0 +1,72 @@
+/* What `postern status` tells of authorization servers: for each authority
+ * and what it is asked for, whether it is reachable, since when, how fast. */
+#include "admin.h"
+#include "json.h"
+
+static const char *const purposes[AUTHORITY_PURPOSES] = {
+    [AUTHORITY_INTROSPECT] = "introspect",
+    [AUTHORITY_REVOCATIONS] = "revocation-list",
+    [AUTHORITY_JWKS] = "jwks",
+};
+
+static const char *url_of(const struct policy_authority *a, enum authority_purpose p)
+{
+    return p == AUTHORITY_INTROSPECT    ? a->wire.introspect.url
+           : p == AUTHORITY_REVOCATIONS ? a->wire.revocation_list.url
+                                        : a->wire.jwks.url;
+}
+
+static const char *reach(const struct authority_stats *s)
+{
+    static const char *const words[] = {
+        [CIRCUIT_CLOSED] = "reachable", [CIRCUIT_OPEN] = "away", [CIRCUIT_HALF_OPEN] = "trying"};
+    return s->circuit == CIRCUIT_CLOSED && s->answered == 0 ? "not asked yet" : words[s->circuit];
+}
+
+static void put_server(const struct admin *a, int authority, enum authority_purpose p,
+                       struct instant now, struct buf *out)
+{
+    const struct policy_authority *is = policy_authority(pep_policy(a->pep), (size_t)authority);
+    struct servers_stats s;
+    struct pep_authority_stats asked;
+    servers_get_stats(worker_servers(a->worker), authority, now, &s);
+    const struct authority_stats *w = &s.purpose[p];
+    if (out->n && out->p[out->n - 1] == '}')
+        buf_put_u8(out, ',');
+    buf_put_u8(out, '{');
+    json_member(out, "authority", is->name);
+    json_member(out, "purpose", purposes[p]);
+    json_member(out, "url", url_of(is, p));
+    json_member(out, "state", reach(w));
+    json_member_u64(out, "since", w->since_s > 0 ? (uint64_t)w->since_s : (uint64_t)a->started_s);
+    json_member(out, "last_error", w->reason);
+    json_member_u64(out, "retry_s", w->retry_s);
+    json_member_u64(out, "latency_us", w->latency_us);
+    json_member_u64(out, "asked", w->asked);
+    json_member_u64(out, "answered", w->answered);
+    json_member_u64(out, "away", w->away);
+    json_member_u64(out, "refused", w->refused);
+    json_member_u64(out, "under_way", w->under_way);
+    if (p == AUTHORITY_INTROSPECT) {
+        pep_get_authority_stats(a->pep, authority, &asked);
+        json_member_u64(out, "cache_hits", asked.hits);
+        json_member_u64(out, "cache_misses", asked.asked);
+        json_member_u64(out, "parked", asked.under_way);
+    }
+    if (p == AUTHORITY_JWKS)
+        json_member_u64(out, "keys_taken", s.keys_s > 0 ? (uint64_t)s.keys_s : 0);
+    buf_put_u8(out, '}');
+}
+
+void admin_put_servers(const struct admin *a, struct instant now, struct buf *out)
+{
+    json_put_key(out, "servers");
+    buf_put_u8(out, '[');
+    size_t n = 0;
+    const struct policy_authority *is;
+    for (size_t i = 0; (is = policy_authority(pep_policy(a->pep), i)); i++)
+        for (int p = 0; p < AUTHORITY_PURPOSES; p++)
+            if (url_of(is, (enum authority_purpose)p) && n++ < ADMIN_SERVERS_MAX)
+                put_server(a, (int)i, (enum authority_purpose)p, now, out);
+    buf_put_u8(out, ']');
+}
