@@ -146,12 +146,17 @@ static bool stage_line(struct audit_sink *s)
 {
     if (is_empty(s) || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
         return false;
-    size_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed), n = 1; /* over its '{' */
+    size_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed);
+    size_t at = (tail + 1) % RING; /* behind its '{' */
+    const uint8_t *end = memchr(s->ring + at, '\n', RING - at);
+    size_t first = end ? (size_t)(end - s->ring) + 1 - at : RING - at, rest = 0;
+    if (!end) /* it goes on at the ring's begin */
+        rest = (size_t)((const uint8_t *)memchr(s->ring, '\n', at) - s->ring) + 1;
     stage_number(s);
-    do
-        s->stage[s->stage_n++] = s->ring[(tail + n) % RING];
-    while (s->ring[(tail + n++) % RING] != '\n');
-    atomic_store_explicit(&s->tail, tail + n, memory_order_release);
+    memcpy(s->stage + s->stage_n, s->ring + at, first);
+    memcpy(s->stage + s->stage_n + first, s->ring, rest);
+    s->stage_n += first + rest;
+    atomic_store_explicit(&s->tail, tail + 1 + first + rest, memory_order_release);
     return true;
 }
 

@@ -150,6 +150,37 @@ static void no_directory_is_told(void **state)
         text, "cannot open the audit file /nonexistent/audit.jsonl: No such file or directory");
 }
 
+/* Lines that lie across the ring's end, at every offset but few. */
+static void lines_stay_whole_around_the_ring(void **state)
+{
+    (void)state;
+    struct audit_sink *s = open_sink();
+    char line[1009], got[2048];
+    memset(line, 'x', sizeof line);
+    line[0] = '{';
+    memcpy(line + sizeof line - 2, "}\n", 2);
+    for (int i = 0; i < 5000; i++) {
+        while (!audit_sink_has_room(s))
+            continue;
+        line[1] = (char)('a' + i % 26);
+        assert_true(audit_sink_write(s, bytes_of(line, sizeof line)));
+    }
+    audit_sink_close(s);
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    for (int i = 0; i < 5000; i++) {
+        char number[32];
+        int n = snprintf(number, sizeof number, "{\"seq\":%d,", i + 1);
+        line[1] = (char)('a' + i % 26);
+        assert_non_null(fgets(got, sizeof got, f));
+        assert_int_equal(strlen(got), (size_t)n + sizeof line - 1);
+        assert_memory_equal(got, number, (size_t)n);
+        assert_memory_equal(got + n, line + 1, sizeof line - 1);
+    }
+    assert_null(fgets(got, sizeof got, f));
+    fclose(f);
+}
+
 /* A reader that does not read is the slow disk: the ring fills, losses are
  * counted, and when it reads again everything kept and the count arrive. */
 static void losses_are_counted_and_told(void **state)
@@ -218,6 +249,7 @@ int main(void)
         cmocka_unit_test_teardown(half_a_line_is_refused, remove_files),
         cmocka_unit_test_teardown(reopen_follows_a_rotation, remove_files),
         cmocka_unit_test_teardown(no_directory_is_told, remove_files),
+        cmocka_unit_test_teardown(lines_stay_whole_around_the_ring, remove_files),
         cmocka_unit_test_teardown(losses_are_counted_and_told, remove_files),
         cmocka_unit_test_teardown(a_full_disk_is_no_room, remove_files),
     };
