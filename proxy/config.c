@@ -167,7 +167,10 @@ static void read_audit(struct config_reader *r, const struct yaml_node *n)
 static void read_control(struct config_reader *r, const struct yaml_node *n)
 {
     struct config *c = &r->l->c;
+    struct stat st;
     c->control = config_read_place(r, n);
+    if (c->control && stat(c->control, &st) == 0 && S_ISREG(st.st_mode))
+        yaml_error(r->y, n, "%s: a file is there, and no socket", c->control);
     if (c->control && strlen(c->control) >= sizeof((struct sockaddr_un *)0)->sun_path)
         yaml_error(r->y, n, "%s: longer than a socket's path may be (%zu bytes)", c->control,
                    sizeof((struct sockaddr_un *)0)->sun_path - 1);

@@ -63,6 +63,18 @@ bool config_check_dir(struct config_reader *r, const struct yaml_node *n, const 
     return !why;
 }
 
+/* What is written there must not be what the daemon reads. */
+static bool is_read_too(const struct config *c, const struct stat *at)
+{
+    const char *const read[] = {c->file, c->policy};
+    struct stat st;
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        if (read[i] && stat(read[i], &st) == 0 && st.st_dev == at->st_dev &&
+            st.st_ino == at->st_ino)
+            return true;
+    return false;
+}
+
 const char *config_read_place(struct config_reader *r, const struct yaml_node *n)
 {
     const char *path;
@@ -78,6 +90,8 @@ const char *config_read_place(struct config_reader *r, const struct yaml_node *n
         (void)(dir && config_check_dir(r, n, dir));
     else if (S_ISDIR(st.st_mode))
         yaml_error(r->y, n, "%s: it is a directory", path);
+    else if (is_read_too(&r->l->c, &st))
+        yaml_error(r->y, n, "%s: it is what the gateway reads, and would be written over", path);
     else if (access(path, W_OK) != 0)
         yaml_error(r->y, n, "%s: %s", path, strerror(errno));
     return path;

@@ -305,6 +305,11 @@ static const struct row rows[] = {
      "7:8: error: directory DIR/open: mode 0777 lets others write there; chmod go-w it"},
     {"audit nowhere", "file: state/audit.jsonl", "file: other/audit.jsonl",
      "9:15: error: directory DIR/other: No such file or directory"},
+    {"audit over the policy", "file: state/audit.jsonl", "file: state/../policy.yaml",
+     "9:15: error: DIR/state/../policy.yaml: it is what the gateway reads, and would be written "
+     "over"},
+    {"control over a file", "control: state/control.sock", "control: gw.crt",
+     "10:10: error: DIR/gw.crt: a file is there, and no socket"},
     {"audit without a file", "file: state/audit.jsonl, ", "", "9:8: error: missing key 'file'"},
     {"audit of some permits", "permits: none", "permits: some",
      "9:43: error: expected all or none, found 'some'"},
