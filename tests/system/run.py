@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import unittest
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -93,8 +94,14 @@ def main():
             sys.exit("%s is missing: Debian's libcoap3-bin" % program)
 
     classes = {}
+    broken = []
     for f in sorted(glob.glob(os.path.join(here, "test_*.py"))):
-        module = importlib.import_module(os.path.basename(f)[:-3])
+        try:
+            module = importlib.import_module(os.path.basename(f)[:-3])
+        except Exception:  # one file that cannot be read must not hide the others
+            print("FAIL %s\n%s" % (os.path.basename(f), traceback.format_exc()))
+            broken.append(f)
+            continue
         for t in flatten(unittest.defaultTestLoader.loadTestsFromModule(module)):
             if a.k in t.id():
                 classes.setdefault(type(t), []).append(t)
@@ -102,8 +109,9 @@ def main():
     order = sorted(classes.values(), key=lambda c: -getattr(type(c[0]), "slow", 0))
     with concurrent.futures.ThreadPoolExecutor(a.j) as pool:
         results = [r for rs in pool.map(run_class, order) for r in rs]
-    failed = sum(1 for r in results if r[2])
-    print("%d passed, %d failed" % (len(results) - failed, failed))
+    passed = sum(1 for r in results if not r[2])
+    failed = len(results) - passed + len(broken)
+    print("%d passed, %d failed" % (passed, failed))
     return 1 if failed or not results else 0
 
 
