@@ -46,6 +46,13 @@ struct client {
     unsigned lose; /* datagrams to it that the wire drops */
 };
 
+/* A question that went out to an authorization server. */
+struct asked {
+    uint64_t id;
+    int authority;
+    struct mail body;
+};
+
 struct minted {
     char name[32];
     struct mail raw;
@@ -72,7 +79,10 @@ struct world {
     struct mail device_got; /* the request that a device took last */
     struct mail device_box[DEVICES][INBOX];
     size_t device_head[DEVICES], device_tail[DEVICES];
-    bool devices_publish; /* a scenario answers their /.well-known/core itself */
+    struct asked questions[INBOX];
+    size_t question_head, question_tail;
+    struct asked question; /* the one that an authority took last */
+    bool devices_publish;  /* a scenario answers their /.well-known/core itself */
 };
 
 __attribute__((format(printf, 2, 3))) static bool fail(struct world *w, const char *fmt, ...)
@@ -268,6 +278,22 @@ static void pass(struct world *w, uint64_t ms)
     }
 }
 
+/* Questions lie here until the scenario answers. */
+static bool take_question(void *user, const struct pep_question *q, struct instant now)
+{
+    struct world *w = user;
+    struct asked *a = &w->questions[w->question_tail % INBOX];
+    (void)now;
+    if (w->question_tail - w->question_head == INBOX || q->body.n > sizeof a->body.p)
+        return false;
+    w->question_tail++;
+    a->id = q->id;
+    a->authority = q->authority;
+    a->body.n = q->body.n;
+    memcpy(a->body.p, q->body.p, q->body.n);
+    return true;
+}
+
 /* ---- a house ---- */
 
 static bool copy_tree(struct world *w, const char *from)
@@ -312,8 +338,13 @@ static bool open_gate(struct world *w)
     }
     for (size_t i = 0; i < w->config->n_listeners; i++)
         w->listeners[i] = udp_bind(&w->config->listeners[i].local, false, &diag);
-    struct gate_config gc = {
-        .config = w->config, .pep = w->pep, .audit = audit_fake(), .listeners = w->listeners};
+    struct gate_config gc = {.config = w->config,
+                             .pep = w->pep,
+                             .audit = audit_fake(),
+                             .listeners = w->listeners,
+                             .ask = take_question,
+                             .ask_user = w};
+    w->question_head = w->question_tail = 0; /* with who asked */
     w->gate = gate_new(&gc, &diag);
     text[diag.n] = 0;
     return w->gate || fail(w, "no gate: %s", text);
@@ -734,51 +765,73 @@ static int64_t seconds(const char *s)
     return *unit == 'm' ? v * 60 : *unit == 'h' ? v * 3600 : v;
 }
 
+/* What a token or an answer says, with the storage of its slices. */
+struct told {
+    struct claims c;
+    char scope[256];
+    uint8_t kid[64], cti[64];
+};
+
+static void read_claims(const struct world *w, char **words, size_t n, struct told *t)
+{
+    struct claims *c = &t->c;
+    const char *v = value_of(words, n, "iss");
+    c->iss = bytes_str(v);
+    c->has_iss = v != NULL;
+    if ((v = value_of(words, n, "aud")) != NULL)
+        c->aud[c->n_aud++] = bytes_str(v);
+    if ((v = value_of(words, n, "scope")) != NULL) {
+        snprintf(t->scope, sizeof t->scope, "%.*s", (int)strlen(v) - 2, v + 1);
+        c->scope_words = bytes_str(t->scope);
+        c->has_scope = true;
+    }
+    if ((v = value_of(words, n, "exp")) != NULL) {
+        c->has_exp = true;
+        c->exp_s = w->now.wall_s + seconds(v);
+    }
+    if ((v = value_of(words, n, "iat")) != NULL) {
+        c->has_iat = true;
+        c->iat_s = w->now.wall_s + seconds(v);
+    }
+    c->sub = bytes_str(value_of(words, n, "sub"));
+    if ((v = value_of(words, n, "cti")) != NULL)
+        c->cti = bytes_of(t->cti, unhex(v, t->cti, sizeof t->cti));
+    if ((v = value_of(words, n, "key")) != NULL) {
+        c->cnf.kind = CNF_SYMMETRIC;
+        c->cnf.key_n = unhex(v, c->cnf.key, sizeof c->cnf.key);
+        if ((v = value_of(words, n, "kid")) != NULL)
+            c->cnf.kid = bytes_of(t->kid, unhex(v, t->kid, sizeof t->kid));
+    }
+}
+
 /* token NAME [as=AUTHORITY] [iss=] [sub=] [cti=HEX] aud= scope="..." exp= [iat=]
  * [kid=HEX] [key=HEX]:
- * sealed when it carries a proof key, MACed otherwise. */
+ * sealed when it carries a proof key, MACed otherwise.
+ * token NAME reference="..." [key=HEX]: those bytes. */
 static bool verb_token(struct world *w, char **words, size_t n)
 {
     if (n < 1 || w->n_tokens == TOKENS)
         return fail(w, "token NAME ...");
     struct minted *t = &w->tokens[w->n_tokens++];
     snprintf(t->name, sizeof t->name, "%s", words[0]);
-    const char *as = value_of(words, n, "as"), *v;
+    const char *as = value_of(words, n, "as"), *reference = value_of(words, n, "reference");
+    char file[128], diag_text[256];
+    struct told told = {0};
     as = as ? as : "home-as";
-    struct claims c = {0};
-    char scope[256], file[128], diag_text[256];
-    uint8_t kid[64], cti[64];
-    v = value_of(words, n, "iss");
-    c.iss = bytes_str(v                            ? v
-                      : strcmp(as, "home-as") == 0 ? "coaps://as.home"
-                                                   : "coaps://bearer.home");
-    c.has_iss = true;
-    if ((v = value_of(words, n, "aud")) != NULL)
-        c.aud[c.n_aud++] = bytes_str(v);
-    if ((v = value_of(words, n, "scope")) != NULL) {
-        snprintf(scope, sizeof scope, "%.*s", (int)strlen(v) - 2, v + 1);
-        c.scope_words = bytes_str(scope);
-        c.has_scope = true;
+    read_claims(w, words, n, &told);
+    t->key_n = told.c.cnf.key_n;
+    memcpy(t->key, told.c.cnf.key, t->key_n);
+    if (reference) {
+        t->raw.n = strlen(reference) - 2;
+        memcpy(t->raw.p, reference + 1, t->raw.n);
+        return true;
     }
-    if ((v = value_of(words, n, "exp")) != NULL) {
-        c.has_exp = true;
-        c.exp_s = w->now.wall_s + seconds(v);
+    if (!told.c.has_iss) {
+        told.c.has_iss = true;
+        told.c.iss =
+            bytes_str(strcmp(as, "home-as") == 0 ? "coaps://as.home" : "coaps://bearer.home");
     }
-    if ((v = value_of(words, n, "iat")) != NULL) {
-        c.has_iat = true;
-        c.iat_s = w->now.wall_s + seconds(v);
-    }
-    c.sub = bytes_str(value_of(words, n, "sub"));
-    if ((v = value_of(words, n, "cti")) != NULL)
-        c.cti = bytes_of(cti, unhex(v, cti, sizeof cti));
-    bool secret = (v = value_of(words, n, "key")) != NULL;
-    if (secret) {
-        c.cnf.kind = CNF_SYMMETRIC;
-        c.cnf.key_n = t->key_n = unhex(v, t->key, sizeof t->key);
-        memcpy(c.cnf.key, t->key, t->key_n);
-        if ((v = value_of(words, n, "kid")) != NULL)
-            c.cnf.kid = bytes_of(kid, unhex(v, kid, sizeof kid));
-    }
+    bool secret = told.c.cnf.kind == CNF_SYMMETRIC;
     snprintf(file, sizeof file, "%s/keys/%s.hex", w->dir, as);
     struct key key;
     size_t keys;
@@ -791,7 +844,7 @@ static bool verb_token(struct world *w, char **words, size_t n)
                              .seal = secret ? &key : NULL,
                              .seal_alg = A256GCM};
     struct buf out = buf_on(t->raw.p, sizeof t->raw.p);
-    enum pep_err err = cwt_mint(&c, POLICY_RFC9200, &with, &out);
+    enum pep_err err = cwt_mint(&told.c, POLICY_RFC9200, &with, &out);
     t->raw.n = out.n;
     return err == PEP_OK || fail(w, "no token: %s", pep_err_str(err));
 }
@@ -863,13 +916,99 @@ static bool verb_devices(struct world *w, char **words, size_t n)
     return w->devices_publish || fail(w, "devices publish");
 }
 
+static bool reply(struct world *w, const struct pep_reply *r)
+{
+    gate_reply_came(w->gate, w->question.id, r, w->now);
+    settle(w);
+    return true;
+}
+
+/* Claims in an answer of introspection (RFC 9200 5.9.2): with active in front. */
+static bool reply_active(struct world *w, char **words, size_t n)
+{
+    uint8_t claims[1024], text[1024];
+    struct buf c = buf_on(claims, sizeof claims), b = buf_on(text, sizeof text);
+    struct told told = {0};
+    read_claims(w, words, n, &told);
+    cwt_write(&told.c, POLICY_RFC9200, &c);
+    buf_put_u8(&b, (uint8_t)(claims[0] + 1));
+    buf_put_u8(&b, 10);
+    buf_put_u8(&b, 0xf5);
+    buf_put(&b, bytes_of(claims + 1, c.n - 1));
+    return reply(w, &(struct pep_reply){.code = MSG_CODE(2, 1),
+                                        .content_format = PEP_FORMAT_ACE_CBOR,
+                                        .body = buf_bytes(&b)});
+}
+
+static bool authority_gets(struct world *w, int authority, char **words, size_t n)
+{
+    bool any = w->question_head != w->question_tail;
+    struct asked *q = &w->questions[w->question_head % INBOX];
+    if (n == 1 && strcmp(words[0], "nothing") == 0)
+        return !any || fail(w, "an authority got a question");
+    struct minted *t = n == 2 ? token_named(w, words[1] + 1) : NULL;
+    if (!t)
+        return fail(w, "authority NAME gets question @TOKEN | nothing");
+    if (!any || q->authority != authority)
+        return fail(w, "the authority got no question");
+    w->question_head++;
+    w->question = *q;
+    return memmem(q->body.p, q->body.n, t->raw.p, t->raw.n) ||
+           fail(w, "the question is not about %s", words[1]);
+}
+
+/* authority NAME gets question @TOKEN | gets nothing | answers active CLAIMS
+ * | answers inactive | answers CODE "text" | is away. It answers the question
+ * that it took last. */
+static bool verb_authority(struct world *w, char **words, size_t n)
+{
+    int authority = n >= 3 ? policy_authority_find(pep_policy(w->pep), bytes_str(words[0])) : -1;
+    const char *what = n >= 3 ? words[2] : "";
+    if (authority < 0)
+        return fail(w, "authority NAME gets|answers|is ...");
+    if (strcmp(words[1], "gets") == 0)
+        return authority_gets(w, authority, words + 2, n - 2);
+    if (strcmp(words[1], "is") == 0 && strcmp(what, "away") == 0)
+        return reply(w, &(struct pep_reply){.away = true, .content_format = PEP_FORMAT_NONE});
+    if (strcmp(words[1], "answers") != 0)
+        return fail(w, "what does '%s' mean?", words[1]);
+    if (strcmp(what, "active") == 0)
+        return reply_active(w, words + 3, n - 3);
+    struct pep_reply r = {.code = MSG_CODE(2, 1),
+                          .content_format = PEP_FORMAT_ACE_CBOR,
+                          .body = BYTES_LIT("\xa1\x0a\xf4")};
+    if (strcmp(what, "inactive") == 0)
+        return reply(w, &r);
+    int code = code_named(what);
+    if (code < 0)
+        return fail(w, "answers active | inactive | CODE");
+    r.code = (uint8_t)code;
+    r.body = n > 3 ? bytes_of(words[3] + 1, strlen(words[3]) - 2) : BYTES_NONE;
+    return reply(w, &r);
+}
+
+static bool run_words(struct world *w, char **words, size_t n);
+
+/* times N LINE */
+static bool verb_times(struct world *w, char **words, size_t n)
+{
+    bool ok = n >= 2 && atoi(words[0]) > 0;
+    char *copy[WORDS];
+    for (int i = 0; ok && i < atoi(words[0]); i++) {
+        memcpy(copy, words + 1, (n - 1) * sizeof *copy);
+        ok = run_words(w, copy, n - 1);
+    }
+    return ok || fail(w, "times N LINE");
+}
+
 static const struct {
     const char *name;
     bool (*run)(struct world *w, char **words, size_t n);
 } verbs[] = {
-    {"client", verb_client}, {"token", verb_token},     {"wait", verb_wait},
-    {"policy", verb_policy}, {"restart", verb_restart}, {"audit", verb_audit},
-    {"device", verb_device}, {"devices", verb_devices}, {"revoke", verb_revoke},
+    {"client", verb_client},       {"token", verb_token},     {"wait", verb_wait},
+    {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
+    {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
+    {"authority", verb_authority}, {"times", verb_times},
 };
 
 /* ---- what a client does ---- */
@@ -972,6 +1111,13 @@ static bool client_line(struct world *w, struct client *c, char **words, size_t 
     }
     if (strcmp(verb, "connects") == 0 && c->dtls)
         return client_connects(w, c, true);
+    if (strcmp(verb, "begins") == 0 && c->dtls) { /* its handshake, which may have to wait */
+        dtls_client_connect(c->dtls, w->now);
+        settle(w);
+        return !dtls_client_established(c->dtls) || fail(w, "%s is connected", c->name);
+    }
+    if (strcmp(verb, "connected") == 0 && c->dtls)
+        return dtls_client_established(c->dtls) || fail(w, "%s is not connected", c->name);
     if (strcmp(verb, "cannot") == 0 && c->dtls)
         return client_connects(w, c, false);
     if (strcmp(verb, "closes") == 0 && c->dtls) {
@@ -988,8 +1134,11 @@ static bool run_line(struct world *w, char *line)
 {
     char *words[WORDS];
     size_t n = split(line, words);
-    if (n == 0)
-        return true;
+    return n == 0 || run_words(w, words, n);
+}
+
+static bool run_words(struct world *w, char **words, size_t n)
+{
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(words[0], verbs[i].name) == 0)
             return verbs[i].run(w, words + 1, n - 1);
