@@ -23,6 +23,27 @@ static const char *reach(const struct authority_stats *s)
     return s->circuit == CIRCUIT_CLOSED && s->answered == 0 ? "not asked yet" : words[s->circuit];
 }
 
+static void put_list(const struct admin *a, const char *authority, const struct trl_watch_stats *l,
+                     struct buf *out)
+{
+    static const char *const words[] = {[TRL_UNKNOWN] = "unknown",
+                                        [TRL_GOOD] = "good",
+                                        [TRL_SILENT] = "silent",
+                                        [TRL_REFUSED] = "refused",
+                                        [TRL_BAD_ANSWER] = "bad answer"};
+    json_member(out, "list", words[l->health]);
+    json_member_bool(out, "list_known", l->known);
+    json_member_bool(out, "list_observed", l->observing);
+    json_member_u64(out, "list_age_s", l->age_s > 0 ? (uint64_t)l->age_s : 0);
+    json_member_u64(out, "list_hashes",
+                    revocations_listed(pep_revocations(a->pep), bytes_str(authority)));
+    if (l->cursor == TRL_CURSOR_AT)
+        json_member_u64(out, "list_cursor", l->at);
+    json_member_u64(out, "list_notifications", l->notifications);
+    json_member_bool(out, "list_too_long",
+                     revocations_list_overflowed(pep_revocations(a->pep), bytes_str(authority)));
+}
+
 static void put_server(const struct admin *a, int authority, enum authority_purpose p,
                        struct instant now, struct buf *out)
 {
@@ -53,6 +74,8 @@ static void put_server(const struct admin *a, int authority, enum authority_purp
         json_member_u64(out, "cache_misses", asked.asked);
         json_member_u64(out, "parked", asked.under_way);
     }
+    if (p == AUTHORITY_REVOCATIONS)
+        put_list(a, is->name, &s.list, out);
     if (p == AUTHORITY_JWKS)
         json_member_u64(out, "keys_taken", s.keys_s > 0 ? (uint64_t)s.keys_s : 0);
     buf_put_u8(out, '}');

@@ -47,6 +47,24 @@ static void print_shipping(const struct cmd_answer *a)
         printf("               last error: %s\n", error);
 }
 
+static void print_list(const struct cmd_answer *a, const struct yaml_node *s)
+{
+    const char *cursor = cmd_answer_text_in(a, s, "list_cursor");
+    if (strcmp(cmd_answer_text_in(a, s, "list_known"), "true") != 0) {
+        printf("               list %s; NOT KNOWN SINCE THE START\n",
+               cmd_answer_text_in(a, s, "list"));
+        return;
+    }
+    printf("               list %s%s, %s s old, %s hashes", cmd_answer_text_in(a, s, "list"),
+           strcmp(cmd_answer_text_in(a, s, "list_observed"), "true") == 0 ? ", observed" : "",
+           cmd_answer_text_in(a, s, "list_age_s"), cmd_answer_text_in(a, s, "list_hashes"));
+    if (*cursor)
+        printf(", cursor %s", cursor);
+    printf("\n");
+    if (strcmp(cmd_answer_text_in(a, s, "list_too_long"), "true") == 0)
+        printf("               THE LIST IS TOO LONG: its authority's tokens are refused\n");
+}
+
 static void print_servers(const struct cmd_answer *a)
 {
     struct yaml_seq seq;
@@ -67,6 +85,8 @@ static void print_servers(const struct cmd_answer *a)
         if (away && strcmp(error, "null") != 0 && *error)
             printf("               %s; tried again in %s s\n", error,
                    cmd_answer_text_in(a, s, "retry_s"));
+        if (*cmd_answer_text_in(a, s, "list"))
+            print_list(a, s);
         if (hits + misses > 0)
             printf("               %" PRId64 "%% from memory, %s parked\n",
                    100 * hits / (hits + misses), cmd_answer_text_in(a, s, "parked"));

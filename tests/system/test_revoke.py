@@ -219,6 +219,13 @@ class Listed(Revoking):
         self.server.proc.wait_line("^notify trl", start)
         self.post(token, "4.01")
 
+    def test_status(self):
+        s = json.loads(self.gw.postern("status", "-c", "postern.yaml", "-j", check=0).text)
+        s = [v for v in s["servers"] if v["purpose"] == "revocation-list"][0]
+        self.assertEqual((s["list"], s["list_known"], s["list_observed"]), ("good", True, True))
+        text = self.gw.postern("status", "-c", "postern.yaml", check=0).text
+        self.assertRegex(text, r"list good, observed, \d+ s old, \d+ hashes")
+
     def test_before_it_came(self):
         client = Client()
         token = self.token(client)
