@@ -477,7 +477,9 @@ static enum store_keep load_one(void *user, struct bytes key, struct bytes value
         l->t->corrupt++;
         return STORE_KEEP; /* it revoked something: for people to look at */
     }
-    struct entry *e = find(l->t, r.kind, r.value, r.authority) ? NULL : make(l->t, &r);
+    if (find(l->t, r.kind, r.value, r.authority))
+        return STORE_KEEP; /* a load before this one failed later on */
+    struct entry *e = make(l->t, &r);
     l->failed = l->failed || !e || (r.listed && !need_list(l->t, r.authority));
     if (e) {
         e->dirty = false;
@@ -489,6 +491,7 @@ static enum store_keep load_one(void *user, struct bytes key, struct bytes value
 bool revocations_load(struct revocations *t, struct store *s)
 {
     struct loading l = {t, false};
+    t->corrupt = 0;
     return store_each(s, STORE_REVOCATION, load_one, &l) && !l.failed;
 }
 

@@ -732,6 +732,34 @@ static void damaged_records(void **state)
     store_close(st);
 }
 
+/* A policy whose keys cannot be read, then a good one: known all the same. */
+static void a_second_first_load(void **state)
+{
+    (void)state;
+    struct store *st = store_open_memory();
+    uint8_t raw[TOKEN_MAX];
+    struct bytes token = house_mint(&house, &(struct minting){.key = 1, .kid = "k1"}, raw);
+    pep_free(pep);
+    pep = house_pep(&house, st, 32);
+    assert_int_equal(revoke_token(token), REVOCATION_OK);
+    pep_free(pep);
+    static const char *const audience[] = {"gateway.home"};
+    struct pep_config c = {.devices = house_devices,
+                           .n_devices = 3,
+                           .audience = audience,
+                           .n_audience = 1,
+                           .build_s = HOUSE_BUILD,
+                           .max_grants = 8,
+                           .store = st};
+    pep = pep_new(&c);
+    assert_false(house_reload(&house, pep, "home-as.keys", "absent.keys"));
+    assert_true(house_reload(&house, pep, NULL, NULL));
+    assert_int_equal(post_raw(token, NOW), PEP_REVOKED);
+    pep_free(pep);
+    pep = NULL;
+    store_close(st);
+}
+
 /* kill -9 right after the revocation was said to be kept. */
 static void survives_kill(void **state)
 {
@@ -794,6 +822,7 @@ int main(void)
         TEST(full_table),
         TEST(survives_restart),
         TEST(damaged_records),
+        TEST(a_second_first_load),
         TEST(survives_kill),
     };
     return cmocka_run_group_tests_name("revocation", tests, NULL, NULL);
