@@ -14,6 +14,8 @@ enum list {
     LIST_UNACKED,  /* OPEN and CON: the empty ACK is due at born + SEPARATE_AFTER */
     LIST_KEPT_CON, /* ANSWERED, by kept_ms */
     LIST_KEPT_NON,
+    LIST_KEPT_PLAIN_CON, /* of endpoints without an association */
+    LIST_KEPT_PLAIN_NON,
     LIST_CONFIRM, /* ANSWERED, its separate CON awaits the ACK */
     LISTS,
 };
@@ -32,6 +34,7 @@ struct exchanges {
     uint32_t (*random)(void *user);
     struct siphash_key seed;
     uint16_t next_mid; /* for endpoints of plain coap */
+    size_t n_plain;    /* under way for those */
     struct exchanges_stats stats;
     uint8_t scratch[MESSAGE_MAX];
 };
@@ -201,6 +204,7 @@ static void lose_confirm(struct exchanges *t, struct exchange *x)
     deadline_cancel(&t->retransmissions, &x->deadline);
     tagmap_remove(&t->by_answer, x->confirm_tag, number(t, x));
     x->confirm = false;
+    t->n_plain -= x->plain;
     if (x->assoc)
         x->assoc->n_exchanges--;
 }
@@ -209,6 +213,7 @@ static void close_open(struct exchanges *t, struct exchange *x)
 {
     assert(x->state == EXCHANGE_OPEN && x->up == UP_NONE);
     t->stats.open--;
+    t->n_plain -= x->plain;
     if (x->assoc)
         x->assoc->n_exchanges--;
 }
@@ -237,17 +242,27 @@ static void keep(struct exchanges *t, struct exchange *x, struct instant now)
     }
     x->state = EXCHANGE_ANSWERED;
     x->kept_ms = instant_ms(now);
-    list_enter(t, x, x->type == TYPE_CON ? LIST_KEPT_CON : LIST_KEPT_NON);
+    bool con = x->type == TYPE_CON;
+    if (x->plain)
+        list_enter(t, x, con ? LIST_KEPT_PLAIN_CON : LIST_KEPT_PLAIN_NON);
+    else
+        list_enter(t, x, con ? LIST_KEPT_CON : LIST_KEPT_NON);
+}
+
+static struct exchange *older(const struct exchanges *t, enum list l, enum list k)
+{
+    struct exchange *x = t->lists[l].head, *y = t->lists[k].head;
+    if (x && y)
+        return x->kept_ms < y->kept_ms ? x : y;
+    return x ? x : y;
 }
 
 static struct exchange *victim(const struct exchanges *t)
 {
-    struct exchange *con = t->lists[LIST_KEPT_CON].head, *non = t->lists[LIST_KEPT_NON].head;
-    if (con && non)
-        return con->kept_ms < non->kept_ms ? con : non;
-    if (con || non)
-        return con ? con : non;
-    return t->lists[LIST_CONFIRM].head;
+    struct exchange *x = older(t, LIST_KEPT_PLAIN_CON, LIST_KEPT_PLAIN_NON);
+    if (!x)
+        x = older(t, LIST_KEPT_CON, LIST_KEPT_NON);
+    return x ? x : t->lists[LIST_CONFIRM].head;
 }
 
 static struct exchange *take_slot(struct exchanges *t, struct instant now)
@@ -322,7 +337,7 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
         *again = answer_again(t, old);
         return EXCHANGE_REPEAT;
     }
-    if (a && a->n_exchanges >= EXCHANGES_PER_ASSOC) {
+    if (a ? a->n_exchanges >= EXCHANGES_PER_ASSOC : t->n_plain >= EXCHANGES_PLAIN) {
         t->stats.full++;
         return EXCHANGE_FULL;
     }
@@ -355,6 +370,9 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     if (a) {
         assoc_enter(x, a);
         a->n_exchanges++;
+    } else {
+        x->plain = true;
+        t->n_plain++;
     }
     t->stats.accepted++;
     *out = x;
@@ -399,6 +417,7 @@ static void await_ack(struct exchanges *t, struct exchange *x, uint32_t tag, str
     x->confirm = true;
     x->confirm_tag = tag;
     tagmap_put(&t->by_answer, tag, number(t, x));
+    t->n_plain += x->plain;
     if (x->assoc)
         x->assoc->n_exchanges++;
     list_enter(t, x, LIST_CONFIRM);
@@ -513,7 +532,7 @@ static uint64_t head_due_ms(const struct exchanges *t, enum list l)
 uint64_t exchanges_deadline_ms(const struct exchanges *t)
 {
     uint64_t first = deadlines_next(&t->retransmissions);
-    for (enum list l = LIST_UNACKED; l <= LIST_KEPT_NON; l++) {
+    for (enum list l = LIST_UNACKED; l <= LIST_KEPT_PLAIN_NON; l++) {
         uint64_t due = head_due_ms(t, l);
         first = due < first ? due : first;
     }
@@ -549,7 +568,7 @@ void exchanges_expire(struct exchanges *t, struct instant now)
         retransmit(t,
                    (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, deadline)),
                    now);
-    for (enum list l = LIST_KEPT_CON; l <= LIST_KEPT_NON; l++)
+    for (enum list l = LIST_KEPT_CON; l <= LIST_KEPT_PLAIN_NON; l++)
         while (head_due_ms(t, l) <= now_ms)
             release(t, t->lists[l].head);
 }

@@ -8,7 +8,9 @@
  * table is full the oldest ANSWERED slot gives way; OPEN ones never do.
  *
  * A slot whose separate CON awaits its ACK counts as under way for its
- * client (EXCHANGES_PER_ASSOC), and gives way last.
+ * client (EXCHANGES_PER_ASSOC), and gives way last. All endpoints of plain
+ * coap together, which nobody has authenticated, count as one
+ * (EXCHANGES_PLAIN), and what is remembered for them gives way first.
  *
  * A duplicate is a message with the same message ID from the same endpoint
  * and the same bytes: a retransmission is identical (4.2). The same ID with
@@ -68,6 +70,7 @@ struct exchange {
     uint8_t token_n, token[MSG_TOKEN_MAX];
     bool gone;     /* the client is gone: the answer is for the record only */
     bool own;      /* a request of the gate's own to a device: no client at all */
+    bool plain;    /* its client came without an association */
     bool acked;    /* its CON was acknowledged by an empty ACK */
     bool confirm;  /* our separate CON answer awaits its ACK */
     bool findable; /* by its message ID */

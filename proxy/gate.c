@@ -264,10 +264,8 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
         g->stats.malformed++;
         return;
     }
-    if (m.type == TYPE_ACK || m.type == TYPE_RST) {
-        if (a)
-            exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST,
-                                  g->now);
+    if (m.type == TYPE_ACK || m.type == TYPE_RST) { /* over plain coap too: what was parked */
+        exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST, g->now);
         return;
     }
     if (!msg_is_request(&m)) {

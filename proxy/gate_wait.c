@@ -20,7 +20,7 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
         case EXCHANGE_FULL:
         default:
             in->x = NULL;
-            gate_reply_busy(g, in);
+            gate_reply_later(g, in, MSG_CODE(4, 29), PLAIN_MAX_AGE_S);
             return;
         }
     }

@@ -40,6 +40,10 @@ enum limits {
     DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
     EXCHANGES = 8192,         /* slots of the exchange table of a worker */
     EXCHANGES_PER_ASSOC = 64, /* under way for one client; then 5.03 */
+    /* Posts over plain coap whose token is asked about: anybody can send
+     * them, from any address. The rest of the table is for clients. */
+    EXCHANGES_PLAIN = 2048,
+    PLAIN_MAX_AGE_S = 2, /* Max-Age of the 4.29 beyond: an answer takes about so long */
 
     ASSOCS = 10000,             /* associations of a worker */
     HANDSHAKES = 256,           /* half-open handshakes; then the oldest gives way */

@@ -530,6 +530,39 @@ static void test_cap_of_one_client(void **state)
     end();
 }
 
+/* Strangers over plain coap, from as many addresses as they like. */
+static void test_cap_of_plain_coap(void **state)
+{
+    (void)state;
+    begin(EXCHANGES_PLAIN + 2);
+    struct exchange *x = NULL, *first = NULL, *kept = arrive_new(&w.assocs[0], TYPE_CON, 1);
+    struct bytes again;
+    at(1);
+    answer(kept, "kept");
+    for (uint16_t i = 0; i < EXCHANGES_PLAIN; i++) {
+        struct peer from = fake_peer("198.51.100.1", (uint16_t)(1024 + i));
+        uint8_t type = i ? TYPE_NON : TYPE_CON;
+        assert_int_equal(arrive(NULL, &from, type, 7, 0, &x, &again), EXCHANGE_NEW);
+        first = first ? first : x;
+    }
+    struct peer more = fake_peer("203.0.113.1", 1024);
+    assert_int_equal(arrive(NULL, &more, TYPE_CON, 7, 0, &x, &again), EXCHANGE_FULL);
+    assert_int_equal(arrive(&w.assocs[0], &w.peer, TYPE_CON, 2, 0, &x, &again), EXCHANGE_NEW);
+    /* A separate answer that is not acknowledged is under way as well. */
+    at(1001);
+    exchanges_expire(w.t, now());
+    answer(first, "x");
+    assert_int_equal(arrive(NULL, &more, TYPE_CON, 7, 0, &x, &again), EXCHANGE_FULL);
+    struct peer its = first->peer;
+    exchange_acknowledged(w.t, NULL, &its, 0, first->answer_mid, false, now());
+    assert_false(first->confirm);
+    /* Of what is remembered theirs gives way, though it is younger. */
+    assert_int_equal(arrive(NULL, &more, TYPE_CON, 7, 0, &x, &again), EXCHANGE_NEW);
+    assert_ptr_equal(x, first);
+    assert_int_equal(arrive(&w.assocs[0], &w.peer, TYPE_CON, 1, 0, &x, &again), EXCHANGE_REPEAT);
+    end();
+}
+
 static void test_forgotten_association(void **state)
 {
     (void)state;
@@ -718,9 +751,11 @@ static struct model *model_place(void)
     for (size_t i = 0; i < MODEL_SLOTS; i++)
         if (!model[i].used)
             return &model[i];
-    for (int confirm = 0; confirm < 2 && !oldest; confirm++)
+    /* What plain coap left first; what awaits its ACK last. */
+    for (int pass = 0; pass < 3 && !oldest; pass++)
         for (size_t i = 0; i < MODEL_SLOTS; i++)
-            if (!model[i].open && model[i].confirm == confirm &&
+            if (!model[i].open && model[i].confirm == (pass == 2) &&
+                (pass != 0 || model[i].endpoint >= 3) &&
                 (!oldest || model[i].order < oldest->order))
                 oldest = &model[i];
     return oldest;
@@ -933,6 +968,7 @@ int main(void)
         cmocka_unit_test(test_oldest_gives_way),
         cmocka_unit_test(test_unconfirmed_gives_way_last),
         cmocka_unit_test(test_cap_of_one_client),
+        cmocka_unit_test(test_cap_of_plain_coap),
         cmocka_unit_test(test_forgotten_association),
         cmocka_unit_test(test_own),
         cmocka_unit_test(test_too_large_an_answer),
