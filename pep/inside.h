@@ -28,6 +28,7 @@ struct pep {
     struct fresh *fresh;
     struct published *published;
     int64_t reply_s; /* when the last reply came */
+    struct pep_taken by_identity;
     uint64_t *cover; /* scratch: one bit a device */
     size_t cover_words;
     struct pep_authority_stats *of; /* by authority */

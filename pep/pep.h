@@ -226,6 +226,10 @@ void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64
  * 0, a server that was away) is forgotten. */
 void pep_settle(struct pep *p);
 
+/* What became of the token of the last pep_find_psk() that found one, for the
+ * record. Borrowed until the next call. */
+const struct pep_taken *pep_taken_by_identity(const struct pep *p);
+
 /* Ends what has expired; returns when to call again, in UTC seconds. */
 int64_t pep_expire(struct pep *p, int64_t now_s);
 

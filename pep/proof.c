@@ -64,14 +64,19 @@ static enum pep_key_state find_ace(struct pep *p, struct bytes identity,
         out->kind = PEP_IDENTITY_KID;
         return find_kid(p, kid, from, now_s, out);
     }
-    struct pep_taken taken;
+    struct pep_taken *taken = &p->by_identity;
     struct grant *g;
-    take_token(p, NULL, from, identity, PEP_VIA_IDENTITY, now_s, &taken, &g);
-    out->err = taken.err;
-    out->wait = taken.wait;
-    if (taken.err != PEP_MALFORMED && taken.err != PEP_TOO_LARGE)
+    take_token(p, NULL, from, identity, PEP_VIA_IDENTITY, now_s, taken, &g);
+    out->err = taken->err;
+    out->wait = taken->wait;
+    if (taken->err != PEP_MALFORMED && taken->err != PEP_TOO_LARGE)
         out->kind = PEP_IDENTITY_TOKEN;
-    return taken.wait ? PEP_KEY_WAIT : prove_grant(g, out);
+    return taken->wait ? PEP_KEY_WAIT : prove_grant(g, out);
+}
+
+const struct pep_taken *pep_taken_by_identity(const struct pep *p)
+{
+    return &p->by_identity;
 }
 
 enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity,

@@ -49,10 +49,8 @@ static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes ide
     a->wait = state == PEP_KEY_WAIT ? out->wait : 0;
     if (a->wait)
         return state;
-    if (out->kind == PEP_IDENTITY_TOKEN) {
-        struct pep_taken t = {.err = out->err, .code = pep_err_code(out->err)};
-        gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, &t);
-    }
+    if (out->kind == PEP_IDENTITY_TOKEN)
+        gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, pep_taken_by_identity(g->pep));
     note_identity(g, a, identity, out);
     return state;
 }
