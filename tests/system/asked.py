@@ -88,9 +88,9 @@ class Asked(House):
         said = {"scope": "guest", "aud": "lamp", "exp": int(time.time()) + 600}
         if client:
             said["cnf"] = client.cnf()
+        handle = change.pop("handle", None) or mint.random_text(24)
         said.update(change)
-        return self.server.know(mint.random_text(24),
-                                **{k: v for k, v in said.items() if v is not None})
+        return self.server.know(handle, **{k: v for k, v in said.items() if v is not None})
 
     def post(self, token, code="2.01", fmt=42, **more):
         return super().post(token, code, fmt=fmt, **more)

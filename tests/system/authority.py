@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -33,13 +34,6 @@ def token_hash(token):
 def jwt_hash(token):
     """The same, of a token handed out in JSON."""
     return b"\x01" + hashlib.sha256(token).digest()
-
-
-def free_tcp_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class CoapAuthority:
@@ -259,7 +253,7 @@ class OAuthServer:
         # Modules are looked for beside the file that imports them.
         shutil.copy(os.path.join(self.source, "server.mjs"), to)
         self.dir = tempfile.mkdtemp(prefix="postern-oidc-")
-        self.port = free_tcp_port()
+        self.port = rig.free_port(kind=socket.SOCK_STREAM)
         self.url = "%s://127.0.0.1:%d" % ("https" if tls else "http", self.port)
         self.ca = tls[2] if tls else None
         config = {"port": self.port, "algorithms": algorithms, "clients": clients,

@@ -4,6 +4,7 @@ time to pass: every wait is for a line, a datagram or an end, with a deadline.""
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,17 +22,23 @@ _serial = itertools.count()
 _lock = threading.Lock()
 
 
-def free_port(family=socket.AF_INET):
-    """A free UDP port (and the next one) that this run has given to no one else."""
+def free_port(family=socket.AF_INET, kind=socket.SOCK_DGRAM):
+    """A free port that this run has given to no one else, below those that
+    the kernel gives to clients: it stays free until its server is there, and
+    while that is away."""
     host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
     while True:
-        with socket.socket(family, socket.SOCK_DGRAM) as s:
-            s.bind((host, 0))
-            port = s.getsockname()[1]
+        port = random.randrange(10000, 32768)
         with _lock:
-            if port not in _claimed:
-                _claimed.add(port)
+            if port in _claimed:
+                continue
+            _claimed.add(port)
+        with socket.socket(family, kind) as s:
+            try:
+                s.bind((host, port))
                 return port
+            except OSError:
+                pass
 
 
 def kill_all():

@@ -43,6 +43,16 @@ class Ways(Asked):
         a = rig.coap(self.gw.coaps("/lamp/state"), psk=(mint.random_text(24), PSK), wait=3)
         self.assertIsNone(a.code, a.output)
 
+    def test_survives_kill_9(self):
+        """The grant is kept, its claims are not: they are asked for again."""
+        client = self.brought()
+        self.ask("/lamp/state", "2.05", client.psk)
+        self.gw.kill()
+        self.gw.start()
+        self.server.count()
+        self.ask("/lamp/state", "2.05", client.psk)
+        self.assertEqual(self.server.count(), 1)
+
     def test_access_token_option(self):
         client = self.brought()
         more = self.reference(client, scope="resident", aud=["lamp", "door"])
@@ -152,6 +162,34 @@ class NothingKept(Asked):
         self.server.tell("forget", more)
         a = rig.coap(self.gw.coaps("/door/lock"), psk=client.psk, options=[(65000, more)])
         self.assertIn(a.code, ("4.01", "4.03"), a.output)
+
+
+    def test_a_handshake_asks(self):
+        """By kid, with a reference that was posted: each is asked about."""
+        client = Client()
+        handle = self.reference(client)
+        self.post(handle)
+        self.ask("/lamp/state", "2.05", client.psk)
+        self.server.tell("forget", handle)
+        a = rig.coap(self.gw.coaps("/lamp/state"), psk=client.psk, wait=2)
+        self.assertIn(a.code, (None, "4.01"), a.output)
+
+    def test_away_is_never_open(self):
+        """A live association whose token must be asked about."""
+        client = Client()
+        handle = self.reference(client)
+        self.post(handle)
+        c = dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=client.psk)
+        self.addCleanup(c.close)
+        self.assertEqual(c.get("/lamp/state")[0], "2.05")
+        self.server.crash()
+        self.assertEqual(c.get("/lamp/state")[0], "5.03")
+        self.server.start()
+        self.reference(client, handle=handle)
+        until = time.monotonic() + rig.DEADLINE
+        while c.get("/lamp/state")[0] != "2.05":
+            self.assertLess(time.monotonic(), until)
+            threading.Event().wait(0.2)
 
 
 class ShortlyKept(Asked):

@@ -2,7 +2,6 @@
 ends here within a second, and stays ended."""
 import time
 
-
 import authority
 import dtls
 import jws
