@@ -101,7 +101,7 @@ struct answer *answers_find(struct answers *t, struct bytes token, int authority
             continue;
         /* Until it is settled it holds for those who waited, whatever `cache`
          * says; the time does not pass meanwhile. */
-        if (a->state == ANSWER_ACTIVE && !holds(a, now_s) && t->n_unsettled == 0) {
+        if (a->state == ANSWER_ACTIVE && !a->unsettled && !holds(a, now_s)) {
             drop(t, a);
             return NULL;
         }
@@ -253,6 +253,7 @@ void answers_replied(struct answers *t, struct answer *a)
     t->stats.under_way--;
     t->stats.held++;
     t->n_unsettled++;
+    a->unsettled = true;
     if (t->stats.held > ANSWERS_KEPT_MAX)
         evict_one(t, a);
 }
@@ -276,6 +277,7 @@ void answers_settle(struct answers *t, int64_t now_s)
     t->n_unsettled = 0;
     EACH(t, a, next)
     {
+        a->unsettled = false;
         if (under_way(a) || (a->state == ANSWER_ACTIVE && a->kept))
             continue;
         if (a->state == ANSWER_INACTIVE && a->kept)

@@ -20,11 +20,12 @@
 struct answers;
 
 enum answers_limits {
-    ANSWERS_ASKED_MAX = 256,     /* under way; each is an exchange of the wire */
-    ANSWERS_STRANGERS_MAX = 192, /* of those, about tokens that gave no grant here: the rest
-                                    is for what clients hold */
-    ANSWERS_PER_NET_MAX = 16,    /* of those, from one /24 or /56 */
-    ANSWERS_KEPT_MAX = 512,      /* about 7 KB each, made as needed */
+    ANSWERS_ASKED_MAX = 256,    /* under way; each is an exchange of the wire */
+    ANSWERS_STRANGERS_MAX = 64, /* of those, about tokens that gave no grant here: the rest
+                                   is for what clients hold, at each server as well
+                                   (AUTHORITY_EACH), and does not wait long behind them */
+    ANSWERS_PER_NET_MAX = 16,   /* of those, from one /24 or /56 */
+    ANSWERS_KEPT_MAX = 512,     /* about 7 KB each, made as needed */
     ANSWERS_INACTIVE_MAX = 256,
     ANSWERS_INACTIVE_S = 5, /* a token may be activated late, never early */
     ANSWERS_RETRY_S = 5,    /* Max-Age of a 5.03 when the wire knows nothing better */
@@ -48,6 +49,7 @@ struct answer {
     bool reference;          /* the token says nothing by itself: all is from the answer */
     bool unwrapped;          /* asked about what is inside its byte string */
     bool kept;               /* it may stay when settled */
+    bool unsettled;          /* it came, and those who waited were not all called again */
     int64_t from_s, until_s; /* ACTIVE: it holds from then to before this */
     enum pep_err err;
     uint32_t retry_s;

@@ -316,6 +316,13 @@ void pep_settle(struct pep *p)
 
 /* ---- a new policy ---- */
 
+/* What another server or another key said is not this one's word. */
+static bool same_server(const struct policy_authority *a, const struct policy_authority *b)
+{
+    const char *from = a->wire.introspect.url, *to = b->wire.introspect.url;
+    return a->dialect == b->dialect && from && to && strcmp(from, to) == 0;
+}
+
 struct renumber {
     struct pep *p;
     const struct policy *old;
@@ -328,9 +335,7 @@ static int renumber(void *user, int authority, int64_t *until_s)
     const struct policy_authority *was = policy_authority(r->old, (size_t)authority);
     int i = policy_authority_find(r->p->policy, bytes_str(was->name));
     const struct policy_authority *is = i < 0 ? NULL : policy_authority(r->p->policy, (size_t)i);
-    /* What another server or another key said is not this one's word. */
-    if (!is || !is->wire.introspect.url || is->dialect != was->dialect ||
-        strcmp(is->wire.introspect.url, was->wire.introspect.url) != 0)
+    if (!is || !same_server(was, is))
         return -1;
     *until_s = r->now_s + is->wire.cache_s;
     return i;
@@ -348,7 +353,10 @@ void learn_reload(struct pep *p, const struct policy *old, int64_t now_s)
         const struct policy_authority *a = policy_authority(p->policy, (size_t)g->authority);
         bool asked = learn_asks(a, g->reference);
         int64_t until_s = now_s + a->wire.cache_s;
-        if (!g->asked) /* it never was */
+        const struct policy_authority *was =
+            old ? policy_authority(old, (size_t)policy_authority_find(old, bytes_str(a->name)))
+                : NULL;
+        if (!g->asked || !was || !same_server(was, a)) /* not by whom is asked now */
             g->fresh_from_s = g->fresh_until_s = 0;
         if (g->fresh_until_s > until_s)
             g->fresh_until_s = until_s;

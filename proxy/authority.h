@@ -24,8 +24,9 @@ struct authorities;
 
 enum authority_limits {
     AUTHORITY_QUESTIONS = 1024, /* under way in all; pep's own cap must be lower */
-    AUTHORITY_EACH = 64,        /* under way at one server; beyond, away at once */
-    AUTHORITY_WAIT_MS = 15000,  /* for an answer; the client of ours waits too */
+    AUTHORITY_EACH = 128,      /* under way at one server; beyond, away at once. Twice what pep lets
+                                 strangers ask (ANSWERS_STRANGERS_MAX) */
+    AUTHORITY_WAIT_MS = 15000, /* for an answer; the client of ours waits too */
 };
 
 /* An answer to authority_get(). Borrowed for the call. */

@@ -13,8 +13,8 @@
 struct coap_line;
 
 enum coap_line_limits {
-    COAP_LINE_QUESTIONS = 72, /* under way at once: AUTHORITY_EACH, and lists beside them */
-    COAP_LINE_WINDOW = 8,     /* of them not yet acknowledged: a server, not a sensor */
+    COAP_LINE_QUESTIONS = 136, /* under way at once: AUTHORITY_EACH, and lists beside them */
+    COAP_LINE_WINDOW = 8,      /* of them not yet acknowledged: a server, not a sensor */
     COAP_LINE_CONNECT_MS = 10000,
     COAP_LINE_SHORT_MS = 5000, /* a connection that ended sooner is not opened again at once */
 };

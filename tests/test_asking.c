@@ -630,6 +630,42 @@ static void no_cache(void **state)
     pep_session_close(s);
 }
 
+/* While the gate takes up who waited for one answer, another one that is over
+ * is over, and one that came with it is not (the time does not pass). */
+static void over_while_another_comes(void **state)
+{
+    (void)state;
+    policy(REFERENCES);
+    assert_int_equal(post_answered(REF, &(struct says){.key = 5}).err, PEP_OK);
+    struct pep_session *s = open_kid(5);
+    assert_int_equal(post_at(NULL, BYTES_LIT("another one"), NOW + 60).err, PEP_PENDING);
+    reply(asked().id, &(struct says){.key = 6}, NOW + 60);
+    assert_int_equal(post_at(NULL, BYTES_LIT("another one"), NOW + 60).err, PEP_OK);
+    assert_int_equal(get(s, NOW + 60).outcome, PEP_WAIT);
+    assert_int_equal(post_at(NULL, BYTES_LIT("another one"), NOW + 121).err, PEP_OK);
+    pep_settle(pep);
+    assert_int_equal(post_at(NULL, BYTES_LIT("another one"), NOW + 121).err, PEP_PENDING);
+    pep_session_close(s);
+}
+
+/* Another server is asked anew, whatever the one before said last. */
+static void another_server(void **state)
+{
+    (void)state;
+    policy(REFERENCES);
+    assert_int_equal(post_answered(REF, &(struct says){.key = 5}).err, PEP_OK);
+    struct pep_session *s = open_kid(5);
+    policy(REFERENCES);
+    assert_int_equal(get(s, NOW).outcome, PEP_FORWARD);
+    policy(HOME_KEYS "    introspect: {url: coaps://as2.home/introspect, "
+                     "psk: {identity: gw, key-file: gw.psk}}\n");
+    assert_int_equal(get(s, NOW).outcome, PEP_WAIT);
+    reply(asked().id, &(struct says){.inactive = true}, NOW);
+    assert_int_equal(get(s, NOW).outcome, PEP_DENY);
+    pep_settle(pep);
+    pep_session_close(s);
+}
+
 static void inactive_shortly(void **state)
 {
     (void)state;
@@ -890,6 +926,8 @@ int main(void)
         T(bearer_by_answer),
         T(always),
         T(no_cache),
+        T(over_while_another_comes),
+        T(another_server),
         T(inactive_shortly),
         T(away_but_fresh),
         T(caps),
