@@ -92,7 +92,7 @@ static enum pep_err read_guarded(struct bytes map, struct headers *h)
         return PEP_OK;
     enum cbor_err e = cbor_check(map);
     if (e != CBOR_OK)
-        return e == CBOR_LIMIT ? PEP_TOO_LARGE : PEP_MALFORMED;
+        return e == CBOR_LIMIT ? PEP_TOO_DEEP : PEP_MALFORMED;
     struct cbor c = cbor_on(map);
     return read_headers(&c, true, h);
 }
@@ -139,7 +139,7 @@ enum pep_err cose_parse(struct bytes raw, struct cose *out)
     struct headers h = {0};
     enum cbor_err form = cbor_check(raw);
     if (form != CBOR_OK)
-        return form == CBOR_LIMIT ? PEP_TOO_LARGE : PEP_MALFORMED;
+        return form == CBOR_LIMIT ? PEP_TOO_DEEP : PEP_MALFORMED;
     struct cbor c = cbor_on(raw);
     enum pep_err e = read_tags(&c, &m);
     if (e != PEP_OK)

@@ -9,6 +9,7 @@ static const struct {
     [PEP_OK] = {"ok", CODE(2, 1)},
     [PEP_MALFORMED] = {"malformed-token", CODE(4, 0)},
     [PEP_TOO_LARGE] = {"token-too-large", CODE(4, 13)},
+    [PEP_TOO_DEEP] = {"token-too-deep", CODE(4, 0)},
     [PEP_UNSUPPORTED] = {"unsupported-token", CODE(4, 1)},
     [PEP_UNKNOWN_KEY] = {"unknown-authority", CODE(4, 1)},
     [PEP_PROTECTION] = {"bad-protection", CODE(4, 1)},

@@ -10,7 +10,8 @@
 enum pep_err {
     PEP_OK = 0,
     PEP_MALFORMED,    /* does not parse to a token */
-    PEP_TOO_LARGE,    /* longer than TOKEN_MAX, or nested too deep */
+    PEP_TOO_LARGE,    /* longer than TOKEN_MAX */
+    PEP_TOO_DEEP,     /* nested more than TOKEN_NEST_MAX, or than a reader goes */
     PEP_UNSUPPORTED,  /* unknown critical header, algorithm, or format */
     PEP_UNKNOWN_KEY,  /* no authority has such a key */
     PEP_PROTECTION,   /* signature, MAC or decryption failed; algorithm not the key's */

@@ -63,7 +63,7 @@ enum pep_err jwt_open(const struct keys *keys, int authority, enum jwt_kind kind
         if (e != PEP_OK)
             return e == PEP_MALFORMED ? PEP_CLAIMS : e;
         if (m.kind == JOSE_JWE)
-            return PEP_TOO_LARGE; /* TOKEN_NEST_MAX */
+            return PEP_TOO_DEEP;
         e = check_types(&m, kind, true);
         if (e != PEP_OK)
             return e;

@@ -69,7 +69,7 @@ static enum pep_key_state find_ace(struct pep *p, struct bytes identity,
     take_token(p, NULL, from, identity, PEP_VIA_IDENTITY, now_s, taken, &g);
     out->err = taken->err;
     out->wait = taken->wait;
-    if (taken->err != PEP_MALFORMED && taken->err != PEP_TOO_LARGE)
+    if (taken->err != PEP_MALFORMED && taken->err != PEP_TOO_LARGE && taken->err != PEP_TOO_DEEP)
         out->kind = PEP_IDENTITY_TOKEN;
     return taken->wait ? PEP_KEY_WAIT : prove_grant(g, out);
 }

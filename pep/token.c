@@ -55,7 +55,7 @@ static enum pep_err verify_cose(const struct keys *keys, struct bytes raw, struc
         if (e != PEP_OK)
             return e == PEP_MALFORMED ? PEP_CLAIMS : e;
         if (m.kind == COSE_ENCRYPT0)
-            return PEP_TOO_LARGE;
+            return PEP_TOO_DEEP;
         e = open_with_any(keys, out->authority, &m, &plain, &content, &whose);
         if (e != PEP_OK)
             return e;

@@ -169,7 +169,7 @@ static const struct {
     {"Encrypt0, IV and Partial IV", "d0 83 43a1010a a205" IV13 "06 4261a7 4101", PEP_UNSUPPORTED},
     {"Encrypt0, IV a text", "d0 83 43a1010a a1056161 4101", PEP_MALFORMED},
     {"Encrypt0, detached", "d0 83 43a1010a a105" IV13 " f6", PEP_UNSUPPORTED},
-    {"nested too deep", "d2 84 43a10126 a1186381818181818181818181818101 4101 " SIG, PEP_TOO_LARGE},
+    {"nested too deep", "d2 84 43a10126 a1186381818181818181818181818101 4101 " SIG, PEP_TOO_DEEP},
 };
 
 static void test_forms(void **state)

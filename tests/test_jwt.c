@@ -186,7 +186,7 @@ static void test_sealed(void **state)
         {"dir, nested, other cty", "dir", 0, "text", inner, PEP_UNSUPPORTED},
         {"dir, signed by another authority", "dir", 0, "JWT", foreign, PEP_PROTECTION},
         {"dir, another typ inside", "dir", 0, "JWT", typed, PEP_UNSUPPORTED},
-        {"dir, sealed inside", "dir", 0, "JWT", seal("dir", 0, 0, claims), PEP_TOO_LARGE},
+        {"dir, sealed inside", "dir", 0, "JWT", seal("dir", 0, 0, claims), PEP_TOO_DEEP},
         {"dir, a byte behind", "dir", 0, "JWT", bytes_of(inner.p, inner.n - 1), PEP_CLAIMS},
         {"dir, nothing", "dir", 0, 0, BYTES_NONE, PEP_CLAIMS},
     };

@@ -311,8 +311,8 @@ static void test_nested(void **state)
     assert_int_not_equal(verify(seal_up(1, inner)), PEP_OK);
     assert_int_not_equal(verify(mint(1, -7, 0, 10)), PEP_OK);
     /* three layers; encrypted twice; encrypted, then signed */
-    assert_int_equal(verify(seal_up(0, seal_up(0, inner))), PEP_TOO_LARGE);
-    assert_int_equal(verify(seal_up(0, mint(0, 0, 0, 10))), PEP_TOO_LARGE);
+    assert_int_equal(verify(seal_up(0, seal_up(0, inner))), PEP_TOO_DEEP);
+    assert_int_equal(verify(seal_up(0, mint(0, 0, 0, 10))), PEP_TOO_DEEP);
     struct key k = test_key(0, -7);
     struct forgery f = {.tags = unhex("d83dd2"),
                         .guarded = unhex("a10126"),
