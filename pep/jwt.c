@@ -16,6 +16,8 @@ static enum pep_err open_with_any(const struct keys *keys, int authority, const 
         return found.kid_known ? PEP_PROTECTION : PEP_UNKNOWN_KEY;
     enum pep_err e = PEP_PROTECTION;
     for (size_t i = 0; i < found.n; i++) {
+        if (m->kind == JOSE_JWE && !keys_allow(keys, found.key[i]->authority, m->enc))
+            continue;
         e = jose_open(m, found.key[i], plain, content);
         if (e == PEP_OK) {
             *whose = found.key[i]->authority;

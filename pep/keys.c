@@ -11,6 +11,7 @@ struct keys {
     size_t n, n_authorities;
     struct key *key;
     enum policy_dialect *dialect;
+    uint64_t *allowed; /* by authority: rows of its family's table */
 };
 
 void keys_free(struct keys *k)
@@ -21,6 +22,7 @@ void keys_free(struct keys *k)
         key_clear(&k->key[i]);
     free(k->key);
     free(k->dialect);
+    free(k->allowed);
     free(k);
 }
 
@@ -33,6 +35,23 @@ enum policy_dialect keys_dialect(const struct keys *k, int authority)
 size_t keys_count(const struct keys *k)
 {
     return k->n;
+}
+
+/* The i-th algorithm of a family. */
+static const struct crypto_alg *family_at(bool jose, size_t i)
+{
+    return jose ? crypto_jose_at(i) : crypto_alg_at(i);
+}
+
+bool keys_allow(const struct keys *k, int authority, const struct crypto_alg *alg)
+{
+    const struct crypto_alg *a;
+    if (authority < 0 || (size_t)authority >= k->n_authorities)
+        return false;
+    for (size_t i = 0; i < 64 && (a = family_at(alg->jose, i)); i++)
+        if (a->alg == alg->alg)
+            return k->allowed[authority] >> i & 1;
+    return false;
 }
 
 static bool key_same(const struct key *a, const struct key *b)
@@ -58,7 +77,10 @@ static const struct key *next_of(const struct keys *k, int authority, size_t *i)
 bool keys_same(const struct keys *a, int authority_a, const struct keys *b, int authority_b)
 {
     size_t i = 0, j = 0;
-    if (keys_dialect(a, authority_a) != keys_dialect(b, authority_b))
+    if (authority_a < 0 || (size_t)authority_a >= a->n_authorities || authority_b < 0 ||
+        (size_t)authority_b >= b->n_authorities ||
+        a->dialect[authority_a] != b->dialect[authority_b] ||
+        a->allowed[authority_a] != b->allowed[authority_b])
         return false;
     for (;;) {
         const struct key *x = next_of(a, authority_a, &i), *y = next_of(b, authority_b, &j);
@@ -102,8 +124,12 @@ void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg
                 f.kid_known = true;
             /* A kid that is not the token's never counts, none may. */
             bool second = !same && (one->kid_n == 0 || kid.n == 0);
-            if ((pass == 0 ? same : second) && key_can_check(one, alg))
+            if (!(pass == 0 ? same : second) || !key_can_check(one, alg))
+                continue;
+            if (keys_allow(k, one->authority, alg))
                 add(&f, one);
+            else
+                f.kid_known = true;
         }
     }
     *out = f;
@@ -220,6 +246,51 @@ static bool load_one(struct keys *k, const char *dir, int authority, const char 
     return ok;
 }
 
+/* The policy's names, as rows of the family's table. */
+static bool read_allowed(const struct policy_authority *a, uint64_t *out, struct buf *diag)
+{
+    bool jose = a->dialect == POLICY_OAUTH, ok = true;
+    const struct crypto_alg *alg;
+    *out = a->n_algorithms ? 0 : UINT64_MAX;
+    for (size_t k = 0; k < a->n_algorithms; k++) {
+        const struct policy_file *f = &a->algorithms[k];
+        size_t i = 0;
+        while (i < 64 && (alg = family_at(jose, i)) && strcmp(alg->name, f->name) != 0)
+            i++;
+        if (i < 64 && alg) {
+            *out |= UINT64_C(1) << i;
+            continue;
+        }
+        ok = false;
+        buf_put_str(diag, f->where);
+        buf_put_str(diag, ": error: '");
+        buf_put_str(diag, f->name);
+        buf_put_str(diag, jose ? "' is no algorithm of JWTs here; there are"
+                               : "' is no algorithm of CWTs here; there are");
+        for (i = 0; (alg = family_at(jose, i)); i++) {
+            buf_put_str(diag, i ? ", " : " ");
+            buf_put_str(diag, alg->name);
+        }
+        buf_put_u8(diag, '\n');
+        buf_put_str(diag, f->excerpt);
+    }
+    return ok;
+}
+
+/* A list that leaves all keys of the file out was meant otherwise. */
+static bool check_use(const struct keys *k, int authority, const struct policy_authority *a,
+                      struct buf *diag)
+{
+    const struct crypto_alg *alg;
+    for (size_t i = 0; i < k->n; i++)
+        for (size_t r = 0;
+             k->key[i].authority == authority && (alg = family_at(a->dialect == POLICY_OAUTH, r));
+             r++)
+            if (key_can_check(&k->key[i], alg) && keys_allow(k, authority, alg))
+                return true;
+    return complain(diag, a->keys, "holds no key that is for one of the authority's algorithms");
+}
+
 static const char *file_of(const void *of, int authority)
 {
     return policy_authority(of, (size_t)authority)->keys;
@@ -233,18 +304,22 @@ struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag
     size_t n = 0;
     while (policy_authority(p, n))
         n++;
-    bool ok = k && room && (k->dialect = calloc(n + 1, sizeof *k->dialect));
+    bool ok = k && room && (k->dialect = calloc(n + 1, sizeof *k->dialect)) &&
+              (k->allowed = calloc(n + 1, sizeof *k->allowed));
     if (!ok)
         complain(diag, "keys", "out of memory");
     /* All files are looked at, so that one run names all that is wrong. */
-    for (size_t i = 0; k && k->dialect && room && (a = policy_authority(p, i)); i++) {
+    for (size_t i = 0; k && k->allowed && room && (a = policy_authority(p, i)); i++) {
         k->n_authorities = i + 1;
         k->dialect[i] = a->dialect;
+        bool known = read_allowed(a, &k->allowed[i], diag);
+        ok = ok && known;
         if (!a->keys && (a->wire.introspect.url || a->wire.jwks.url))
             continue; /* references, or keys that are to be fetched */
         if (!a->keys)
             ok = complain(diag, a->name, "the authority has no keys");
-        else if (!load_one(k, dir, (int)i, a->keys, room, diag))
+        else if (!load_one(k, dir, (int)i, a->keys, room, diag) ||
+                 (known && a->n_algorithms && !check_use(k, (int)i, a, diag)))
             ok = false;
     }
     ok = ok && check_crowds(k, file_of, p, diag);
@@ -270,6 +345,7 @@ struct keys *keys_with_set(const struct keys *old, int authority, struct bytes j
     const char *why = NULL;
     size_t n = 0, which;
     bool ok = k && room && (k->dialect = calloc(old->n_authorities + 1, sizeof *k->dialect)) &&
+              (k->allowed = calloc(old->n_authorities + 1, sizeof *k->allowed)) &&
               (k->key = calloc(old->n + 1, sizeof *k->key));
     if (!ok) {
         complain(diag, name, "out of memory");
@@ -277,6 +353,7 @@ struct keys *keys_with_set(const struct keys *old, int authority, struct bytes j
         ok = complain(diag, name, "is of no authority");
     } else {
         memcpy(k->dialect, old->dialect, old->n_authorities * sizeof *k->dialect);
+        memcpy(k->allowed, old->allowed, old->n_authorities * sizeof *k->allowed);
         k->n_authorities = old->n_authorities;
         for (size_t i = 0; i < old->n; i++)
             if (old->key[i].authority != authority || !old->key[i].fetched)

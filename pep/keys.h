@@ -51,13 +51,20 @@ size_t keys_count(const struct keys *k);
 struct keys_found {
     const struct key *key[KEYS_TRIES_MAX];
     size_t n;
-    bool kid_known; /* some key has this kid, whether it fits or not */
+    /* Some key has this kid, whether it fits or not; or fits, but its
+     * authority does not protect tokens so. */
+    bool kid_known;
 };
 /* authority -1: of all. Cost: one pass over the keys, no secret is compared. */
 void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg, struct bytes kid,
                struct keys_found *out);
 
-/* Whether two snapshots have the same keys and dialect for an authority: then
+/* Whether the authority may protect tokens by this algorithm of its family
+ * (`algorithms` of the policy): keys_find() has looked at the one it was
+ * given; a JWE names two. */
+bool keys_allow(const struct keys *k, int authority, const struct crypto_alg *alg);
+
+/* Whether two snapshots have the same keys, dialect and algorithms for an authority: then
  * what one verified, the other would. The order of the keys counts. */
 bool keys_same(const struct keys *a, int authority_a, const struct keys *b, int authority_b);
 

@@ -168,6 +168,10 @@ struct policy_authority {
     enum policy_dialect dialect;
     const char *keys; /* file, as written (relative to the policy file); NULL: none */
     bool bearer;      /* tokens without a proof-of-possession key count */
+    /* Names of the algorithms that may protect its tokens, as written, of its
+     * dialect's family (COSE or JOSE); 0: whatever its keys are for. */
+    const struct policy_file *algorithms;
+    size_t n_algorithms;
     struct policy_wire wire; /* where it is asked */
     struct policy_freshness fresh;
     unsigned line;

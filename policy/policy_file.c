@@ -291,6 +291,28 @@ static void read_dialect(struct reader *r, const struct yaml_node *n, struct pol
         a->dialect = (enum policy_dialect)i;
 }
 
+/* Which names there are is known where tokens are verified (pep/keys.h). */
+static void read_algorithms(struct reader *r, const struct yaml_node *n, struct policy_authority *a)
+{
+    struct yaml_seq s;
+    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
+        return;
+    struct policy_file *names = arena_array(&r->p->arena, s.left, sizeof *names);
+    if (s.left == 0)
+        yaml_error(r->y, n, "without an algorithm no token of this authority could count");
+    for (const struct yaml_node *e; names && (e = yaml_seq_next(&s));) {
+        struct policy_file *f = &names[a->n_algorithms];
+        if (!yaml_text(r->y, e, &r->p->arena, &f->name))
+            continue;
+        for (size_t i = 0; i < a->n_algorithms; i++)
+            if (strcmp(names[i].name, f->name) == 0)
+                yaml_error(r->y, e, "'%.64s' is named twice", f->name);
+        yaml_place(r->y, e, &r->p->arena, &f->where, &f->excerpt);
+        a->n_algorithms++;
+    }
+    a->algorithms = names;
+}
+
 static void read_may_grant(struct reader *r, const struct yaml_node *n, struct may_grant *out)
 {
     struct yaml_map m;
@@ -335,6 +357,7 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
     const struct yaml_node *keys = asked ? yaml_map_get(&m, "keys") : yaml_map_need(&m, "keys");
     if (keys)
         yaml_text(r->y, keys, &r->p->arena, &a->keys);
+    read_algorithms(r, yaml_map_get(&m, "algorithms"), a);
     const struct yaml_node *allowed = yaml_map_get(&m, "bearer");
     if (allowed && yaml_enum(r->y, allowed, bearer, 2, &i))
         a->bearer = i == 1;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../pep/crypto_jose.h"
 #include "../pep/keys.h"
 #include "fake_authorities.h"
 #include "support_hex.h"
@@ -385,12 +386,109 @@ static int drop_dir(void **state)
     return rmdir(dir);
 }
 
+/* ---- algorithms that the policy names ---- */
+
+struct algorithms_row {
+    const char *name;
+    enum policy_dialect dialect;
+    const char *names[3];
+    const char *says; /* the diagnostic has this; NULL: it loads, and */
+    bool ec, mac;     /* these keys of the file count */
+};
+
+static const struct algorithms_row algorithms[] = {
+    {"none named", POLICY_RFC9200, {0}, 0, true, true},
+    {"one", POLICY_RFC9200, {"ES256"}, 0, true, false},
+    {"the other", POLICY_ACE07, {"HMAC 256/256"}, 0, false, true},
+    {"both", POLICY_RFC9200, {"ES256", "HMAC 256/256"}, 0, true, true},
+    {"one that no key is for, beside", POLICY_RFC9200, {"ES256", "ES512"}, 0, true, false},
+    {"the same MAC, cut short", POLICY_RFC9200, {"ES256", "HMAC 256/64"}, 0, true, false},
+    {"only one that no key is for", POLICY_RFC9200, {"ES512"}, "holds no key that is for", 0, 0},
+    {"of the other family", POLICY_RFC9200, {"HS256"}, "p:1:2: error: 'HS256' is no alg", 0, 0},
+    {"none", POLICY_OAUTH, {"none"}, "p:1:2: error: 'none' is no algorithm of JWTs", 0, 0},
+    {"JOSE", POLICY_OAUTH, {"ES256"}, 0, true, false},
+    {"JOSE, COSE's name", POLICY_OAUTH, {"HMAC 256/256"}, "is no algorithm of JWTs", 0, 0},
+    {"another case", POLICY_RFC9200, {"es256"}, "there are ES256, ES384,", 0, 0},
+    {"empty", POLICY_RFC9200, {""}, "'' is no algorithm of CWTs", 0, 0},
+    {"the second", POLICY_RFC9200, {"ES256", "ES265"}, "'ES265' is no", 0, 0},
+};
+
+static void test_algorithms(void **state)
+{
+    (void)state;
+    put_file("one",
+             unhex("82 a50102 024161 2001 215820" X "225820" Y "a40104 024162 0305 205820" K16 K16),
+             0600);
+    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++) {
+        const struct algorithms_row *row = &algorithms[i];
+        struct policy_file names[3];
+        struct policy_authority a = {
+            .name = "one", .keys = "one", .dialect = row->dialect, .algorithms = names};
+        for (; a.n_algorithms < 3 && row->names[a.n_algorithms]; a.n_algorithms++)
+            names[a.n_algorithms] = (struct policy_file){
+                .name = row->names[a.n_algorithms], .where = "p:1:2", .excerpt = "x\n"};
+        struct buf diag;
+        struct keys *k = load(&a, 1, &diag);
+        if ((k == NULL) != (row->says != NULL) || (!k && !strstr(diag_of(&diag), row->says)))
+            fail_msg("%s: %s", row->name, diag_of(&diag));
+        if (!k)
+            continue;
+        struct keys_found f;
+        bool jose = row->dialect == POLICY_OAUTH;
+        const struct crypto_alg *es256 = jose ? crypto_jose_of(-7) : crypto_alg(-7);
+        const struct crypto_alg *hmac = jose ? crypto_jose_of(5) : crypto_alg(5);
+        keys_find(k, -1, es256, BYTES_LIT("a"), &f);
+        if ((f.n == 1) != row->ec || !f.kid_known)
+            fail_msg("%s: ES256", row->name);
+        keys_find(k, 0, hmac, BYTES_LIT("b"), &f);
+        if ((f.n == 1) != row->mac || !f.kid_known)
+            fail_msg("%s: HMAC", row->name);
+        /* Without a kid it is known all the same that it is refused. */
+        keys_find(k, -1, es256, BYTES_NONE, &f);
+        if ((f.n == 1) != row->ec || f.kid_known == row->ec)
+            fail_msg("%s: ES256 without kid", row->name);
+        keys_free(k);
+    }
+    unlink(path_of("one"));
+}
+
+/* What a list leaves out was vouched for by nobody. */
+static void test_algorithms_same(void **state)
+{
+    (void)state;
+    struct buf diag;
+    struct policy_file both[] = {{"ES256", "", ""}, {"HMAC 256/256", "", ""}};
+    struct policy_authority a = {.name = "one", .keys = "one"};
+    put_file("one",
+             unhex("82 a50102 024161 2001 215820" X "225820" Y "a40104 024162 0305 205820" K16 K16),
+             0600);
+    struct keys *all = load(&a, 1, &diag);
+    a.algorithms = both;
+    a.n_algorithms = 2;
+    struct keys *two = load(&a, 1, &diag);
+    a.n_algorithms = 1;
+    struct keys *one = load(&a, 1, &diag);
+    assert_true(all && two && one);
+    assert_true(keys_same(two, 0, two, 0));
+    assert_false(keys_same(all, 0, two, 0));
+    assert_false(keys_same(two, 0, one, 0));
+    keys_free(all);
+    keys_free(two);
+    keys_free(one);
+    unlink(path_of("one"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files), cmocka_unit_test(test_odd_files),
-        cmocka_unit_test(test_psk),   cmocka_unit_test(test_create),
-        cmocka_unit_test(test_find),  cmocka_unit_test(test_load_errors),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_odd_files),
+        cmocka_unit_test(test_psk),
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_algorithms),
+        cmocka_unit_test(test_algorithms_same),
+        cmocka_unit_test(test_load_errors),
     };
     return cmocka_run_group_tests(tests, make_dir, drop_dir);
 }

@@ -46,6 +46,14 @@ static const struct row rows[] = {
     {KEYS "  may-grant: {}\n  dialect: rfc9201\n",
      "p:6:12: error: expected rfc9200, ace-07 or oauth, found 'rfc9201'\n  dialect: rfc9201\n"
      "           ^\n"},
+    {KEYS "  may-grant: {}\n  algorithms: [ES256, HMAC 256/256]\n", ""},
+    {KEYS "  may-grant: {}\n  algorithms: ES256\n", ""},
+    {KEYS "  may-grant: {}\n  algorithms: []\n",
+     "p:6:15: error: without an algorithm no token of this authority could count\n"
+     "  algorithms: []\n              ^\n"},
+    {KEYS "  may-grant: {}\n  algorithms: [ES256, ES256]\n",
+     "p:6:23: error: 'ES256' is named twice\n  algorithms: [ES256, ES256]\n"
+     "                      ^\n"},
     {KEYS "  may-grant: {}\n  bearer: yes\n",
      "p:6:11: error: expected deny or allow, found 'yes'\n  bearer: yes\n          ^\n"},
     {KEYS "  may-grant: {}\n  introspect: {url: x}\n",
