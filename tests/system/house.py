@@ -88,8 +88,17 @@ def certificate(directory, name, common, issuer=None, ca=False, key=None):
          .public_key(key.public_key()).serial_number(x509.random_serial_number())
          .not_valid_before(now - datetime.timedelta(days=1))
          .not_valid_after(now + datetime.timedelta(days=30))
-         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True))
-    if not ca:
+         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+         # RFC 5280 4.2.1.1, 4.2.1.2; newer verifiers insist
+         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+                        critical=False))
+    if ca:
+        b = b.add_extension(x509.KeyUsage(
+            key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False,
+            key_encipherment=False, data_encipherment=False, key_agreement=False,
+            encipher_only=False, decipher_only=False), critical=True)
+    else:
         # An address as a name too: not every stack looks at addresses.
         names = [x509.DNSName(common)]
         if common == "127.0.0.1":
