@@ -336,6 +336,19 @@ static void read_may_grant(struct reader *r, const struct yaml_node *n, struct m
     out->holders = (struct holder_set){ids, roles.n + scopes.n};
 }
 
+/* Whose a token is must not hang on the order of two entries. One issuer may
+ * speak two dialects. */
+static void claim_issuer(struct reader *r, const struct yaml_node *n,
+                         const struct policy_authority *a)
+{
+    for (size_t i = 0; a->issuer && i < r->p->n_authorities; i++) {
+        const struct policy_authority *other = &r->p->authorities[i];
+        if (other->issuer && strcmp(other->issuer, a->issuer) == 0 && other->dialect == a->dialect)
+            yaml_error(r->y, n, "issuer '%.64s' is authority '%.64s' already, in this dialect",
+                       a->issuer, other->name ? other->name : "?");
+    }
+}
+
 static void read_authority(struct reader *r, const struct yaml_node *n, struct names *taken,
                            struct policy_authority *a, struct may_grant *may)
 {
@@ -350,6 +363,7 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
         claim_name(r, taken, name, a->name, "the name of an authority", HOLDER_NAME_MAX);
     a->issuer = read_optional(r, &m, "issuer");
     read_dialect(r, yaml_map_get(&m, "dialect"), a);
+    claim_issuer(r, yaml_map_get(&m, "issuer"), a);
     read_wire(r, &m, &a->wire);
     read_freshness(r, &m, &a->fresh);
     /* Its word may also come by introspection, and its keys from its JWK set. */

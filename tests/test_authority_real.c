@@ -291,7 +291,7 @@ static void https(void **state)
              "  - name: web\n    issuer: https://as.home\n    keys: k\n    may-grant: {}\n"
              "    introspect: {url: \"https://127.0.0.1:%d/echo\", ca: \"%s/keys/ca.crt\", "
              "auth: post, client-id: \"g w\", secret-file: secret}\n"
-             "  - name: jwt\n    issuer: https://as.home\n    keys: k\n    may-grant: {}\n"
+             "  - name: jwt\n    issuer: https://jwt.home\n    keys: k\n    may-grant: {}\n"
              "    introspect: {url: \"http://127.0.0.1:%d/echo\", auth: private-key-jwt, "
              "client-id: gw, signing-key: signing.pem}\n",
              http_server_port("https"), TESTS_DIR, http_server_port("https"), TESTS_DIR,

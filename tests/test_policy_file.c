@@ -40,6 +40,12 @@ static const struct row rows[] = {
      "p:3:3: error: missing key 'keys'\n- name: as\n  ^\n"},
     {KEYS "  may-grant: {}\n- name: as\n  keys: k\n  may-grant: {}\n",
      "p:6:9: error: the name of an authority 'as' is taken already\n- name: as\n        ^\n"},
+    {KEYS "  may-grant: {}\n  issuer: i\n- name: b\n  keys: k\n  may-grant: {}\n  issuer: i\n"
+          "  dialect: oauth\n",
+     ""},
+    {KEYS "  may-grant: {}\n  issuer: i\n- name: b\n  keys: k\n  may-grant: {}\n  issuer: i\n",
+     "p:10:11: error: issuer 'i' is authority 'as' already, in this dialect\n  issuer: i\n"
+     "          ^\n"},
     {KEYS "  may-grant: {}\n  dialect: onem2m\n",
      "p:6:12: error: dialect 'onem2m' is not supported by this version\n  dialect: onem2m\n"
      "           ^\n"},
