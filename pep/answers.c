@@ -13,7 +13,7 @@ struct inactive {
 };
 
 struct answers {
-    struct hash_seed seed;
+    struct siphash_key seed;
     struct answer *chains[BUCKETS];
     struct inactive inactive[ANSWERS_INACTIVE_MAX];
     size_t next_inactive;
@@ -24,7 +24,7 @@ struct answers {
     struct answers_stats stats;
 };
 
-struct answers *answers_new(struct hash_seed seed)
+struct answers *answers_new(struct siphash_key seed)
 {
     struct answers *t = calloc(1, sizeof *t);
     if (t) {
@@ -94,7 +94,7 @@ static bool holds(const struct answer *a, int64_t now_s)
 
 struct answer *answers_find(struct answers *t, struct bytes token, int authority, int64_t now_s)
 {
-    uint64_t hash = hash_bytes(t->seed, token);
+    uint64_t hash = siphash(&t->seed, token);
     for (struct answer *a = t->chains[hash % BUCKETS]; a; a = a->chain) {
         if (a->hash != hash || a->authority != authority ||
             !bytes_equal(bytes_of(a->said.raw, a->said.raw_n), token))
@@ -187,7 +187,7 @@ enum pep_err answers_ask(struct answers *t, struct bytes token, int authority, b
     a->said.raw_n = token.n;
     memcpy(a->said.raw, token.p, token.n);
     a->said.token.authority = -1;
-    a->hash = hash_bytes(t->seed, token);
+    a->hash = siphash(&t->seed, token);
     a->chain = t->chains[a->hash % BUCKETS];
     t->chains[a->hash % BUCKETS] = a;
     a->used = ++t->turn;

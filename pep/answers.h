@@ -65,7 +65,7 @@ struct answer {
     struct answer *chain;
 };
 
-MUST_USE struct answers *answers_new(struct hash_seed seed);
+MUST_USE struct answers *answers_new(struct siphash_key seed);
 void answers_free(struct answers *t);
 
 /* What is known of the token: under way, holding, or unsettled; NULL: nothing. */

@@ -8,14 +8,14 @@
 enum { BUCKETS = 256 };
 
 struct cache {
-    struct hash_seed seed;
+    struct siphash_key seed;
     struct cached *chains[BUCKETS];
     struct cached *newest, *oldest;
     struct cached *spare; /* verified into; its bytes mean nothing */
     size_t n;
 };
 
-struct cache *cache_new(struct hash_seed seed)
+struct cache *cache_new(struct siphash_key seed)
 {
     struct cache *c = calloc(1, sizeof *c);
     if (c)
@@ -111,7 +111,7 @@ enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes
         return PEP_MALFORMED;
     if (raw.n > TOKEN_MAX)
         return PEP_TOO_LARGE;
-    uint64_t hash = hash_bytes(c->seed, raw);
+    uint64_t hash = siphash(&c->seed, raw);
     for (struct cached *e = c->chains[hash % BUCKETS]; e; e = e->chain) {
         if (e->hash == hash && bytes_equal(bytes_of(e->raw, e->raw_n), raw)) {
             unlink_age(c, e);

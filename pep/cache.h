@@ -10,7 +10,7 @@
 #ifndef POSTERN_CACHE_H
 #define POSTERN_CACHE_H
 
-#include "hash.h"
+#include "../policy/siphash.h"
 #include "pep.h"
 #include "token_ids.h"
 
@@ -33,7 +33,7 @@ struct cached {
     uint8_t raw[TOKEN_MAX];
 };
 
-MUST_USE struct cache *cache_new(struct hash_seed seed);
+MUST_USE struct cache *cache_new(struct siphash_key seed);
 void cache_free(struct cache *c);
 void cache_clear(struct cache *c);
 

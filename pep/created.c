@@ -18,12 +18,12 @@ struct owner {
 struct created {
     struct owner **chains;
     size_t mask, n, max;
-    struct hash_seed seed;
+    struct siphash_key seed;
     struct owner *newest, *oldest;
     struct owner *gone; /* to be deleted from the store, by `older` */
 };
 
-struct created *created_new(size_t max_owners, struct hash_seed seed)
+struct created *created_new(size_t max_owners, struct siphash_key seed)
 {
     struct created *t = calloc(1, sizeof *t);
     if (!t)
@@ -74,7 +74,7 @@ static bool digest(const struct bytes *path, size_t n_path, uint8_t out[DIGEST])
 
 static struct owner **chain_of(const struct created *t, const uint8_t id[PEP_KEY_ID])
 {
-    return &t->chains[hash_bytes(t->seed, bytes_of(id, PEP_KEY_ID)) & t->mask];
+    return &t->chains[siphash(&t->seed, bytes_of(id, PEP_KEY_ID)) & t->mask];
 }
 
 static struct owner *find(const struct created *t, const uint8_t id[PEP_KEY_ID])

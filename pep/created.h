@@ -10,7 +10,7 @@
 #ifndef POSTERN_CREATED_H
 #define POSTERN_CREATED_H
 
-#include "hash.h"
+#include "../policy/siphash.h"
 #include "pep.h"
 #include "store.h"
 
@@ -18,7 +18,7 @@ struct created;
 
 enum created_limits { CREATED_PATHS_MAX = 64 };
 
-MUST_USE struct created *created_new(size_t max_owners, struct hash_seed seed);
+MUST_USE struct created *created_new(size_t max_owners, struct siphash_key seed);
 void created_free(struct created *t);
 
 void created_add(struct created *t, const uint8_t owner[PEP_KEY_ID], const struct bytes *path,

@@ -9,10 +9,10 @@ struct grants {
     size_t n, max;
     struct grant **by_key, **by_kid; /* chains */
     size_t mask;
-    struct hash_seed seed;
+    struct siphash_key seed;
 };
 
-struct grants *grants_new(size_t max, struct hash_seed seed)
+struct grants *grants_new(size_t max, struct siphash_key seed)
 {
     struct grants *t = calloc(1, sizeof *t);
     if (!t)
@@ -67,12 +67,12 @@ static struct bytes kid_of(const struct grant *g)
 
 static struct grant **key_bucket(const struct grants *t, const uint8_t id[PEP_KEY_ID])
 {
-    return &t->by_key[hash_bytes(t->seed, bytes_of(id, PEP_KEY_ID)) & t->mask];
+    return &t->by_key[siphash(&t->seed, bytes_of(id, PEP_KEY_ID)) & t->mask];
 }
 
 static struct grant **kid_bucket(const struct grants *t, struct bytes kid)
 {
-    return &t->by_kid[hash_bytes(t->seed, kid) & t->mask];
+    return &t->by_kid[siphash(&t->seed, kid) & t->mask];
 }
 
 static struct grant *scan_key(struct grant *g, const uint8_t id[PEP_KEY_ID])

@@ -12,7 +12,7 @@
 #define POSTERN_GRANTS_H
 
 #include "crypto.h"
-#include "hash.h"
+#include "../policy/siphash.h"
 #include "pep.h"
 #include "token_ids.h"
 
@@ -72,7 +72,7 @@ struct grant {
     struct grant *key_next, *kid_next;
 };
 
-MUST_USE struct grants *grants_new(size_t max, struct hash_seed seed);
+MUST_USE struct grants *grants_new(size_t max, struct siphash_key seed);
 void grants_free(struct grants *t);
 
 size_t grants_count(const struct grants *t);

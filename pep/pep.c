@@ -15,7 +15,7 @@ enum {
 
 struct pep *pep_new(const struct pep_config *c)
 {
-    struct hash_seed seed;
+    struct siphash_key seed;
     struct pep *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;

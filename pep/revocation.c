@@ -27,7 +27,7 @@ struct gone {
 };
 
 struct revocations {
-    struct hash_seed seed;
+    struct siphash_key seed;
     struct entry *chains[BUCKETS];
     struct entry *oldest, *newest;
     struct gone *gone;
@@ -38,7 +38,7 @@ struct revocations {
     uint64_t corrupt;
 };
 
-struct revocations *revocations_new(struct hash_seed seed)
+struct revocations *revocations_new(struct siphash_key seed)
 {
     struct revocations *t = calloc(1, sizeof *t);
     if (t)
@@ -81,7 +81,7 @@ static struct entry **chain_of(const struct revocations *t, enum revocation_kind
     buf_put_u8(&b, (uint8_t)kind);
     buf_put(&b, value);
     /* The table is only read through a const pointer, never its chains. */
-    return (struct entry **)(uintptr_t)&t->chains[hash_bytes(t->seed, buf_bytes(&b)) % BUCKETS];
+    return (struct entry **)(uintptr_t)&t->chains[siphash(&t->seed, buf_bytes(&b)) % BUCKETS];
 }
 
 static struct entry *find(const struct revocations *t, enum revocation_kind kind,

@@ -20,7 +20,7 @@
 #ifndef POSTERN_REVOCATION_H
 #define POSTERN_REVOCATION_H
 
-#include "hash.h"
+#include "../policy/siphash.h"
 #include "revocation_record.h"
 #include "store.h"
 
@@ -39,7 +39,7 @@ enum revocation_err {
 
 struct revocations;
 
-MUST_USE struct revocations *revocations_new(struct hash_seed seed);
+MUST_USE struct revocations *revocations_new(struct siphash_key seed);
 void revocations_free(struct revocations *t);
 
 /* Made here: copied, `local` set. A second one of the same lasts as long as

@@ -16,7 +16,7 @@ static struct bytes authority_name(const struct pep *p, int authority)
 uint64_t revoke_authority_id(const struct pep *p, int authority)
 {
     /* Names are the operator's: nothing to seed against. */
-    return hash_bytes((struct hash_seed){0, 0}, authority_name(p, authority));
+    return siphash(&(struct siphash_key){0, 0}, authority_name(p, authority));
 }
 
 static bool has_authority(const struct pep *p, uint64_t id)

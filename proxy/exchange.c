@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "limits.h"
-#include "siphash.h"
+#include "../policy/siphash.h"
 #include "tagmap.h"
 
 /* Times that are the same for all need no heap: each list is in the order of

@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-#include "siphash.h"
+#include "../policy/siphash.h"
 
 bool peer_equal(const struct peer *a, const struct peer *b)
 {

@@ -5,7 +5,7 @@
 #ifndef POSTERN_ROUTE_H
 #define POSTERN_ROUTE_H
 
-#include "siphash.h"
+#include "../policy/siphash.h"
 #include "upstream.h"
 
 struct routes;

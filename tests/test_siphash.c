@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../proxy/siphash.h"
+#include "../policy/siphash.h"
 #include "../proxy/tagmap.h"
 
 /* From the reference vectors of the authors: key 00..0f, input 00, 01, .. */
