@@ -47,7 +47,7 @@ struct config {
     enum audit_permits audit_permits;
     bool audit_required;     /* deny rather than lose a record */
     struct ship_config ship; /* kind SHIP_NONE: the file is all */
-    const char *control; /* socket, or NULL */
+    const char *control;     /* socket, or NULL */
     const struct config_device *devices;
     size_t n_devices;
     uint16_t access_token_option; /* 65000 */
