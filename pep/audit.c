@@ -5,31 +5,12 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "../policy/hex.h"
+#include "../policy/utf8.h"
+
 enum cut { CUT_PEER = 64, CUT_NAME = 64, CUT_SHORT = 40, CUT_WORD = 32, CUT_FILE = 80 };
 
 #define ELLIPSIS "\xe2\x80\xa6"
-
-/* The bytes of one well-formed UTF-8 character at b (RFC 3629 4), 0: none. */
-static size_t utf8_len(struct bytes b)
-{
-    if (b.n == 0)
-        return 0;
-    uint8_t c = b.p[0];
-    size_t n = c < 0x80                ? 1
-               : c >= 0xc2 && c < 0xe0 ? 2
-               : c >= 0xe0 && c < 0xf0 ? 3
-               : c >= 0xf0 && c < 0xf5 ? 4
-                                       : 0;
-    if (n == 0 || n > b.n)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((b.p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((c == 0xe0 && b.p[1] < 0xa0) || (c == 0xed && b.p[1] > 0x9f) ||
-        (c == 0xf0 && b.p[1] < 0x90) || (c == 0xf4 && b.p[1] > 0x8f))
-        return 0;
-    return n;
-}
 
 /* One unit of output for the front of b; returns how much of b it stands for. */
 typedef size_t escape_fn(struct bytes b, char unit[8], size_t *unit_n);
@@ -43,7 +24,7 @@ static size_t unit_text(char unit[8], size_t *unit_n, const char *text)
 
 static size_t escape_json(struct bytes b, char unit[8], size_t *unit_n)
 {
-    size_t n = utf8_len(b);
+    size_t n = utf8_size(b);
     if (n == 0)
         return unit_text(unit, unit_n, "\\ufffd");
     if (n == 1 && (b.p[0] == '"' || b.p[0] == '\\')) {
@@ -66,7 +47,7 @@ static size_t escape_json(struct bytes b, char unit[8], size_t *unit_n)
  * path tells its segments exactly. What is left needs no JSON escape. */
 static size_t escape_segment(struct bytes b, char unit[8], size_t *unit_n)
 {
-    size_t n = utf8_len(b);
+    size_t n = utf8_size(b);
     uint8_t c = b.p[0];
     if (n == 0 || c < 0x21 || c == 0x7f || c == '/' || c == '%' || c == '"' || c == '\\') {
         char hex[8];
@@ -263,13 +244,9 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
 
 static void put_hex(struct buf *out, const char *name, struct bytes s, size_t cut)
 {
-    static const char digits[] = "0123456789abcdef";
     put_name(out, name);
     buf_put_u8(out, '"');
-    for (size_t i = 0; i < s.n && i < cut; i++) {
-        buf_put_u8(out, (uint8_t)digits[s.p[i] >> 4]);
-        buf_put_u8(out, (uint8_t)digits[s.p[i] & 15]);
-    }
+    hex_put(out, bytes_of(s.p, s.n < cut ? s.n : cut));
     if (s.n > cut)
         buf_put_str(out, ELLIPSIS);
     buf_put_u8(out, '"');

@@ -1,5 +1,6 @@
 #include "cbor.h"
 
+#include "../policy/utf8.h"
 #include "compat_cbor.h"
 
 /* ---- libcbor's callbacks: each fills the item ---- */
@@ -201,27 +202,6 @@ enum cbor_kind cbor_peek(const struct cbor *c)
 
 /* ---- the checker ---- */
 
-static bool is_utf8(struct bytes s)
-{
-    size_t i = 0;
-    while (i < s.n) {
-        uint8_t b = s.p[i++];
-        if (b < 0x80)
-            continue;
-        /* RFC 3629 4: the second byte's range keeps out overlong forms,
-         * surrogates and what is beyond U+10FFFF. */
-        size_t more = b >= 0xf0 ? 3 : b >= 0xe0 ? 2 : 1;
-        uint8_t lo = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
-        uint8_t hi = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;
-        if (b < 0xc2 || b > 0xf4 || more > s.n - i)
-            return false;
-        for (; more; more--, i++, lo = 0x80, hi = 0xbf)
-            if (s.p[i] < lo || s.p[i] > hi)
-                return false;
-    }
-    return true;
-}
-
 struct walk {
     struct cbor c;
     size_t items;
@@ -278,7 +258,7 @@ static bool walk_item(struct walk *w, unsigned depth, struct cbor_item *out)
     struct cbor_item inner;
     switch (out->kind) {
     case CBOR_TEXT:
-        return is_utf8(out->b) || fail(w, CBOR_BAD);
+        return utf8_is(out->b) || fail(w, CBOR_BAD);
     case CBOR_TAG:
         return walk_item(w, depth + 1, &inner);
     case CBOR_ARRAY:

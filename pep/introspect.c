@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "../policy/hex.h"
 #include "base64url.h"
 #include "cbor.h"
 #include "crypto.h"
@@ -43,7 +44,6 @@ static bool is_text(struct bytes s)
 
 static void put_escaped(struct buf *out, struct bytes s)
 {
-    static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < s.n; i++) {
         uint8_t b = s.p[i];
         if ((b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') ||
@@ -51,9 +51,7 @@ static void put_escaped(struct buf *out, struct bytes s)
             buf_put_u8(out, b);
             continue;
         }
-        buf_put_u8(out, '%');
-        buf_put_u8(out, (uint8_t)hex[b >> 4]);
-        buf_put_u8(out, (uint8_t)hex[b & 15]);
+        hex_put_percent(out, b);
     }
 }
 

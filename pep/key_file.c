@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../policy/hex.h"
 #include "cbor.h"
 #include "jwk.h"
 
@@ -103,17 +104,6 @@ static bool is_private(const struct file *f, struct buf *diag)
 }
 
 /* ---- hexadecimal text ---- */
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 static bool is_space(uint8_t c)
 {

@@ -1,5 +1,7 @@
 #include "path.h"
 
+#include "hex.h"
+
 static uint64_t mix(uint64_t a, uint64_t b)
 {
     __uint128_t m = (__uint128_t)(a ^ 0x9e3779b97f4a7c15u) * (b ^ 0xd6e8feb86659fd93u);
@@ -90,14 +92,6 @@ const char *pattern_parse(struct bytes text, struct pattern *out)
     return NULL;
 }
 
-static int hex(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* Decodes until `stop` or the end; *at is left there. */
 static bool decode(struct bytes text, size_t *at, const char *stops, uint8_t **to,
                    struct bytes *out)
@@ -106,9 +100,11 @@ static bool decode(struct bytes text, size_t *at, const char *stops, uint8_t **t
     for (; *at < text.n && (text.p[*at] == 0 || !strchr(stops, text.p[*at])); (*at)++) {
         uint8_t c = text.p[*at];
         if (c == '%') {
-            if (text.n - *at < 3 || hex(text.p[*at + 1]) < 0 || hex(text.p[*at + 2]) < 0)
+            int high = text.n - *at < 3 ? -1 : hex_digit(text.p[*at + 1]);
+            int low = text.n - *at < 3 ? -1 : hex_digit(text.p[*at + 2]);
+            if (high < 0 || low < 0)
                 return false;
-            c = (uint8_t)(hex(text.p[*at + 1]) << 4 | hex(text.p[*at + 2]));
+            c = (uint8_t)(high << 4 | low);
             *at += 2;
         }
         *(*to)++ = c;

@@ -1,5 +1,7 @@
 #include "url.h"
 
+#include "hex.h"
+
 static const uint8_t *find(struct bytes s, const char *any)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -116,17 +118,6 @@ bool url_parse(struct bytes text, struct url *out, const char **why)
     }
     *out = u;
     return true;
-}
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 bool url_next_segment(struct bytes *path, uint8_t *to, size_t *n, const char **why)

@@ -3,6 +3,8 @@
 #include <libfyaml.h>
 #include <stdlib.h>
 
+#include "utf8.h"
+
 enum { SMALL_MAP = 16 }; /* up to here duplicate keys are sought pairwise */
 
 static bool check_text(struct yaml *y)
@@ -20,7 +22,7 @@ static bool check_text(struct yaml *y)
     }
     const uint8_t *p = y->text.p;
     for (size_t i = 0; i < y->text.n;) {
-        size_t step = yaml_utf8(p + i, y->text.n - i);
+        size_t step = utf8_size(bytes_of(p + i, y->text.n - i));
         if (!step) {
             yaml_complain(y, i, "not UTF-8");
             return false;
@@ -246,7 +248,7 @@ static void relay(struct yaml *y, struct fy_diag *diag)
             line = y->n_lines - 1;
         size_t pos = y->lines[line];
         for (int i = 1; i < e->column && pos < y->text.n && !yaml_is_break(y->text.p[pos]); i++)
-            pos += yaml_utf8(y->text.p + pos, y->text.n - pos);
+            pos += utf8_size(bytes_of(y->text.p + pos, y->text.n - pos));
         while (pos > 0 && pos == y->text.n && yaml_is_break(y->text.p[pos - 1]))
             y->text.n = --pos; /* show the last line that has something on it */
         yaml_complain(y, pos, "%s", e->msg);

@@ -37,8 +37,6 @@ void yaml_complain(struct yaml *y, size_t pos, const char *fmt, ...)
 /* The lines of y->text; false: out of memory. */
 bool yaml_index_lines(struct yaml *y);
 size_t yaml_line_at(const struct yaml *y, size_t pos); /* from 0 */
-/* Bytes of the code point at p, 0: not UTF-8 (RFC 3629 4). */
-size_t yaml_utf8(const uint8_t *p, size_t n);
 bool yaml_is_break(uint8_t c);
 /* How much of s a message shows: whole code points. */
 int yaml_shown(struct bytes s);

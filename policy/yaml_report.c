@@ -5,27 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "utf8.h"
+
 enum {
     EXCERPT = 120,  /* bytes of a line that are shown */
     SHOWN = 64,     /* bytes of a value that are shown in a message */
     TAIL_ROOM = 40, /* for "N more errors" */
 };
-
-size_t yaml_utf8(const uint8_t *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || n < len)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return len;
-}
 
 int yaml_shown(struct bytes s)
 {
@@ -89,7 +75,7 @@ static void put_excerpt(const struct yaml *y, size_t pos, struct buf *out)
     uint8_t pad[EXCERPT + 1];
     size_t n_pad = 0;
     for (size_t i = start; i < end;) {
-        size_t step = yaml_utf8(y->text.p + i, end - i);
+        size_t step = utf8_size(bytes_of(y->text.p + i, end - i));
         uint8_t c = y->text.p[i];
         bool clean = step && (c >= 0x20 || c == '\t') && c != 0x7f;
         if (i < pos && n_pad < sizeof pad)

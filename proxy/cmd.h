@@ -66,17 +66,13 @@ static inline const char *cmd_value(const struct cmd_values *o)
 }
 
 /* "90s", "15m", "8h", "30d"; false: not one. */
-bool cmd_duration(const char *text, int64_t *out_s);
+MUST_USE bool cmd_duration(const char *text, int64_t *out_s);
 /* UTC: "2026-02-03T04:05:06Z", "2026-02-03 04:05" or "2026-02-03". */
-bool cmd_time(const char *text, int64_t *out_s);
+MUST_USE bool cmd_time(const char *text, int64_t *out_s);
 /* "2026-02-03T04:05:06Z"; out has 32 bytes. */
 const char *cmd_time_text(char out[32], int64_t s);
 /* Hexadecimal, spaces and colons allowed; false: not, or does not fit. */
-bool cmd_hex(struct bytes text, struct buf *out);
-/* base64url, padding optional (RFC 4648 5). */
-bool cmd_base64url(struct bytes text, struct buf *out);
-void cmd_put_hex(struct buf *out, struct bytes b);
-void cmd_put_base64url(struct buf *out, struct bytes b);
+MUST_USE bool cmd_hex(struct bytes text, struct buf *out);
 int64_t cmd_now(void);
 
 #endif

@@ -3,7 +3,9 @@
 
 #include <stdio.h>
 
+#include "../pep/base64url.h"
 #include "../pep/crypto.h"
+#include "../policy/hex.h"
 #include "cmd_key.h"
 #include "cmd_token.h"
 #include "json.h"
@@ -61,11 +63,11 @@ static void print_cnf(const struct cnf *k, bool reveal)
     if (k->kind == CNF_X5T || k->kind == CNF_JKT) {
         char text[64];
         struct buf b = buf_on(text, sizeof text);
-        cmd_put_base64url(&b, bytes_of(k->key, k->key_n));
+        base64url_put(&b, bytes_of(k->key, k->key_n));
         printf(" %.*s", (int)b.n, text);
     } else if (k->key_n && reveal) {
         struct buf b = buf_on(hex, sizeof hex);
-        cmd_put_hex(&b, bytes_of(k->key, k->key_n));
+        hex_put(&b, bytes_of(k->key, k->key_n));
         printf(", %.*s", (int)b.n, hex);
     } else if (k->key_n) {
         printf(", %zu bytes (--reveal prints it)", k->key_n);
@@ -88,7 +90,7 @@ void cmd_print_claims(const struct claims *k, bool reveal)
     if (k->cti.n) {
         char hex[2 * SHOWN];
         struct buf b = buf_on(hex, sizeof hex);
-        cmd_put_hex(&b, k->cti.n <= SHOWN ? k->cti : bytes_of(k->cti.p, SHOWN));
+        hex_put(&b, k->cti.n <= SHOWN ? k->cti : bytes_of(k->cti.p, SHOWN));
         printf("  %-9s %.*s\n", "cti", (int)b.n, hex);
     }
     print_cnf(&k->cnf, reveal);
@@ -108,7 +110,7 @@ void cmd_json_hex(struct buf *out, const char *name, struct bytes s)
         return;
     json_put_key(out, name);
     buf_put_u8(out, '"');
-    cmd_put_hex(out, s);
+    hex_put(out, s);
     buf_put_u8(out, '"');
 }
 

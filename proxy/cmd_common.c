@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../policy/hex.h"
 #include "../policy/yaml.h"
 
 enum { OPTIONS_MAX = 24, WORDS_MAX = OPTIONS_MAX + 1, WIDTH = 24 };
@@ -231,17 +232,6 @@ const char *cmd_time_text(char out[32], int64_t s)
     return out;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool is_space(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -261,60 +251,4 @@ bool cmd_hex(struct bytes text, struct buf *out)
         high = high >= 0 ? -1 : d;
     }
     return high < 0 && !out->full;
-}
-
-bool cmd_base64url(struct bytes text, struct buf *out)
-{
-    uint32_t bits = 0;
-    unsigned n = 0;
-    bool end = false;
-    for (size_t i = 0; i < text.n; i++) {
-        uint8_t c = text.p[i];
-        if (is_space(c))
-            continue;
-        int v = c >= 'A' && c <= 'Z'   ? c - 'A'
-                : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                : c >= '0' && c <= '9' ? c - '0' + 52
-                : c == '-'             ? 62
-                : c == '_'             ? 63
-                                       : -1;
-        if (c == '=') {
-            end = true;
-            continue;
-        }
-        if (v < 0 || end)
-            return false;
-        bits = bits << 6 | (uint32_t)v;
-        n += 6;
-        if (n >= 8) {
-            n -= 8;
-            buf_put_u8(out, (uint8_t)(bits >> n));
-        }
-    }
-    /* Left-over bits must be padding: fewer than 6, and zero. */
-    return n < 6 && (bits & ((1u << n) - 1)) == 0 && !out->full;
-}
-
-void cmd_put_hex(struct buf *out, struct bytes b)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < b.n; i++) {
-        buf_put_u8(out, (uint8_t)digits[b.p[i] >> 4]);
-        buf_put_u8(out, (uint8_t)digits[b.p[i] & 15]);
-    }
-}
-
-void cmd_put_base64url(struct buf *out, struct bytes b)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    for (size_t i = 0; i < b.n; i += 3) {
-        uint32_t v = (uint32_t)b.p[i] << 16;
-        if (i + 1 < b.n)
-            v |= (uint32_t)b.p[i + 1] << 8;
-        if (i + 2 < b.n)
-            v |= b.p[i + 2];
-        size_t n = b.n - i < 3 ? b.n - i + 1 : 4;
-        for (size_t k = 0; k < n; k++)
-            buf_put_u8(out, (uint8_t)digits[v >> (18 - 6 * k) & 63]);
-    }
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../pep/key_file.h"
+#include "../policy/hex.h"
 
 enum { O_ALG, O_KID, O_PUBLIC, O_DERIVATION };
 enum { KID_N = 6 };
@@ -68,7 +69,7 @@ const char *cmd_kid_text(char out[2 * TOKEN_KID_MAX + 3], struct bytes kid)
         buf_put(&b, kid);
     } else {
         buf_put_str(&b, "0x");
-        cmd_put_hex(&b, kid);
+        hex_put(&b, kid);
     }
     out[b.n] = '\0';
     return out;

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../pep/base64url.h"
 #include "../pep/cbor.h"
 #include "../pep/cwt.h"
 #include "../pep/jwt.h"
+#include "../policy/hex.h"
 #include "cmd_key.h"
 #include "cmd_token.h"
 #include "file.h"
@@ -469,7 +471,7 @@ static void tell_how(const struct minting *m, const char *token)
         return;
     char hex[2 * TOKEN_KEY_MAX + 1];
     struct buf h = buf_on(hex, sizeof hex);
-    cmd_put_hex(&h, key);
+    hex_put(&h, key);
     (void)fprintf(stderr, "Then connect with the key (kid %s):\n  ", cmd_kid_text(kid, cnf->kid));
     struct bytes id = identity(m, &b);
     (void)fprintf(stderr, "coap-client-openssl -u \"$(printf '");
@@ -508,7 +510,7 @@ static void json_hex(struct buf *out, const char *name, struct bytes b)
 {
     json_put_key(out, name);
     buf_put_u8(out, '"');
-    cmd_put_hex(out, b);
+    hex_put(out, b);
     buf_put_u8(out, '"');
 }
 
@@ -522,7 +524,7 @@ static int tell_json(const struct minting *m)
     json_hex(&out, "token", buf_bytes(&m->token));
     json_put_key(&out, "token_base64url");
     buf_put_u8(&out, '"');
-    cmd_put_base64url(&out, buf_bytes(&m->token));
+    base64url_put(&out, buf_bytes(&m->token));
     buf_put_u8(&out, '"');
     if (m->dialect == POLICY_OAUTH) {
         json_put_key(&out, "jwt");
@@ -554,9 +556,9 @@ static int deliver(struct minting *m)
     char text[2 * TOKEN_MAX + 2];
     struct buf out = buf_on(text, sizeof text);
     if (hex)
-        cmd_put_hex(&out, buf_bytes(&m->token));
+        hex_put(&out, buf_bytes(&m->token));
     else if (base64url)
-        cmd_put_base64url(&out, buf_bytes(&m->token));
+        base64url_put(&out, buf_bytes(&m->token));
     else if (as_text)
         buf_put(&out, buf_bytes(&m->token));
     if (out.n)

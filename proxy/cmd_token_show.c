@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../pep/base64url.h"
 #include "../pep/jose.h"
 #include "../pep/keys.h"
+#include "../policy/hex.h"
 #include "cmd_claims.h"
 #include "cmd_key.h"
 #include "cmd_token.h"
@@ -37,14 +39,33 @@ static bool is_space(uint8_t c)
 
 static bool is_hex(uint8_t c)
 {
-    return is_space(c) || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
-           (c >= 'A' && c <= 'F');
+    return is_space(c) || hex_digit(c) >= 0;
 }
 
 static bool is_base64url(uint8_t c)
 {
-    return is_hex(c) || (c >= 'g' && c <= 'z') || (c >= 'G' && c <= 'Z') || c == '-' || c == '_' ||
-           c == '=';
+    return is_space(c) || base64url_is_digit(c) || c == '=';
+}
+
+/* Lines may be broken, padding may follow; what is left must be strict.
+ * Squeezes the text where it lies. */
+static bool read_base64url(uint8_t *text, size_t n, struct buf *out)
+{
+    size_t k = 0;
+    bool end = false;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = text[i];
+        if (is_space(c))
+            continue;
+        if (end && c != '=')
+            return false;
+        end = c == '=';
+        if (!end)
+            text[k++] = c;
+    }
+    if (base64url_size(k) > out->cap - out->n)
+        out->full = true;
+    return base64url_read(bytes_of(text, k), out);
 }
 
 int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
@@ -63,7 +84,7 @@ int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
     else if (all(all_of, is_hex))
         ok = cmd_hex(all_of, out);
     else if (all(all_of, is_base64url))
-        ok = cmd_base64url(all_of, out);
+        ok = read_base64url(p, n, out);
     else
         buf_put(out, all_of);
     crypto_wipe(p, n);

@@ -1,36 +1,14 @@
 #include "json.h"
 
 #include "../policy/cursor.h"
-
-/* Length of the UTF-8 sequence at s (RFC 3629 4), 0: none. */
-static size_t sequence(struct bytes s)
-{
-    static const struct {
-        uint8_t lo, hi, lo2, hi2, n;
-    } t[] = {
-        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
-        if (s.p[0] < t[i].lo || s.p[0] > t[i].hi)
-            continue;
-        if (s.n < t[i].n || (t[i].n > 1 && (s.p[1] < t[i].lo2 || s.p[1] > t[i].hi2)))
-            return 0;
-        for (size_t k = 2; k < t[i].n; k++)
-            if ((s.p[k] & 0xc0) != 0x80)
-                return 0;
-        return t[i].n;
-    }
-    return 0;
-}
+#include "../policy/hex.h"
+#include "../policy/utf8.h"
 
 void json_put_string(struct buf *out, struct bytes s)
 {
-    static const char hex[] = "0123456789abcdef";
     buf_put_u8(out, '"');
     while (s.n > 0) {
-        size_t n = sequence(s);
+        size_t n = utf8_size(s);
         uint8_t c = s.p[0];
         if (n == 0) {
             buf_put_str(out, "\xef\xbf\xbd");
@@ -42,8 +20,7 @@ void json_put_string(struct buf *out, struct bytes s)
             buf_put_str(out, "\\n");
         } else if (c < 0x20 || c == 0x7f) {
             buf_put_str(out, "\\u00");
-            buf_put_u8(out, (uint8_t)hex[c >> 4]);
-            buf_put_u8(out, (uint8_t)hex[c & 15]);
+            hex_put(out, bytes_of(&c, 1));
         } else {
             buf_put(out, bytes_of(s.p, n));
         }

@@ -8,6 +8,7 @@
 #include "../pep/base64url.h"
 #include "../pep/jose.h"
 #include "../pep/key_file.h"
+#include "../policy/hex.h"
 #include "file.h"
 
 enum {
@@ -134,7 +135,6 @@ static bool read_signing_key(const struct policy_file *f, const char *dir, struc
 
 void wire_put_form(struct buf *out, struct bytes text)
 {
-    static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < text.n; i++) {
         uint8_t c = text.p[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -144,9 +144,7 @@ void wire_put_form(struct buf *out, struct bytes text)
         } else if (c == ' ') {
             buf_put_u8(out, '+');
         } else {
-            buf_put_u8(out, '%');
-            buf_put_u8(out, (uint8_t)hex[c >> 4]);
-            buf_put_u8(out, (uint8_t)hex[c & 15]);
+            hex_put_percent(out, c);
         }
     }
 }
