@@ -1,5 +1,7 @@
 #include "jose.h"
 
+#include <strings.h>
+
 #include "base64url.h"
 #include "jwk.h"
 
@@ -107,6 +109,10 @@ static enum pep_err read_algorithms(const struct json_node *h, struct jose *m)
         return PEP_MALFORMED;
     bool direct = m->kind == JOSE_JWE && bytes_equal_str(alg, "dir");
     m->alg = direct ? NULL : crypto_jose_named(alg);
+    /* Not merely unknown here: no server's word makes that a token (RFC 8725
+     * 3.2). In any case, as some libraries take it. */
+    if (alg.n == 4 && strncasecmp((const char *)alg.p, "none", 4) == 0)
+        return PEP_PROTECTION;
     if (!direct && !m->alg)
         return PEP_UNSUPPORTED;
     if (m->kind == JOSE_JWS)

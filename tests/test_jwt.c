@@ -113,7 +113,7 @@ static const struct {
     {"HS256", "{\"alg\":\"HS256\",\"kid\":\"hs\"}", "hs", "HS256", PEP_OK},
     {"HS256, kid of RSA", "{\"alg\":\"HS256\",\"kid\":\"rs\"}", "hs", "HS256", PEP_PROTECTION},
     {"HS256, kid of AES", "{\"alg\":\"HS256\",\"kid\":\"dir\"}", "hs", "HS256", PEP_PROTECTION},
-    {"none", "{\"alg\":\"none\",\"kid\":\"es\"}", "es", "ES256", PEP_UNSUPPORTED},
+    {"none", "{\"alg\":\"none\",\"kid\":\"es\"}", "es", "ES256", PEP_PROTECTION},
     {"typ JWT", "{\"alg\":\"ES256\",\"typ\":\"JWT\"}", "es", "ES256", PEP_OK},
     {"typ jwt", "{\"alg\":\"ES256\",\"typ\":\"jwt\"}", "es", "ES256", PEP_OK},
     {"typ at+jwt", "{\"alg\":\"ES256\",\"typ\":\"at+jwt\"}", "es", "ES256", PEP_OK},
