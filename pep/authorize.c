@@ -1,8 +1,11 @@
 /* One request, judged: who asks, what they hold now, what the policy says,
  * and what that becomes on the wire. Allocates nothing and hashes nothing
  * but a token that comes with the request, and a path for AIF's Dynamic. */
+#include "bind.h"
 #include "hints.h"
 #include "inside.h"
+#include "judge.h"
+#include "learn.h"
 
 #define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
 
@@ -60,16 +63,16 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
     if (err != PEP_OK)
         return err;
     struct cached *c = a->learned.said;
-    err = take_judge(p, c, a->learned.answer && a->learned.answer->reference, now_s, &j);
+    err = judge_token(p, c, a->learned.answer && a->learned.answer->reference, now_s, &j);
     if (err == PEP_OK)
-        err = take_judge_cnonce(p, &c->token, now_s);
+        err = judge_cnonce(p, &c->token, now_s);
     if (err != PEP_OK)
         return err;
     const struct claims *t = &c->token.claims;
     enum policy_strength strength = s->strength;
     const uint8_t *key_id = c->has_key_id ? c->key_id : NULL;
     if (t->cnf.kind == CNF_KID || t->cnf.kind == CNF_DERIVED) {
-        struct grant *g = take_find_kid(p, t->cnf.kid, c->token.authority, now_s);
+        struct grant *g = bind_find_kid(p, t->cnf.kid, c->token.authority, now_s);
         if (g)
             key_id = g->key.id;
     }
@@ -91,7 +94,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
     }
     if (c->report.n_known == 0)
         return PEP_SCOPE;
-    err = take_note(p, &c->token, &j, now_s);
+    err = judge_note(p, &c->token, &j, now_s);
     if (err != PEP_OK)
         return err;
     for (size_t i = 0; i < t->n_aif; i++)

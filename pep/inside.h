@@ -64,53 +64,6 @@ struct pep_session {
     size_t n_bearer;
 };
 
-/* ---- take.c ---- */
-
-/* What a token is good for, now. */
-struct judged {
-    bool whole;     /* its audience: the gateway as a whole; else p->cover */
-    int64_t ends_s; /* by exp and exi */
-    bool clockless;
-    enum grant_number numbered;
-    uint64_t number;
-};
-
-/* Judges revocation, iss, times, audience and scope of what a token says (RFC
- * 9770 10.1, RFC 9200 5.10.1.1); the audience goes to p->cover. `reference`:
- * it says so by an answer alone, and its cti has no number of ours. */
-MUST_USE enum pep_err take_judge(struct pep *p, struct cached *c, bool reference, int64_t now_s,
-                                 struct judged *out);
-/* What must be remembered of it, for good: its number, and that it was first
- * verified now. */
-MUST_USE enum pep_err take_note(struct pep *p, const struct token *t, const struct judged *j,
-                                int64_t now_s);
-/* What newer numbers have ended counts no longer. */
-void take_end_numbered(struct pep *p, int64_t now_s);
-/* A new token must carry a fresh cnonce where its authority demands one. */
-MUST_USE enum pep_err take_judge_cnonce(const struct pep *p, const struct token *t, int64_t now_s);
-/* The name for records: "sub@authority". An enrolled subject's name has no
- * such tail, so no token can borrow it. */
-void take_name(const struct policy_authority *a, struct bytes sub, const struct grant_key *key,
-               char out[PEP_SUBJECT_MAX]);
-/* The grant of which `kid` is a live key, and this authority's; or NULL. */
-struct grant *take_find_kid(struct pep *p, struct bytes kid, int authority, int64_t now_s);
-/* Verifies, judges, keeps. *grant is set on success. */
-void take_token(struct pep *p, struct pep_session *s, const struct policy_peer *from,
-                struct bytes raw, enum pep_via via, int64_t now_s, struct pep_taken *out,
-                struct grant **grant);
-/* The answer's account takes the place of what its grant said, or ends it. */
-void take_refresh(struct pep *p, struct grant *g, struct answer *a, int64_t now_s);
-/* Ends a grant here and in the store. */
-void take_revoke(struct pep *p, struct grant *g);
-/* Ends a grant in memory; what rests on it is told by p->changes. */
-void take_end(struct pep *p, struct grant *g);
-/* Takes in what the store kept (first load). */
-void take_stored(struct pep *p, int64_t now_s);
-/* Compiles a grant for a policy; *n_known is how much of it counts. NULL: no memory. */
-MUST_USE struct policy_grant *take_compile(struct policy *policy, int authority,
-                                           const struct grant *g,
-                                           struct policy_grant_report *report);
-
 /* ---- revoke.c ---- */
 
 /* Names an authority across policies. */
@@ -125,37 +78,6 @@ MUST_USE enum pep_err revoke_judge(struct pep *p, struct cached *c);
  * how many it ended. */
 size_t pep_end_some(struct pep *p, bool (*over)(struct pep *p, struct grant *g, int64_t now_s),
                     int64_t now_s, size_t max);
-
-/* ---- learn.c: from a token's bytes to what it says ---- */
-
-struct learned {
-    struct cached *said;   /* borrowed until the next call */
-    struct answer *answer; /* it rests on one; or NULL */
-    uint64_t wait;         /* with PEP_PENDING: the question */
-    uint32_t retry_s;      /* with PEP_AWAY, PEP_BUSY */
-};
-
-enum { LEARN_NO_DEVICE = -1 };
-
-/* By its protection, by its authority's word, or both. `device`: what the
- * request is for. */
-MUST_USE enum pep_err learn_token(struct pep *p, struct bytes raw, int device,
-                                  const struct policy_peer *from, int64_t now_s,
-                                  struct learned *out);
-/* What is still known of a token, by the hash of its bytes, without asking.
- * False: nothing that counts. */
-MUST_USE bool learn_find(struct pep *p, const uint8_t hash[TOKEN_HASH], int64_t now_s,
-                         struct learned *out);
-/* Whether a grant counts without asking. */
-bool learn_is_fresh(struct pep *p, const struct grant *g, int64_t now_s);
-/* Asks again about a grant that does not. PEP_PENDING, or why it cannot be. */
-MUST_USE enum pep_err learn_again(struct pep *p, const struct grant *g,
-                                  const struct policy_peer *from, int64_t now_s,
-                                  struct learned *out);
-/* Whether tokens of this authority need its word, beyond their protection. */
-bool learn_asks(const struct policy_authority *a, bool reference);
-/* A new policy is in force. */
-void learn_reload(struct pep *p, const struct policy *old, int64_t now_s);
 
 /* ---- session.c ---- */
 

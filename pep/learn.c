@@ -1,9 +1,12 @@
 /* From a token's bytes to what it says: by its protection, by its authority's
  * word, or both. The questions that this takes, and their answers. */
+#include "learn.h"
+
 #include "crypto.h"
 #include "cwt.h"
 #include "inside.h"
 #include "introspect.h"
+#include "take.h"
 
 enum {
     /* A shorter reference could be guessed (RFC 6749 10.10), and is a name

@@ -5,7 +5,11 @@
 
 #include "crypto.h"
 #include "inside.h"
+#include "judge.h"
+#include "learn.h"
 #include "record.h"
+#include "stored.h"
+#include "take.h"
 
 enum {
     EXPIRE_MAX = STORE_OPS_MAX, /* grants ended in one call; the loop goes on between */
@@ -328,9 +332,9 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
          * million a second, and below 2^53 for readers of JSON. */
         if (now_s > 0 && now_s < INT64_C(1) << 32)
             p->next_id = (uint64_t)now_s << 20;
-        take_stored(p, now_s);
+        stored_load(p, now_s);
     } else {
-        take_end_numbered(p, now_s); /* the range may be another */
+        judge_end_numbered(p, now_s); /* the range may be another */
     }
     return true;
 }
@@ -380,7 +384,7 @@ static void keep_used(struct pep *p)
 int64_t pep_expire(struct pep *p, int64_t now_s)
 {
     if (fresh_expire(p->fresh, p->config.store, now_s))
-        take_end_numbered(p, now_s);
+        judge_end_numbered(p, now_s);
     int64_t answers_next = answers_expire(p->answers, now_s);
     if (pep_end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         return now_s + 1;

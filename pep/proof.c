@@ -5,6 +5,8 @@
 #include "identity.h"
 #include "inside.h"
 #include "jwk.h"
+#include "learn.h"
+#include "take.h"
 
 /* False: the operator revoked this subject. */
 static bool prove_subject(const struct pep *p, int i, struct pep_proof *out)

@@ -1,6 +1,9 @@
 #include "revoke.h"
 
 #include "inside.h"
+#include "judge.h"
+#include "learn.h"
+#include "take.h"
 
 /* A token issued by a clock that runs ahead of ours would count as newer than
  * the revocation; that of a held one is at hand, and believed so far. */
@@ -154,7 +157,7 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
         if (b->revoked == p->revokes)
             return has_authority(p, b->authority);
         return learn_find(p, b->token, now_s, &l) &&
-               take_judge(p, l.said, l.answer && l.answer->reference, now_s, &j) == PEP_OK;
+               judge_token(p, l.said, l.answer && l.answer->reference, now_s, &j) == PEP_OK;
     case PEP_ON_NOTHING:
     default:
         return true;

@@ -4,6 +4,7 @@
 
 #include "crypto.h"
 #include "inside.h"
+#include "take.h"
 
 static bool is_zero(const uint8_t id[PEP_KEY_ID])
 {
