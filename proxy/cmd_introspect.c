@@ -235,9 +235,9 @@ const struct cmd cmd_introspect = {
     .name = "introspect",
     .args = "FILE",
     .summary = "ask an authorization server about a token",
-    .about = "FILE holds the token as it is, in hexadecimal, or in base64url; '-' is standard\n"
-             "input. It is asked as the daemon asks, with the policy's credentials; nothing\n"
-             "is kept.\n\n"
+    .about = "FILE holds the token or reference as it is, or a CWT in hexadecimal or base64url;\n"
+             "'-' is standard input. It is asked as the daemon asks, with the policy's\n"
+             "credentials; nothing is kept.\n\n"
              "  postern introspect -A home-as guest.cwt\n\n"
              "Exit status: 0 active, 1 inactive or refused, 64 misused, 65 the file cannot be\n"
              "used, 69 no answer, 78 bad configuration.",

@@ -6,9 +6,9 @@
 #include "../pep/token.h"
 #include "cmd.h"
 
-/* From a file or "-": as it is, in hexadecimal, or in base64url; a JWT may end
- * with a newline. CMD_OK, or
- * the exit status with the reason told. `out` has room for TOKEN_MAX. */
+/* From a file or "-": a CWT as it is, in hexadecimal, or in base64url; anything
+ * else as it is, and text without the newline at its end. CMD_OK, or the exit
+ * status with the reason told. `out` has room for TOKEN_MAX. */
 int cmd_token_read(const struct cmd *c, const char *file, struct buf *out);
 
 /* "4.03" */

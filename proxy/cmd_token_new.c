@@ -109,6 +109,13 @@ static int find_authority(struct minting *m)
     m->dialect = a->dialect;
     m->claims.has_iss = a->issuer != NULL;
     m->claims.iss = bytes_str(a->issuer);
+    if (m->o[O_KEY].n)
+        return CMD_OK;
+    if (!a->keys)
+        return cmd_fail(m->c, CMD_USAGE,
+                        "authority '%s' has no `keys:` in the policy; name a key "
+                        "with --key",
+                        name);
     if (!key_file_path(m->setup.config->policy_dir, a->keys, m->key_path, sizeof m->key_path))
         return cmd_fail(m->c, CMD_CONFIG, "%s: the path is too long", a->keys);
     return CMD_OK;

@@ -68,6 +68,19 @@ static bool read_base64url(uint8_t *text, size_t n, struct buf *out)
     return base64url_read(bytes_of(text, k), out);
 }
 
+static bool is_print(uint8_t c)
+{
+    return c > 0x20 && c < 0x7f;
+}
+
+static bool is_token(struct bytes raw)
+{
+    struct token_unverified t;
+    bool ok = token_peek(raw, &t) != PEP_MALFORMED;
+    token_clear(&t.token);
+    return ok;
+}
+
 int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
 {
     const char *why;
@@ -75,22 +88,20 @@ int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
     size_t n;
     if (!file_read(file, true, 4 * TOKEN_MAX, &p, &n, &why))
         return cmd_fail(c, CMD_INPUT, "%s: %s", file, why);
-    struct bytes all_of = bytes_of(p, n), jwt = all_of;
-    bool ok = true;
-    while (jwt.n && (jwt.p[jwt.n - 1] == '\n' || jwt.p[jwt.n - 1] == '\r'))
-        jwt.n--;
-    if (jose_is_compact(jwt))
-        buf_put(out, jwt);
-    else if (all(all_of, is_hex))
-        ok = cmd_hex(all_of, out);
-    else if (all(all_of, is_base64url))
-        ok = read_base64url(p, n, out);
-    else
-        buf_put(out, all_of);
+    struct bytes all_of = bytes_of(p, n), line = all_of;
+    while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+        line.n--;
+    bool hex = all(all_of, is_hex), text = all(line, is_print), decoded = false;
+    if (!jose_is_compact(line) && (hex || all(all_of, is_base64url)))
+        decoded = hex ? cmd_hex(all_of, out) : read_base64url(p, n, out);
+    /* A reference may be of the same letters: then it is meant as it stands. */
+    if (!decoded || !is_token(buf_bytes(out))) {
+        out->n = 0;
+        out->full = false;
+        buf_put(out, text ? line : all_of);
+    }
     crypto_wipe(p, n);
     free(p);
-    if (!ok && !out->full)
-        return cmd_fail(c, CMD_INPUT, "%s: neither whole hexadecimal nor whole base64url", file);
     if (out->full)
         return cmd_fail(c, CMD_INPUT, "%s: longer than a token may be (%d bytes)", file, TOKEN_MAX);
     if (out->n == 0)

@@ -53,6 +53,25 @@ class Ways(Asked):
         self.ask("/lamp/state", "2.05", client.psk)
         self.assertEqual(self.server.count(), 1)
 
+    def test_asked_by_hand(self):
+        """References are of letters that also write CWTs; they are no CWTs."""
+        for handle in (b"ref:one+two", b"6bcd00b1d83d", b"abcDEF_-0123456789", b"\x00\xff\x0a"):
+            for end in (b"", b"\n") if handle[0] else (b"",):
+                with self.subTest(handle=handle, end=end):
+                    self.server.know(handle, scope="guest", aud="lamp")
+                    r = self.gw.postern("introspect", "-c", "postern.yaml", "-",
+                                        stdin=handle + end, check=0)
+                    self.assertTrue(r.text.startswith("active: ask-as at coaps://"), r.text)
+                    self.server.tell("forget", handle)
+                    r = self.gw.postern("introspect", "-c", "postern.yaml", "-",
+                                        stdin=handle + end, check=1)
+                    self.assertTrue(r.text.startswith("inactive: ask-as at coaps://"), r.text)
+
+    def test_no_key_to_mint_with(self):
+        r = self.gw.postern("token", "new", "-c", "postern.yaml", "-A", "ask-as", "-a", "lamp",
+                            "-s", "guest", "-n", check=64)
+        self.assertIn("authority 'ask-as' has no `keys:`", r.err)
+
     def test_access_token_option(self):
         client = self.brought()
         more = self.reference(client, scope="resident", aud=["lamp", "door"])
