@@ -239,7 +239,8 @@ static void evict_one(struct answers *t, const struct answer *but)
 {
     struct answer *oldest = NULL;
     EACH(t, a, next)
-    if (a != but && a->state == ANSWER_ACTIVE && (!oldest || a->used < oldest->used))
+    if (a != but && a->state == ANSWER_ACTIVE && !a->unsettled &&
+        (!oldest || a->used < oldest->used))
         oldest = a;
     if (oldest) {
         drop(t, oldest);
@@ -291,7 +292,7 @@ int64_t answers_expire(struct answers *t, int64_t now_s)
     int64_t next_s = INT64_MAX;
     EACH(t, a, next)
     {
-        if (a->state != ANSWER_ACTIVE)
+        if (a->state != ANSWER_ACTIVE || a->unsettled) /* somebody reads it */
             continue;
         if (now_s >= a->until_s)
             drop(t, a);

@@ -666,6 +666,32 @@ static void another_server(void **state)
     pep_session_close(s);
 }
 
+/* The table of grants is swept in the middle of a post. The answer that the
+ * post rests on is there until it is settled, also when nothing is kept. */
+static void swept_meanwhile(void **state)
+{
+    (void)state;
+    policy(HOME_KEYS "    dialect: ace-07\n    " WIRE ", cache: 0}\n");
+    for (uint8_t i = 10; i < 74; i++) {
+        uint8_t token[TOKEN_MAX];
+        struct minting m = {.as = VISITOR, .key = i, .exp_in = 60};
+        m.cnf = KEY_PUBLIC;
+        assert_int_equal(post(house_mint(&house, &m, token)).err, PEP_OK);
+    }
+    const struct says says = {.key = 5, .old = true, .client_token = "for the poster"};
+    assert_int_equal(post_at(NULL, REF, NOW + 60).err, PEP_PENDING);
+    reply(asked().id, &says, NOW + 60);
+    struct pep_taken t = post_at(NULL, REF, NOW + 60);
+    assert_int_equal(t.err, PEP_OK);
+    assert_true(bytes_equal_str(t.client_token, "for the poster"));
+    /* Who else waited finds it too. */
+    assert_int_equal(post_at(NULL, REF, NOW + 60).err, PEP_OK);
+    (void)pep_expire(pep, NOW + 61);
+    assert_int_equal(post_at(NULL, REF, NOW + 61).err, PEP_OK);
+    pep_settle(pep);
+    assert_int_equal(post_at(NULL, REF, NOW + 61).err, PEP_PENDING);
+}
+
 static void inactive_shortly(void **state)
 {
     (void)state;
@@ -928,6 +954,7 @@ int main(void)
         T(no_cache),
         T(over_while_another_comes),
         T(another_server),
+        T(swept_meanwhile),
         T(inactive_shortly),
         T(away_but_fresh),
         T(caps),
