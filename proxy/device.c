@@ -178,7 +178,8 @@ static void send_first(struct device *d, struct exchange *x, struct instant now)
     random_bytes(d->shared, &jitter, sizeof jitter);
     x->up_wait_ms = x->type == TYPE_CON
                         ? ACK_TIMEOUT_MS + jitter % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1)
-                        : NON_WAIT_MS;
+                    : x->own ? OWN_WAIT_MS
+                             : NON_WAIT_MS;
     arm(d, x, now, x->up_wait_ms);
     d->stats.sent++;
     transmit(d, x);
@@ -255,7 +256,7 @@ bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct i
 {
     assert(x->up == UP_NONE && (x->type == TYPE_CON || x->type == TYPE_NON));
     bool wait = d->n_queued > 0 || !has_room(d);
-    if (wait && (d->down || d->n_queued >= d->config->queue)) {
+    if (wait && (x->own || d->down || d->n_queued >= d->config->queue)) {
         d->stats.refused++;
         x->up_end = UP_FULL;
         return false;
@@ -300,7 +301,8 @@ static void heard(struct device *d, struct instant now)
 static void lost(struct device *d, struct exchange *x, struct instant now)
 {
     d->stats.silent++;
-    if (d->heard_us <= x->sent_us)
+    /* Who answers its clients need not answer us. */
+    if (d->heard_us <= x->sent_us && !x->own)
         d->silence += x->type == TYPE_CON ? SILENCE_CON : SILENCE_NON;
     if (d->silence >= SILENCE_DOWN)
         d->down = true;

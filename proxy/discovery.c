@@ -121,7 +121,7 @@ bool discovery_request(const struct discovery *d, int device, struct msg *out,
     const struct known *k = under_way(d, device);
     if (!k)
         return false;
-    *out = (struct msg){.type = TYPE_CON, .code = MSG_GET};
+    *out = (struct msg){.type = TYPE_NON, .code = MSG_GET};
     /* At the device's own root, whatever path its URL has (RFC 6690 4). Only
      * what every server knows: Accept and an early Block2 are critical. */
     if (!msg_add(out, OPT_URI_PATH, BYTES_LIT(".well-known")) ||

@@ -45,7 +45,7 @@ uint64_t discovery_deadline_ms(const struct discovery *d);
 /* The next device to ask, which is under way from then on; -1: none now. */
 int discovery_next(struct discovery *d, uint64_t now_ms);
 
-/* The request for a device that is under way, of type CON; message ID and
+/* The request for a device that is under way, of type NON; message ID and
  * token are the caller's to set. False: it is not under way. */
 struct discovery_scratch {
     uint8_t block[4];

@@ -385,7 +385,7 @@ struct exchange *exchange_own(struct exchanges *t, struct instant now)
     if (!x)
         return NULL;
     x->own = true;
-    x->type = TYPE_CON;
+    x->type = TYPE_NON; /* the frail are asked once, and nobody waits for it */
     x->method = MSG_GET;
     return x;
 }

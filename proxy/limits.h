@@ -30,6 +30,9 @@ enum limits {
     /* A NON is sent once, so what is lost is lost for good: it holds the
      * device's window only this long. Work that takes longer is for a CON. */
     NON_WAIT_MS = 30000,
+    /* The gate's own questions to a device (discovery): clients wait behind
+     * them, so they hold the window for moments only. */
+    OWN_WAIT_MS = 2000,
     /* Requests that a device has acknowledged and not answered, beyond its
      * window: they are no longer outstanding (RFC 7252 4.7), but a constrained
      * device works on each. */

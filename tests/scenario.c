@@ -208,8 +208,10 @@ static bool deliver_to_device(struct world *w, size_t device, struct bytes datag
 {
     struct msg m;
     if (!w->devices_publish && asks_for_links(datagram, &m)) {
-        struct msg none = {
-            .type = TYPE_ACK, .code = MSG_CODE(4, 4), .mid = m.mid, .token_n = m.token_n};
+        struct msg none = {.type = m.type == TYPE_CON ? TYPE_ACK : TYPE_NON,
+                           .code = MSG_CODE(4, 4),
+                           .mid = m.mid,
+                           .token_n = m.token_n};
         memcpy(none.token, m.token, sizeof none.token);
         uint8_t storage[64];
         struct buf out = buf_on(storage, sizeof storage);
@@ -889,7 +891,9 @@ static bool verb_device(struct world *w, char **words, size_t n)
     } else {
         bool sends = strcmp(verb, "sends") == 0;
         size_t at = sends ? 4 : 3;
-        int type = sends && n >= 4 ? type_named(words[2]) : (int)TYPE_ACK;
+        int type = sends && n >= 4            ? type_named(words[2])
+                   : request.type == TYPE_CON ? (int)TYPE_ACK
+                                              : (int)TYPE_NON;
         int code = n >= at ? code_named(words[at - 1]) : -1;
         if (type < 0 || code < 0)
             ok = fail(w, "device answers CODE ... | sends TYPE CODE ...");

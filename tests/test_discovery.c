@@ -37,7 +37,7 @@ static int64_t asked_block(const struct discovery *d)
     struct msg m;
     struct discovery_scratch scratch;
     assert_true(discovery_request(d, 0, &m, &scratch));
-    assert_int_equal(m.type, TYPE_CON);
+    assert_int_equal(m.type, TYPE_NON);
     assert_int_equal(m.code, MSG_GET);
     assert_true(m.n_options >= 2);
     assert_true(bytes_equal_str(m.options[0].value, ".well-known"));
