@@ -3,69 +3,21 @@
 #include <stdlib.h>
 
 #include "../pep/crypto.h"
+#include "coap_ask.h"
 #include "limits.h"
 
 enum {
-    TOKEN_BYTES = 8,
-    RECENT = 16,           /* separate answers whose ACK we can repeat */
-    CODE_CONTINUE = 0x5f,  /* 2.31 (RFC 7959 2.9.1) */
-    CODE_TOO_LARGE = 0x8d, /* 4.13 */
-    SZX_MAX = 6,           /* 1024 bytes; 7 is reserved for UDP (RFC 7959 2.2) */
-    BLOCK_NUMBER_MAX = (1 << 20) - 1,
+    RECENT = 16,      /* separate answers whose ACK we can repeat */
     RESTARTS_MAX = 3, /* of an answer that changed while it was fetched */
     SUSPECT_TRIES = 2,
-    MAX_AGE_DEFAULT_S = 60, /* RFC 7252 5.10.5 */
-    MAX_AGE_MOST_S = 86400,
     RENEW_AFTER_MS = 5000, /* RFC 7641 3.3.1: after Max-Age, and some more at random */
     RENEW_SPREAD_MS = 10000,
-    ORDER_SPAN_US = 128000000, /* RFC 7641 3.4 */
-};
-
-enum ask_state {
-    ASK_FREE = 0,
-    ASK_WAITING,   /* for the window, or for a connection */
-    ASK_SENT,      /* not acknowledged */
-    ASK_ACKED,     /* the answer comes separately */
-    ASK_OBSERVING, /* registered; nothing is under way */
-};
-
-struct ask {
-    enum ask_state state;
-    uint64_t id, order;
-    uint8_t code;
-    bool observe;
-    int content_format, accept;
-    uint64_t wait_ms;
-    uint8_t *text; /* options as (number, length, value), and the body behind them */
-    size_t options_n, body_n;
-
-    /* what is under way */
-    uint64_t token;
-    uint16_t mid;
-    unsigned tries;
-    uint64_t sent_us, due_ms, until_ms;
-    uint32_t retry_ms;
-    size_t sent; /* of the body, with the blocks before */
-    uint8_t szx;
-
-    /* what has come of the answer */
-    uint8_t *answer;
-    size_t answer_n, answer_cap;
-    uint8_t answer_code, answer_szx, etag_n;
-    uint8_t etag[8];
-    bool fetching; /* block by block */
-    unsigned restarts;
-
-    bool registered;
-    uint64_t observe_token, observed_us;
-    uint32_t observed_seq;
-    uint32_t max_age_s;
 };
 
 struct coap_client {
     struct coap_client_ops ops;
     void *user;
-    struct ask *asks;
+    struct coap_ask *asks;
     size_t max, window, n_sent, n_busy;
     bool held;
     uint16_t next_mid;
@@ -102,31 +54,15 @@ struct coap_client *coap_client_new(const struct coap_client_ops *ops, void *use
 
 /* ---- the table ---- */
 
-static uint64_t due(const struct ask *a)
-{
-    switch (a->state) {
-    case ASK_FREE:
-        return UINT64_MAX;
-    case ASK_SENT:
-        return a->due_ms < a->until_ms ? a->due_ms : a->until_ms;
-    case ASK_OBSERVING:
-        return a->due_ms;
-    case ASK_WAITING:
-    case ASK_ACKED:
-        break;
-    }
-    return a->until_ms;
-}
-
 static void settle(struct coap_client *c)
 {
     c->next_ms = UINT64_MAX;
     for (size_t i = 0; c->n_busy && i < c->max; i++)
-        if (due(&c->asks[i]) < c->next_ms)
-            c->next_ms = due(&c->asks[i]);
+        if (coap_ask_due(&c->asks[i]) < c->next_ms)
+            c->next_ms = coap_ask_due(&c->asks[i]);
 }
 
-static void set_state(struct coap_client *c, struct ask *a, enum ask_state state)
+static void set_state(struct coap_client *c, struct coap_ask *a, enum coap_ask_state state)
 {
     c->n_sent -= a->state == ASK_SENT;
     c->n_sent += state == ASK_SENT;
@@ -135,24 +71,10 @@ static void set_state(struct coap_client *c, struct ask *a, enum ask_state state
     a->state = state;
 }
 
-/* It may hold keys (cnf). */
-static void drop_answer(struct ask *a)
-{
-    crypto_wipe(a->answer, a->answer_n);
-    free(a->answer);
-    a->answer = NULL;
-    a->answer_n = a->answer_cap = 0;
-    a->fetching = false;
-}
-
-/* A question is a token as a rule. */
-static void release(struct coap_client *c, struct ask *a)
+static void release(struct coap_client *c, struct coap_ask *a)
 {
     set_state(c, a, ASK_FREE);
-    drop_answer(a);
-    crypto_wipe(a->text, a->options_n + a->body_n);
-    free(a->text);
-    *a = (struct ask){0};
+    coap_ask_clear(a);
 }
 
 void coap_client_free(struct coap_client *c)
@@ -166,7 +88,7 @@ void coap_client_free(struct coap_client *c)
     free(c);
 }
 
-static void tell(struct coap_client *c, struct ask *a, enum coap_end end, bool last,
+static void tell(struct coap_client *c, struct coap_ask *a, enum coap_end end, bool last,
                  const struct msg *m, struct bytes body, struct instant now)
 {
     int64_t format = m ? msg_uint(m, OPT_CONTENT_FORMAT) : -1;
@@ -184,68 +106,18 @@ static void tell(struct coap_client *c, struct ask *a, enum coap_end end, bool l
     c->ops.answered(c->user, id, &answer, now);
 }
 
-static void fail(struct coap_client *c, struct ask *a, enum coap_end end, struct instant now)
+static void fail(struct coap_client *c, struct coap_ask *a, enum coap_end end, struct instant now)
 {
     tell(c, a, end, true, NULL, BYTES_NONE, now);
 }
 
 /* ---- sending ---- */
 
-static size_t block_size(uint8_t szx)
-{
-    return (size_t)1 << (szx + 4);
-}
-
-/* The part of the body that this message carries; *more: others follow. */
-static struct bytes part_of(const struct ask *a, bool *more)
-{
-    const uint8_t *body = a->text + a->options_n;
-    size_t left = a->body_n - a->sent, size = block_size(a->szx);
-    *more = a->body_n > COAP_BLOCK && left > size;
-    return bytes_of(body + a->sent, *more ? size : left);
-}
-
-static void write_message(const struct ask *a, struct buf *out)
-{
-    uint8_t store[5][4];
-    struct msg m;
-    m.type = TYPE_CON;
-    m.code = a->code;
-    m.mid = a->mid;
-    m.token_n = TOKEN_BYTES;
-    memcpy(m.token, &a->token, TOKEN_BYTES);
-    m.n_options = 0;
-    m.payload = BYTES_NONE;
-    bool ok = true, first = !a->fetching, more;
-    for (size_t i = 0; i < a->options_n; i += 2u + a->text[i + 1])
-        ok = ok && msg_add(&m, a->text[i], bytes_of(a->text + i + 2, a->text[i + 1]));
-    if (a->accept >= 0)
-        ok = ok && msg_add_uint(&m, OPT_ACCEPT, (uint32_t)a->accept, store[0]);
-    if (a->observe && first)
-        ok = ok && msg_add_uint(&m, OPT_OBSERVE, 0, store[1]);
-    if (first && a->body_n) {
-        m.payload = part_of(a, &more);
-        if (a->content_format >= 0)
-            ok = ok && msg_add_uint(&m, OPT_CONTENT_FORMAT, (uint32_t)a->content_format, store[2]);
-        if (a->body_n > COAP_BLOCK)
-            ok = ok &&
-                 msg_add_uint(&m, OPT_BLOCK1,
-                              (uint32_t)(a->sent >> (a->szx + 4)) << 4 | (more ? 8u : 0) | a->szx,
-                              store[3]);
-    }
-    if (a->fetching) /* what follows the first block is asked for with nothing else (2.7) */
-        ok = ok && msg_add_uint(&m, OPT_BLOCK2,
-                                (uint32_t)(a->answer_n >> (a->answer_szx + 4)) << 4 | a->answer_szx,
-                                store[4]);
-    if (!ok || !msg_write(&m, out))
-        out->full = true;
-}
-
-static void transmit(struct coap_client *c, const struct ask *a, struct instant now)
+static void transmit(struct coap_client *c, const struct coap_ask *a, struct instant now)
 {
     uint8_t text[MESSAGE_MAX];
     struct buf b = buf_on(text, sizeof text);
-    write_message(a, &b);
+    coap_ask_write(a, &b);
     if (!b.full) /* it cannot be: coap_client_ask() has looked */
         c->ops.send(c->user, buf_bytes(&b), now);
     crypto_wipe(text, sizeof text);
@@ -263,7 +135,7 @@ static uint16_t take_mid(struct coap_client *c)
     }
 }
 
-static void send_first(struct coap_client *c, struct ask *a, struct instant now)
+static void send_first(struct coap_client *c, struct coap_ask *a, struct instant now)
 {
     uint16_t jitter;
     c->ops.random(c->user, &jitter, sizeof jitter);
@@ -289,9 +161,9 @@ static void send_first(struct coap_client *c, struct ask *a, struct instant now)
 static void pump(struct coap_client *c, struct instant now)
 {
     while (!c->held && c->n_sent < c->window) {
-        struct ask *first = NULL;
+        struct coap_ask *first = NULL;
         for (size_t i = 0; i < c->max; i++) {
-            struct ask *a = &c->asks[i];
+            struct coap_ask *a = &c->asks[i];
             if (a->state == ASK_WAITING && (!first || a->order < first->order))
                 first = a;
         }
@@ -303,69 +175,27 @@ static void pump(struct coap_client *c, struct instant now)
 }
 
 /* Begins the question, or what is left of it, anew. */
-static void again(struct coap_client *c, struct ask *a)
+static void again(struct coap_client *c, struct coap_ask *a)
 {
-    drop_answer(a);
+    coap_ask_drop_answer(a);
     a->sent = 0;
     set_state(c, a, ASK_WAITING);
 }
 
 /* ---- asking ---- */
 
-static bool put_option(struct buf *b, uint16_t number, struct bytes value)
-{
-    if (value.n > UINT8_MAX)
-        return false;
-    buf_put_u8(b, (uint8_t)number);
-    buf_put_u8(b, (uint8_t)value.n);
-    buf_put(b, value);
-    return !b->full;
-}
-
-static bool put_options(struct buf *b, const struct coap_question *q)
-{
-    bool ok = q->n_path + q->n_query <= MSG_OPTIONS_MAX - 8;
-    if (q->host.n)
-        ok = ok && put_option(b, OPT_URI_HOST, q->host);
-    for (size_t i = 0; ok && i < q->n_path; i++)
-        ok = put_option(b, OPT_URI_PATH, q->path[i]);
-    for (size_t i = 0; ok && i < q->n_query; i++)
-        ok = put_option(b, OPT_URI_QUERY, q->query[i]);
-    return ok;
-}
-
 bool coap_client_ask(struct coap_client *c, uint64_t id, const struct coap_question *q,
                      struct instant now)
 {
-    uint8_t options[COAP_CLIENT_PATH_MAX];
-    struct buf b = buf_on(options, sizeof options);
-    struct ask *a = NULL;
+    struct coap_ask *a = NULL;
     for (size_t i = 0; i < c->max && !a; i++)
         if (c->asks[i].state == ASK_FREE)
             a = &c->asks[i];
-    if (!a || q->body.n > COAP_QUESTION_MAX || !put_options(&b, q))
+    if (!a || !coap_ask_init(a, q))
         return false;
-    uint8_t *text = malloc(b.n + q->body.n + 1);
-    if (!text)
-        return false;
-    memcpy(text, options, b.n);
-    if (q->body.n)
-        memcpy(text + b.n, q->body.p, q->body.n);
-    *a = (struct ask){
-        .id = id,
-        .order = c->next_order++,
-        .code = q->code,
-        .observe = q->observe,
-        .content_format = q->content_format,
-        .accept = q->accept,
-        .wait_ms = q->wait_ms,
-        .text = text,
-        .options_n = b.n,
-        .body_n = q->body.n,
-        .szx = SZX_MAX,
-        .until_ms = instant_ms(now) + q->wait_ms,
-        .max_age_s = MAX_AGE_DEFAULT_S,
-    };
+    a->id = id;
+    a->order = c->next_order++;
+    a->until_ms = instant_ms(now) + q->wait_ms;
     set_state(c, a, ASK_WAITING);
     pump(c, now);
     return true;
@@ -385,7 +215,7 @@ void coap_client_hold(struct coap_client *c)
 {
     c->held = true;
     for (size_t i = 0; i < c->max; i++) {
-        struct ask *a = &c->asks[i];
+        struct coap_ask *a = &c->asks[i];
         if (a->state == ASK_FREE || a->state == ASK_WAITING)
             continue;
         if (a->state == ASK_OBSERVING) /* until there is a connection, or coap_client_end() */
@@ -401,7 +231,7 @@ void coap_client_restart(struct coap_client *c, struct instant now)
     c->held = false;
     c->heard_us = now.mono_us;
     for (size_t i = 0; i < c->max; i++) {
-        struct ask *a = &c->asks[i];
+        struct coap_ask *a = &c->asks[i];
         a->registered = false;
         if (a->state != ASK_FREE && a->until_ms == UINT64_MAX)
             a->until_ms = instant_ms(now) + a->wait_ms;
@@ -420,7 +250,7 @@ void coap_client_end(struct coap_client *c, enum coap_end why, struct instant no
 
 /* ---- time ---- */
 
-static void expire_one(struct coap_client *c, struct ask *a, struct instant now)
+static void expire_one(struct coap_client *c, struct coap_ask *a, struct instant now)
 {
     uint64_t ms = instant_ms(now);
     if (a->state == ASK_OBSERVING) { /* not fresh any more: ask for it again */
@@ -447,7 +277,7 @@ void coap_client_expire(struct coap_client *c, struct instant now)
     if (instant_ms(now) < c->next_ms)
         return;
     for (size_t i = 0; i < c->max; i++)
-        if (due(&c->asks[i]) <= instant_ms(now))
+        if (coap_ask_due(&c->asks[i]) <= instant_ms(now))
             expire_one(c, &c->asks[i], now);
     pump(c, now);
 }
@@ -492,103 +322,14 @@ static void note_recent(struct coap_client *c, uint16_t mid, uint64_t token, str
     c->next_recent = (c->next_recent + 1) % RECENT;
 }
 
-static bool append(struct ask *a, struct bytes part)
-{
-    if (part.n > COAP_ANSWER_MAX - a->answer_n)
-        return false;
-    if (part.n > a->answer_cap - a->answer_n) {
-        size_t cap = a->answer_cap ? a->answer_cap * 2 : 4096;
-        while (cap < a->answer_n + part.n)
-            cap *= 2;
-        uint8_t *grown = malloc(cap); /* not realloc(): the old place is wiped */
-        if (!grown)
-            return false;
-        if (a->answer_n)
-            memcpy(grown, a->answer, a->answer_n);
-        crypto_wipe(a->answer, a->answer_n);
-        free(a->answer);
-        a->answer = grown;
-        a->answer_cap = cap;
-    }
-    if (part.n)
-        memcpy(a->answer + a->answer_n, part.p, part.n);
-    a->answer_n += part.n;
-    return true;
-}
-
-enum taken { TAKEN_BAD = 0, TAKEN_PART, TAKEN_WHOLE, TAKEN_CHANGED };
-
-static bool same_etag(const struct ask *a, const struct msg *m)
-{
-    const struct msg_option *o = msg_find(m, OPT_ETAG);
-    return bytes_equal(o ? o->value : BYTES_NONE, bytes_of(a->etag, a->etag_n));
-}
-
-/* One block of the answer, or all of it (RFC 7959 2.4). */
-static enum taken take_block(struct ask *a, const struct msg *m)
-{
-    if (!msg_find(m, OPT_BLOCK2)) {
-        a->answer_n = 0; /* an error in the middle, or a server that thought better */
-        return append(a, m->payload) ? TAKEN_WHOLE : TAKEN_BAD;
-    }
-    int64_t v = msg_uint(m, OPT_BLOCK2);
-    if (v < 0 || v >> 4 > BLOCK_NUMBER_MAX || (v & 7) > SZX_MAX)
-        return TAKEN_BAD;
-    uint8_t szx = (uint8_t)(v & 7);
-    bool more = v & 8;
-    size_t at = (size_t)(v >> 4) << (szx + 4);
-    if (more ? m->payload.n != block_size(szx) : m->payload.n > block_size(szx))
-        return TAKEN_BAD;
-    if (!a->fetching) {
-        const struct msg_option *etag = msg_find(m, OPT_ETAG);
-        if (at != 0 || (etag && etag->value.n > sizeof a->etag))
-            return TAKEN_BAD;
-        a->answer_n = 0;
-        a->answer_code = m->code;
-        a->etag_n = etag ? (uint8_t)etag->value.n : 0;
-        if (etag)
-            memcpy(a->etag, etag->value.p, etag->value.n);
-    } else if (m->code != a->answer_code || !same_etag(a, m)) {
-        return TAKEN_CHANGED;
-    }
-    if (at != a->answer_n || !append(a, m->payload))
-        return TAKEN_BAD;
-    /* The next one's number must be whole in this size. */
-    if (more && a->answer_n % block_size(szx) != 0)
-        return TAKEN_BAD;
-    a->answer_szx = szx;
-    return more ? TAKEN_PART : TAKEN_WHOLE;
-}
-
-/* 2.31, or 4.13 with a size that would do (RFC 7959 2.5, 2.9.3). True: the
- * question goes on. */
-static bool goes_on(struct ask *a, const struct msg *m)
-{
-    int64_t v = msg_uint(m, OPT_BLOCK1);
-    bool more;
-    struct bytes part = part_of(a, &more);
-    if (a->body_n <= COAP_BLOCK || v < 0 || (v & 7) > SZX_MAX)
-        return false;
-    uint8_t szx = (uint8_t)(v & 7);
-    if (m->code == CODE_TOO_LARGE && szx < a->szx && a->sent == 0) {
-        a->szx = szx;
-        return true;
-    }
-    if (m->code != CODE_CONTINUE || !more || (size_t)(v >> 4) != a->sent >> (a->szx + 4))
-        return false;
-    a->sent += part.n;
-    if (szx < a->szx)
-        a->szx = szx;
-    return true;
-}
-
-static void deliver(struct coap_client *c, struct ask *a, const struct msg *m, struct instant now)
+static void deliver(struct coap_client *c, struct coap_ask *a, const struct msg *m,
+                    struct instant now)
 {
     uint8_t *body = a->answer; /* the ask may be gone after the call */
     size_t n = a->answer_n;
     a->answer = NULL;
     a->answer_n = 0;
-    drop_answer(a);
+    coap_ask_drop_answer(a);
     if (a->registered) {
         uint16_t spread;
         c->ops.random(c->user, &spread, sizeof spread);
@@ -607,9 +348,10 @@ static void deliver(struct coap_client *c, struct ask *a, const struct msg *m, s
     free(body);
 }
 
-static void take_part(struct coap_client *c, struct ask *a, const struct msg *m, struct instant now)
+static void take_part(struct coap_client *c, struct coap_ask *a, const struct msg *m,
+                      struct instant now)
 {
-    switch (take_block(a, m)) {
+    switch (coap_ask_take_block(a, m)) {
     case TAKEN_BAD:
         fail(c, a, COAP_BAD, now);
         return;
@@ -630,72 +372,47 @@ static void take_part(struct coap_client *c, struct ask *a, const struct msg *m,
     }
 }
 
-/* RFC 7641 3.4: whether this state is newer than the one we have. */
-static bool is_newer(const struct ask *a, uint32_t seq, struct instant now)
-{
-    uint32_t v1 = a->observed_seq, v2 = seq;
-    return !a->registered || (v1 < v2 && v2 - v1 < UINT32_C(1) << 23) ||
-           (v1 > v2 && v1 - v2 > UINT32_C(1) << 23) || now.mono_us > a->observed_us + ORDER_SPAN_US;
-}
-
-static void note_observed(struct ask *a, const struct msg *m, struct instant now)
-{
-    int64_t seq = msg_uint(m, OPT_OBSERVE);
-    bool on = a->observe && MSG_CLASS(m->code) == 2 && seq >= 0;
-    if (on) {
-        a->observed_seq = (uint32_t)seq & 0xffffff;
-        a->observed_us = now.mono_us;
-    }
-    a->registered = on;
-}
-
-static void note_max_age(struct ask *a, const struct msg *m)
-{
-    int64_t v = msg_uint(m, OPT_MAX_AGE);
-    a->max_age_s = v < 0 ? MAX_AGE_DEFAULT_S : v > MAX_AGE_MOST_S ? MAX_AGE_MOST_S : (uint32_t)v;
-}
-
 /* The answer to what is under way. */
-static void take_answer(struct coap_client *c, struct ask *a, const struct msg *m,
+static void take_answer(struct coap_client *c, struct coap_ask *a, const struct msg *m,
                         struct instant now)
 {
     if (a->tries == 1) {
         uint64_t rtt = now.mono_us - a->sent_us;
         c->stats.rtt_us = c->stats.rtt_us ? (7 * c->stats.rtt_us + rtt) / 8 : rtt;
     }
-    if (!a->fetching && goes_on(a, m)) {
+    if (!a->fetching && coap_ask_goes_on(a, m)) {
         set_state(c, a, ASK_WAITING);
         return;
     }
-    if (m->code == CODE_CONTINUE) {
+    if (m->code == COAP_ASK_CONTINUE) {
         fail(c, a, COAP_BAD, now);
         return;
     }
     if (!a->fetching) {
-        note_observed(a, m, now);
-        note_max_age(a, m);
+        coap_ask_note_observed(a, m, now);
+        coap_ask_note_max_age(a, m);
     }
     take_part(c, a, m, now);
 }
 
 /* A state that the server told of itself. It ends the fetching of an older. */
-static void take_notification(struct coap_client *c, struct ask *a, const struct msg *m,
+static void take_notification(struct coap_client *c, struct coap_ask *a, const struct msg *m,
                               struct instant now)
 {
     int64_t seq = msg_uint(m, OPT_OBSERVE);
-    if (MSG_CLASS(m->code) == 2 && seq >= 0 && !is_newer(a, (uint32_t)seq & 0xffffff, now))
+    if (MSG_CLASS(m->code) == 2 && seq >= 0 && !coap_ask_is_newer(a, (uint32_t)seq & 0xffffff, now))
         return;
-    drop_answer(a);
+    coap_ask_drop_answer(a);
     set_state(c, a, ASK_WAITING);
     a->until_ms = instant_ms(now) + a->wait_ms; /* for what is left of it */
-    note_observed(a, m, now);
-    note_max_age(a, m);
+    coap_ask_note_observed(a, m, now);
+    coap_ask_note_max_age(a, m);
     take_part(c, a, m, now);
 }
 
 static void take_empty(struct coap_client *c, const struct msg *m, struct instant now)
 {
-    struct ask *a = NULL;
+    struct coap_ask *a = NULL;
     for (size_t i = 0; i < c->max && !a; i++)
         if (c->asks[i].state == ASK_SENT && c->asks[i].mid == m->mid)
             a = &c->asks[i];
@@ -715,11 +432,11 @@ static void take_empty(struct coap_client *c, const struct msg *m, struct instan
 static void take_response(struct coap_client *c, const struct msg *m, struct instant now)
 {
     uint64_t token = 0;
-    struct ask *a = NULL;
-    if (m->token_n == TOKEN_BYTES && m->type != TYPE_RST) {
-        memcpy(&token, m->token, TOKEN_BYTES);
+    struct coap_ask *a = NULL;
+    if (m->token_n == COAP_ASK_TOKEN && m->type != TYPE_RST) {
+        memcpy(&token, m->token, COAP_ASK_TOKEN);
         for (size_t i = 0; i < c->max && !a; i++) {
-            struct ask *one = &c->asks[i];
+            struct coap_ask *one = &c->asks[i];
             bool under_way = one->state == ASK_SENT || one->state == ASK_ACKED;
             if ((under_way && one->token == token) ||
                 (one->state != ASK_FREE && one->registered && one->observe_token == token))
@@ -727,7 +444,7 @@ static void take_response(struct coap_client *c, const struct msg *m, struct ins
         }
     }
     /* An answer again whose ACK was lost is no stray (RFC 7252 4.2). */
-    if (m->type == TYPE_CON && m->token_n == TOKEN_BYTES && is_recent(c, m->mid, token, now)) {
+    if (m->type == TYPE_CON && m->token_n == COAP_ASK_TOKEN && is_recent(c, m->mid, token, now)) {
         send_empty(c, TYPE_ACK, m->mid, now);
         return;
     }
