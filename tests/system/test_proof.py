@@ -218,6 +218,110 @@ class WrongMoment(Asked):
         self.assertIn(code, ("4.01", "4.03"))
 
 
+class InHandshakes(Asked):
+    """A handshake waits for its key."""
+    slow = 10
+
+    @classmethod
+    def devices(cls):
+        return [{k: "home-as" if k == "authority" else v for k, v in d.items()}
+                for d in super().devices()]
+
+    def begin(self, psk):
+        """One more handshake; [client] or [exception] when it is over."""
+        over = []
+
+        def run():
+            try:
+                c = dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=psk)
+                self.addCleanup(c.close)
+                over.append(c)
+            except (dtls.Refused, OSError) as e:
+                over.append(e)
+        t = threading.Thread(target=run)
+        t.start()
+        return t, over
+
+    def held(self, **change):
+        client = Client()
+        handle = self.reference(client, **change)
+        self.server.tell("hold introspect")
+        self.addCleanup(self.server.tell, "release")
+        start = self.server.mark()
+        waits = self.begin((handle, client.key))
+        self.server.wait_asked(start=start)
+        return client, handle, waits
+
+    def test_many_with_one_token(self):
+        client, handle, waits = self.held()
+        others = [self.begin((handle, client.key)) for _ in range(5)]
+        # By somebody who has seen the token, and has not the key.
+        thief = self.begin((handle, b"0" * 16))
+        self.ask("/lamp/state", "2.05")
+        self.server.tell("release")
+        for t, over in [waits, *others]:
+            t.join()
+            self.assertIsInstance(over[0], dtls.Client)
+            self.assertEqual(over[0].get("/lamp/state"), ("2.05", b"on"))
+        thief[0].join()
+        self.assertIsInstance(thief[1][0], Exception)
+        self.assertEqual(self.server.count(), 1)
+
+    def test_inactive(self):
+        _, handle, (t, over) = self.held()
+        self.server.tell("forget", handle)
+        self.server.tell("release")
+        t.join()
+        self.assertIsInstance(over[0], Exception)
+
+    def test_the_authority_is_dropped(self):
+        _, _, (t, over) = self.held()
+        self.gw.edit("policy.yaml", self.describe(), "")
+        self.addCleanup(self.gw.reload)
+        self.addCleanup(self.gw.write, "policy.yaml", self.policy)
+        self.assertNotIn("error", self.gw.reload())
+        t.join()
+        self.assertIsInstance(over[0], Exception)
+
+    def test_another_comes_from_the_same_port(self):
+        """The one that waited is over; its answer lets nobody in for it."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(sock.close)
+        client = Client()
+        handle = self.reference(client, scope="resident", aud=["lamp", "door"])
+        self.server.tell("hold introspect")
+        self.addCleanup(self.server.tell, "release")
+        with self.assertRaises(socket.timeout):
+            dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=(handle, client.key),
+                        sock=sock.dup(), deadline=1)
+        self.server.wait_asked()
+        second = dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=(b"visitor", PSK),
+                             sock=sock.dup())
+        self.addCleanup(second.close)
+        self.assertEqual(second.get("/lamp/state")[0], "2.05")
+        self.server.tell("release")
+        for _ in range(3):
+            self.assertEqual(second.get("/door/lock")[0], "4.03")
+        # What was answered is there for the client when it comes again.
+        self.ask("/door/lock", "2.05", (handle, client.key))
+        self.assertEqual(self.server.count(), 1)
+
+    def test_the_server_is_silent(self):
+        """Everybody else comes and goes; the one that waits is told."""
+        self.server.behave("silent")
+        self.addCleanup(self.server.behave, "normal")
+        client = Client()
+        start = self.server.mark()
+        t, over = self.begin((self.reference(client), client.key))
+        self.server.wait_asked(start=start)
+        for _ in range(5):
+            began = time.monotonic()
+            self.ask("/lamp/state", "2.05")
+            self.assertLess(time.monotonic() - began, 2)
+        t.join()
+        self.assertIsInstance(over[0], Exception)
+
+
 class NarrowAuthority(Asked):
     """The answer may say less than the token, and nothing more."""
     introspect = "when: always, cache: 0"
