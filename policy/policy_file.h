@@ -1,7 +1,8 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
- * one rule, wire_file.c where an authority is asked. What this version does not honour is refused
- * by name.
+ * one rule, wire_file.c where an authority is asked, fresh_file.c how its
+ * tokens are numbered. What is not honoured here (oneM2M, rates) is refused by
+ * name.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H

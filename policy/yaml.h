@@ -71,7 +71,8 @@ struct yaml_map {
 bool yaml_map_open(struct yaml *y, const struct yaml_node *n, struct yaml_map *out);
 const struct yaml_node *yaml_map_get(struct yaml_map *m, const char *key);  /* or NULL */
 const struct yaml_node *yaml_map_need(struct yaml_map *m, const char *key); /* NULL: reported */
-/* A key that a later version will honour: reported when it is there. */
+/* A key that is kept for what is not honoured here: reported by name when it
+ * is there. */
 void yaml_map_refuse(struct yaml_map *m, const char *key);
 /* Every key that was not asked for is reported. Call once, after the asking. */
 void yaml_map_close(struct yaml_map *m);
