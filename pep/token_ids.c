@@ -1,6 +1,7 @@
 #include "token_ids.h"
 
 #include "base64url.h"
+#include "cbor.h"
 #include "cose.h"
 #include "crypto.h"
 
@@ -74,11 +75,11 @@ static bool add_both(struct token_ids *out, struct bytes raw)
 
 /* ---- CWT ---- */
 
-static bool add_cose(struct token_ids *out, struct bytes raw, const struct cose *m)
+static bool add_cose(struct token_ids *out, struct bytes raw, const struct cose *m, bool twin)
 {
     uint8_t copy[TOKEN_MAX + 16];
     struct buf core = buf_on(copy, sizeof copy);
-    if (m->kind == COSE_SIGN1) {
+    if (twin && m->kind == COSE_SIGN1) {
         memcpy(copy, raw.p, raw.n);
         if (turn_signature(copy + (m->proof.p - raw.p), m->proof.n) &&
             !add_both(out, bytes_of(copy, raw.n)))
@@ -109,17 +110,47 @@ static size_t signature_at(struct bytes raw)
     return dots == DOTS_OF_JWS ? last : 0;
 }
 
-static bool add_jws(struct token_ids *out, struct bytes raw, size_t at)
+static bool add_jws(struct token_ids *out, struct bytes raw, size_t at, bool twin)
 {
-    uint8_t sig[CRYPTO_SIG_MAX], twin[TOKEN_MAX];
-    struct buf s = buf_on(sig, sizeof sig), t = buf_on(twin, sizeof twin);
-    if (base64url_read(bytes_of(raw.p + at, raw.n - at), &s) && turn_signature(s.p, s.n)) {
+    uint8_t sig[CRYPTO_SIG_MAX], other[TOKEN_MAX];
+    struct buf s = buf_on(sig, sizeof sig), t = buf_on(other, sizeof other);
+    if (twin && base64url_read(bytes_of(raw.p + at, raw.n - at), &s) && turn_signature(s.p, s.n)) {
         buf_put(&t, bytes_of(raw.p, at));
         base64url_put(&t, buf_bytes(&s));
         if (t.full || !add_both(out, buf_bytes(&t)))
             return false;
     }
     return add(out, TOKEN_ID_CORE, bytes_of(raw.p, at - 1));
+}
+
+/* ---- references ---- */
+
+static bool unwrap(struct bytes *raw)
+{
+    struct cbor c = cbor_on(*raw);
+    if (cbor_peek(&c) != CBOR_BYTES)
+        return false;
+    struct bytes inner = cbor_take_bytes(&c);
+    if (!cbor_done(&c) || inner.n == 0)
+        return false;
+    *raw = inner;
+    return true;
+}
+
+/* The first byte keeps it apart from the cores of the other two. */
+static bool add_reference(struct token_ids *out, struct bytes raw)
+{
+    uint8_t text[1 + TEXT_MAX];
+    struct buf core = buf_on(text, sizeof text);
+    bool is_text = true;
+    for (size_t i = 0; i < raw.n; i++)
+        is_text = is_text && raw.p[i] >= 0x20 && raw.p[i] <= 0x7e;
+    buf_put_u8(&core, 0xff);
+    if (is_text)
+        buf_put(&core, raw);
+    else
+        base64url_put(&core, raw);
+    return !core.full && add(out, TOKEN_ID_CORE, buf_bytes(&core));
 }
 
 bool token_ids_of(struct bytes raw, struct token_ids *out)
@@ -129,10 +160,17 @@ bool token_ids_of(struct bytes raw, struct token_ids *out)
     bool ok = raw.n <= TOKEN_MAX;
     out->n = 0;
     ok = ok && add_both(out, raw);
+    bool wrapped = false;
+    while (ok && unwrap(&raw)) /* what is inside may look wrapped by chance */
+        wrapped = true;
+    if (wrapped)
+        ok = add_both(out, raw);
     if (ok && cose_parse(raw, &m) == PEP_OK)
-        ok = add_cose(out, raw, &m);
+        ok = add_cose(out, raw, &m, !wrapped);
     else if (ok && (at = signature_at(raw)) > 0)
-        ok = add_jws(out, raw, at);
+        ok = add_jws(out, raw, at, !wrapped);
+    else if (ok)
+        ok = add_reference(out, raw);
     if (!ok)
         out->n = 0;
     return ok;

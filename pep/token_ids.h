@@ -9,7 +9,10 @@
  * - an ECDSA signature (r, s) is as good as (r, n - s), and who holds a token
  *   can write the other one; so the names of that twin are also its own;
  * - 0x00 and the hash of what is protected alone, for revocations made here:
- *   tags, unprotected headers and signature may change, it does not.
+ *   tags, unprotected headers and signature may change, it does not;
+ * - a reference is asked about with and without a byte string around it, and
+ *   over HTTP as base64url when it is no text: then 0x00 and the hash of what
+ *   is left in the end, and the names of what is inside are its own too.
  */
 #ifndef POSTERN_TOKEN_IDS_H
 #define POSTERN_TOKEN_IDS_H
@@ -18,7 +21,7 @@
 
 enum token_ids_limits {
     TOKEN_ID = 33,     /* the algorithm's number, then SHA-256 */
-    TOKEN_IDS_MAX = 5, /* two, two of the twin, one of the core */
+    TOKEN_IDS_MAX = 5, /* two, two of the twin or of what is inside, one of the core */
     TOKEN_ID_SHA256 = 1,
     TOKEN_ID_CORE = 0, /* reserved in the registry of RFC 6920 9.4 */
 };

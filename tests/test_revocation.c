@@ -57,10 +57,81 @@ static void names(void **state)
         has_id(&ids, "01 e15e5a42ff0eab60e5f44c9984e5fc0a5d840fd7d9513e03815c0956236c9c2e"));
     assert_int_equal(ids.n, 3); /* and its core */
     assert_true(token_ids_of(bytes_str("a-reference"), &ids));
-    assert_int_equal(ids.n, 2);
+    assert_int_equal(ids.n, 3);
     uint8_t large[TOKEN_MAX + 1] = {0};
     assert_false(token_ids_of(bytes_of(large, sizeof large), &ids));
     assert_int_equal(ids.n, 0);
+}
+
+/* One token in two forms: what it is revoked by is the same. */
+static void other_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct bytes one, other;
+        bool same;
+    } rows[] = {
+        {"a reference in a byte string",
+         {(const uint8_t *)"reference", 9},
+         {(const uint8_t *)"\x49reference", 10},
+         true},
+        {"a longer head",
+         {(const uint8_t *)"reference", 9},
+         {(const uint8_t *)"\x58\x09reference", 11},
+         true},
+        {"a byte string in another",
+         {(const uint8_t *)"reference", 9},
+         {(const uint8_t *)"\x4a\x49reference", 11},
+         true},
+        {"another inside",
+         {(const uint8_t *)"reference", 9},
+         {(const uint8_t *)"\x49referencf", 10},
+         false},
+        {"a byte behind",
+         {(const uint8_t *)"reference", 9},
+         {(const uint8_t *)"\x49reference.", 11},
+         false},
+        {"text, not bytes",
+         {(const uint8_t *)"reference", 9},
+         {(const uint8_t *)"\x69reference", 10},
+         false},
+        {"bytes as base64url",
+         {(const uint8_t *)"\x01\x02\x03\xff", 4},
+         {(const uint8_t *)"AQID_w", 6},
+         true},
+        {"other bytes",
+         {(const uint8_t *)"\x01\x02\x03\xfe", 4},
+         {(const uint8_t *)"AQID_w", 6},
+         false},
+        {"a JWS in a byte string",
+         {(const uint8_t *)"eyJhbGciOiJIUzI1NiJ9.e30.XXXX", 29},
+         {(const uint8_t *)"\x58\x1d"
+                           "eyJhbGciOiJIUzI1NiJ9.e30.XXXX",
+          31},
+         true},
+        {"a reference like what a JWS protects",
+         {(const uint8_t *)"eyJhbGciOiJIUzI1NiJ9.e30.XXXX", 29},
+         {(const uint8_t *)"eyJhbGciOiJIUzI1NiJ9.e30", 24},
+         false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct token_ids one, other;
+        assert_true(token_ids_of(rows[i].one, &one) && token_ids_of(rows[i].other, &other));
+        assert_true(one.id[one.n - 1][0] == TOKEN_ID_CORE);
+        if (bytes_equal(token_id(&one, one.n - 1), token_id(&other, other.n - 1)) != rows[i].same)
+            fail_msg("%s", rows[i].name);
+    }
+    struct token_ids in, out;
+    uint8_t wrapped[256] = {0x58, 0};
+    struct bytes cwt = unhex(EXAMPLE);
+    wrapped[1] = (uint8_t)cwt.n;
+    memcpy(wrapped + 2, cwt.p, cwt.n);
+    assert_true(token_ids_of(cwt, &in));
+    assert_true(token_ids_of(bytes_of(wrapped, cwt.n + 2), &out));
+    assert_true(bytes_equal(token_id(&in, in.n - 1), token_id(&out, out.n - 1)));
+    for (size_t i = 0; i < 2; i++) /* and by its hash, as a list has it */
+        assert_true(bytes_equal(token_id(&in, i), token_id(&out, 2 + i)));
 }
 
 static const struct {
@@ -806,6 +877,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(other_forms),
         cmocka_unit_test(strict_forms),
         cmocka_unit_test(twins),
         TEST(by_each_way),

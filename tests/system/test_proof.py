@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 
+import cbor2
+
 import dtls
 import mint
 import rig
@@ -216,6 +218,18 @@ class WrongMoment(Asked):
         self.server.tell("release")
         code, _ = c.answer(token)
         self.assertIn(code, ("4.01", "4.03"))
+
+
+class Disguised(Asked):
+    """A token that the operator revoked does not come back in another form."""
+
+    def test_a_reference_in_a_byte_string(self):
+        client = self.brought()
+        handle = self.reference(client)
+        self.gw.postern("revoke", "-c", "postern.yaml", "-t", "-", stdin=handle, check=0)
+        for form in (handle, cbor2.dumps(handle), b"\x58" + bytes([len(handle)]) + handle):
+            a = self.gw.post_token(form, fmt=42)
+            self.assertEqual(a.code, "4.01", a.output)
 
 
 class InHandshakes(Asked):
