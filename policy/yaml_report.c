@@ -23,7 +23,7 @@ int yaml_shown(struct bytes s)
     return n;
 }
 
-size_t yaml_line_at(const struct yaml *y, size_t pos)
+static size_t line_at(const struct yaml *y, size_t pos)
 {
     size_t lo = 0, hi = y->n_lines;
     while (hi - lo > 1) {
@@ -61,7 +61,7 @@ bool yaml_index_lines(struct yaml *y)
 /* The line and a caret under pos, both cut to a window when they are long. */
 static void put_excerpt(const struct yaml *y, size_t pos, struct buf *out)
 {
-    size_t start = y->lines[yaml_line_at(y, pos)], end = start;
+    size_t start = y->lines[line_at(y, pos)], end = start;
     while (end < y->text.n && !yaml_is_break(y->text.p[end]))
         end++;
     if (pos > end)
@@ -93,7 +93,7 @@ static void put_where(const struct yaml *y, size_t pos, struct buf *out)
     char text[48];
     size_t column = 1, line = 0;
     if (y->lines) {
-        line = yaml_line_at(y, pos);
+        line = line_at(y, pos);
         for (size_t i = y->lines[line]; i < pos && i < y->text.n; i++)
             column += (y->text.p[i] & 0xc0) != 0x80;
     }
@@ -191,7 +191,7 @@ const struct yaml_node *yaml_root(const struct yaml *y)
 
 unsigned yaml_line(const struct yaml *y, const struct yaml_node *n)
 {
-    return n ? (unsigned)yaml_line_at(y, n->pos) + 1 : 0;
+    return n ? (unsigned)line_at(y, n->pos) + 1 : 0;
 }
 
 unsigned yaml_distance(struct bytes a, struct bytes b)

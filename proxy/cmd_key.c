@@ -39,7 +39,7 @@ int cmd_alg(const struct cmd *c, const char *name)
     return 0;
 }
 
-const char *cmd_alg_name(int alg)
+static const char *alg_name(int alg)
 {
     const struct crypto_alg *a = crypto_alg(alg);
     return a ? a->name : alg == KEY_ALG_DERIVATION ? "derivation" : "any";
@@ -117,13 +117,13 @@ static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd
         status = n ? cmd_fail(c, EX_OSERR, "no key could be made") : CMD_USAGE;
     else if (public && keys[0].kind != KEY_EC)
         status = cmd_fail(c, CMD_USAGE, "--public: a key for %s has no public half",
-                          cmd_alg_name(keys[0].alg));
+                          alg_name(keys[0].alg));
     else if (!key_file_create(args->v[0], keys, n, true, &diag))
         status = cmd_complain(CMD_OUTPUT, &diag);
     else if (public && !key_file_create(public, keys, 1, false, &diag))
         status = cmd_complain(CMD_OUTPUT, &diag);
     else
-        printf("%s: %s, kid %s%s\n", args->v[0], cmd_alg_name(keys[0].alg),
+        printf("%s: %s, kid %s%s\n", args->v[0], alg_name(keys[0].alg),
                cmd_kid_text(kid, key_kid(&keys[0])), n > 1 ? ", and a derivation key" : "");
     for (size_t i = 0; i < n; i++)
         key_clear(&keys[i]);

@@ -8,7 +8,6 @@
 /* "ES256", "A128GCM", ... or "derivation", or a COSE number; 0: unknown and
  * told, with what is known. */
 int cmd_alg(const struct cmd *c, const char *name);
-const char *cmd_alg_name(int alg);
 
 /* "0x..." is hexadecimal, else the text's bytes. Told when it is not. */
 bool cmd_kid(const struct cmd *c, const char *text, struct buf *out);

@@ -352,17 +352,7 @@ uint64_t coap_line_turn(struct coap_line *c, struct instant now)
     return next;
 }
 
-bool coap_line_is_up(const struct coap_line *c)
-{
-    return c->open != NULL;
-}
-
 const char *coap_line_reason(const struct coap_line *c)
 {
     return c->reason;
-}
-
-void coap_line_get_stats(const struct coap_line *c, struct coap_client_stats *out)
-{
-    coap_client_get_stats(c->client, out);
 }

@@ -44,8 +44,6 @@ bool coap_line_resolved(struct coap_line *c, uint64_t id, const struct peer *to,
 /* Of every turn: flushes, lets time pass. The next deadline. */
 uint64_t coap_line_turn(struct coap_line *c, struct instant now);
 
-bool coap_line_is_up(const struct coap_line *c);
 const char *coap_line_reason(const struct coap_line *c); /* why it was last lost; NULL: never */
-void coap_line_get_stats(const struct coap_line *c, struct coap_client_stats *out);
 
 #endif

@@ -503,11 +503,6 @@ bool dtls_began_with(const struct dtls_session *s, struct bytes client_hello)
            bytes_equal(h.random, bytes_of(s->random, sizeof s->random));
 }
 
-bool dtls_is_established(const struct dtls_session *s)
-{
-    return s->state == SESSION_ESTABLISHED;
-}
-
 bool dtls_is_parked(const struct dtls_session *s)
 {
     return s->state == SESSION_PARKED;

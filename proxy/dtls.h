@@ -82,7 +82,6 @@ MUST_USE bool dtls_write(struct dtls_session *s, struct bytes plain, struct buf 
  * replay. Changes nothing. */
 bool dtls_owns(struct dtls_session *s, struct bytes datagram);
 
-bool dtls_is_established(const struct dtls_session *s);
 bool dtls_is_parked(const struct dtls_session *s);
 /* A parked handshake goes on: find_psk is asked again. */
 MUST_USE enum dtls_event dtls_wake(struct dtls_session *s, struct instant now);

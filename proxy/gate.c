@@ -44,7 +44,7 @@ void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, ui
         gate_reply(g, in, &m);
 }
 
-void gate_reply_busy(struct gate *g, const struct arrival *in)
+static void reply_busy(struct gate *g, const struct arrival *in)
 {
     gate_reply_later(g, in, MSG_CODE(5, 3), DEVICE_MAX_AGE_S);
 }
@@ -147,7 +147,7 @@ static void stop(struct gate *g, const struct arrival *in, uint8_t code)
 {
     gate_record_end(g, in->x, code);
     if (code == MSG_CODE(5, 3))
-        gate_reply_busy(g, in);
+        reply_busy(g, in);
     else if (code == MSG_CODE(4, 13))
         reply_too_large(g, in);
     else
@@ -193,7 +193,7 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
     }
     if (g->config->audit_required && g->audit && !audit_sink_has_room(g->audit)) {
         g->stats.denied++;
-        gate_reply_busy(g, in);
+        reply_busy(g, in);
         return;
     }
     if (d->verdict == POLICY_PERMIT)
@@ -224,7 +224,7 @@ void gate_request(struct gate *g, struct arrival *in)
         return;
     }
     if (g->draining) {
-        gate_reply_busy(g, in);
+        reply_busy(g, in);
         return;
     }
     r->peer = peer_policy(in->from);
@@ -292,7 +292,7 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
         case EXCHANGE_FULL:
         default:
             in.x = NULL;
-            gate_reply_busy(g, &in);
+            reply_busy(g, &in);
             return;
         }
     }
@@ -409,7 +409,7 @@ bool gate_drain(struct gate *g, struct instant now)
 
 /* ---- life ---- */
 
-void gate_random(void *user, void *to, size_t n)
+static void on_random(void *user, void *to, size_t n)
 {
     struct gate *g = user;
     uint8_t *p = to;
@@ -426,7 +426,7 @@ void gate_random(void *user, void *to, size_t n)
 static uint32_t random32(void *user)
 {
     uint32_t v;
-    gate_random(user, &v, sizeof v);
+    on_random(user, &v, sizeof v);
     return v;
 }
 
@@ -463,7 +463,7 @@ static bool open_tables(struct gate *g, struct buf *diag)
         return false;
     for (size_t i = 0; i < c->n_devices; i++)
         devices[i] = c->devices[i].upstream;
-    g->upstreams = upstreams_new(devices, c->n_devices, &upstream_ops, g, gate_random, diag);
+    g->upstreams = upstreams_new(devices, c->n_devices, &upstream_ops, g, on_random, diag);
     free(devices);
     if (!g->upstreams)
         return false;
@@ -472,7 +472,7 @@ static bool open_tables(struct gate *g, struct buf *diag)
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
-    gate_random(g, &g->plain_mid, sizeof g->plain_mid);
+    on_random(g, &g->plain_mid, sizeof g->plain_mid);
     return true;
 }
 

@@ -132,7 +132,7 @@ const struct assoc_ops gate_assoc_ops = {find_psk, judge_certificate, send_datag
                                          closed};
 
 /* 4.01 to what runs, then the association ends (RFC 9202 5). */
-void gate_end_assoc(struct gate *g, struct assoc *a, const char *reason)
+static void end_assoc(struct gate *g, struct assoc *a, const char *reason)
 {
     for (struct exchange *x = a->exchanges, *next; x; x = next) {
         next = x->assoc_next;
@@ -154,7 +154,7 @@ static void end_if_over(void *user, struct assoc *a)
     if (!a->session)
         return;
     if (pep_session_ends(a->session, g->now.wall_s) <= g->now.wall_s)
-        gate_end_assoc(g, a, "grants-ended");
+        end_assoc(g, a, "grants-ended");
     else
         watch_end(g, a);
 }

@@ -50,14 +50,11 @@ struct arrival {
     struct exchange *x;    /* NULL: answered without state */
 };
 
-void gate_random(void *user, void *to, size_t n);
-
 /* Answers with `m`'s code, options and payload; type, message ID and token
  * are set here. Without an exchange the answer leaves no state. */
 void gate_reply(struct gate *g, const struct arrival *in, struct msg *m);
 /* A code, and words for people (RFC 7252 5.5.2) or NULL. */
 void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why);
-void gate_reply_busy(struct gate *g, const struct arrival *in);
 void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, uint32_t age_s);
 
 /* gate_wait.c: the request waits for the answer to a question, and is told
@@ -77,7 +74,6 @@ static inline void gate_msg(struct msg *m, uint8_t code)
 
 /* gate_assoc.c */
 extern const struct assoc_ops gate_assoc_ops;
-void gate_end_assoc(struct gate *g, struct assoc *a, const char *reason);
 void gate_expire_assocs(struct gate *g);
 
 /* gate_local.c: true when the request was for a resource of our own, and is

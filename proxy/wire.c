@@ -133,7 +133,8 @@ static bool read_signing_key(const struct policy_file *f, const char *dir, struc
 
 /* ---- forms ---- */
 
-void wire_put_form(struct buf *out, struct bytes text)
+/* application/x-www-form-urlencoded */
+static void put_form(struct buf *out, struct bytes text)
 {
     for (size_t i = 0; i < text.n; i++) {
         uint8_t c = text.p[i];
@@ -169,12 +170,12 @@ static bool prepare_secret(struct wire_endpoint *e, struct wire_file *secret)
     struct buf b = buf_on(first->p, room), b2 = buf_on(e->secret.p, room);
     if (said->auth == POLICY_AUTH_POST)
         buf_put_str(&b, "&client_id=");
-    wire_put_form(&b, id);
+    put_form(&b, id);
     if (said->auth == POLICY_AUTH_POST) {
         buf_put_str(&b, "&client_secret=");
-        wire_put_form(&b, s);
+        put_form(&b, s);
     }
-    wire_put_form(&b2, s);
+    put_form(&b2, s);
     first->n = b.n;
     e->secret.n = b2.n;
     buf_put_u8(&b, 0);
@@ -194,7 +195,7 @@ static bool prepare_id(struct wire_endpoint *e)
         return false;
     struct buf b = buf_on(e->form.p, room);
     buf_put_str(&b, name);
-    wire_put_form(&b, id);
+    put_form(&b, id);
     e->form.n = b.n;
     return !b.full;
 }
@@ -226,7 +227,7 @@ bool wire_assertion(const struct wire_endpoint *e, const char *audience, int64_t
                      "&client_assertion=");
     bool ok = !t.full && jose_sign(a, &e->signing, "JWT", buf_bytes(&t), out) == PEP_OK;
     buf_put_str(out, "&client_id=");
-    wire_put_form(out, bytes_str(id));
+    put_form(out, bytes_str(id));
     return ok && !out->full;
 }
 

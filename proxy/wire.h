@@ -67,7 +67,4 @@ MUST_USE struct dtls_out *wire_dtls(const struct wire_endpoint *e, const char **
 MUST_USE bool wire_assertion(const struct wire_endpoint *e, const char *audience, int64_t now_s,
                              struct buf *out);
 
-/* Appends text as a form has it (application/x-www-form-urlencoded). */
-void wire_put_form(struct buf *out, struct bytes text);
-
 #endif
