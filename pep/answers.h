@@ -85,7 +85,7 @@ MUST_USE enum pep_err answers_ask(struct answers *t, struct bytes token, int aut
 /* Asks once more, by another question; its waiters will come for that. */
 void answers_ask_again(struct answers *t, struct answer *a);
 /* The next question to be sent; it counts as taken. NULL: none. */
-struct answer *answers_take(struct answers *t);
+MUST_USE struct answer *answers_take(struct answers *t);
 /* Room for what an answer says; it was empty. NULL: no memory. */
 MUST_USE uint8_t *answers_storage(struct answer *a, size_t n);
 /* Room for a question's body, which lives until its reply. */

@@ -31,7 +31,8 @@ void created_drop(struct created *t, const uint8_t owner[PEP_KEY_ID]);
 /* Writes what changed. False: some of it could not be; it is tried again. */
 bool created_flush(struct created *t, struct store *s);
 /* Takes in what the store kept; `is_owner` says of whom it is still wanted. */
-bool created_load(struct created *t, struct store *s,
-                  bool (*is_owner)(void *user, const uint8_t owner[PEP_KEY_ID]), void *user);
+MUST_USE bool created_load(struct created *t, struct store *s,
+                           bool (*is_owner)(void *user, const uint8_t owner[PEP_KEY_ID]),
+                           void *user);
 
 #endif

@@ -64,7 +64,7 @@ struct revocation_ask {
 const struct revocation *revocations_match(struct revocations *t, const struct revocation_ask *a);
 /* Whether an enrolled subject of this name is revoked. It was not issued at
  * any time, so each revocation of the name counts. */
-bool revocations_match_enrolled(const struct revocations *t, struct bytes name);
+MUST_USE bool revocations_match_enrolled(const struct revocations *t, struct bytes name);
 /* Whether any is of this kind; if not, no match depends on that part. */
 bool revocations_look_at(const struct revocations *t, enum revocation_kind kind);
 
@@ -79,7 +79,7 @@ void revocations_list_end(struct revocations *t, struct bytes authority);
 /* Whether a list was ever begun, or its hashes were kept from before. */
 bool revocations_has_list(const struct revocations *t, struct bytes authority);
 /* The last full set named more than fits: no token can be cleared by it. */
-bool revocations_list_overflowed(const struct revocations *t, struct bytes authority);
+MUST_USE bool revocations_list_overflowed(const struct revocations *t, struct bytes authority);
 /* One hash is no longer listed. */
 void revocations_list_drop(struct revocations *t, struct bytes authority, struct bytes hash);
 

@@ -88,7 +88,7 @@ void trl_init(struct trl *t, uint32_t poll_s, int64_t now_s);
 
 /* False: nothing to ask yet; see next_s. Else the question is under way until
  * one of the three calls below. */
-bool trl_ask(struct trl *t, int64_t now_s, struct trl_question *out);
+MUST_USE bool trl_ask(struct trl *t, int64_t now_s, struct trl_question *out);
 
 /* An answer 2.05, to a question or by notification; `observed`: the server
  * will tell more. True: it says something, to be taken by pep_take_list(). */

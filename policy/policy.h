@@ -129,7 +129,7 @@ struct policy_decision {
  * offending line, a caret. */
 MUST_USE struct policy *policy_load(const char *name, struct bytes text, const char *hash,
                                     struct buf *diag);
-struct policy *policy_ref(struct policy *p);
+MUST_USE struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy *p); /* NULL is fine */
 
 const char *policy_hash(const struct policy *p);

@@ -46,7 +46,8 @@ struct when_moment {
 };
 
 /* `missing` is set, unless WHEN_YES, to what first did not hold. */
-enum when_result when_judge(const struct when *w, struct when_moment *m, const char **missing);
+MUST_USE enum when_result when_judge(const struct when *w, struct when_moment *m,
+                                     const char **missing);
 
 /* Texts of the policy file. NULL, or what is wrong with it. */
 MUST_USE const char *when_parse_hours(struct bytes text, struct when *out);

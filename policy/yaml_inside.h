@@ -35,7 +35,7 @@ struct yaml {
 void yaml_complain(struct yaml *y, size_t pos, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The lines of y->text; false: out of memory. */
-bool yaml_index_lines(struct yaml *y);
+MUST_USE bool yaml_index_lines(struct yaml *y);
 bool yaml_is_break(uint8_t c);
 /* How much of s a message shows: whole code points. */
 int yaml_shown(struct bytes s);

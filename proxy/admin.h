@@ -29,8 +29,8 @@ struct admin {
 void admin_answer(void *user, const struct control_request *r, struct instant now, struct buf *out);
 
 /* "revoke", "unrevoke" and "revocations"; false: another command. */
-bool admin_revoke_answer(struct admin *a, const struct control_request *r, struct instant now,
-                         struct buf *out);
+MUST_USE bool admin_revoke_answer(struct admin *a, const struct control_request *r,
+                                  struct instant now, struct buf *out);
 
 /* The member "servers" of a status (admin_servers.c). */
 void admin_put_servers(const struct admin *a, struct instant now, struct buf *out);

@@ -241,7 +241,7 @@ static void reschedule(struct assocs *t, struct assoc *a)
         at = end < at ? end : at;
         at = again < at ? again : at;
     }
-    deadline_set(&t->deadlines, &a->deadline, at);
+    (void)deadline_set(&t->deadlines, &a->deadline, at); /* it has room for every slot */
 }
 
 /* The handshake is over without an association; a live one goes on. */
@@ -509,7 +509,7 @@ static void expire(struct assocs *t, struct assoc *a, struct instant now)
         assoc_close(t, a, "idle");
     reschedule(t, a);
     if (!a->dead && a->deadline.at_ms <= ms) /* never twice in one turn */
-        deadline_set(&t->deadlines, &a->deadline, ms + 1);
+        (void)deadline_set(&t->deadlines, &a->deadline, ms + 1);
 }
 
 void assocs_expire(struct assocs *t, struct instant now)

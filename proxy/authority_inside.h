@@ -61,7 +61,7 @@ struct authorities {
 
 /* ---- authority_slot.c ---- */
 
-struct slot *slot_take(struct authorities *as); /* NULL: the table is full */
+MUST_USE struct slot *slot_take(struct authorities *as); /* NULL: the table is full */
 /* NULL: it is over. */
 struct slot *slot_find(struct authorities *as, uint64_t serial);
 /* The counts follow the state; nothing else changes them. */

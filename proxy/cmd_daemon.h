@@ -25,7 +25,7 @@ struct cmd_answer {
 
 int cmd_daemon_ask(const struct cmd *c, const struct cmd_daemon *d, const char *request,
                    struct cmd_answer *out);
-bool cmd_answer_ok(const struct cmd_answer *a); /* its member "ok" is true */
+MUST_USE bool cmd_answer_ok(const struct cmd_answer *a); /* its member "ok" is true */
 /* Scalars of the top object or of `in`, "" when missing. */
 const char *cmd_answer_text(const struct cmd_answer *a, const char *key);
 const char *cmd_answer_text_in(const struct cmd_answer *a, const struct yaml_node *in,

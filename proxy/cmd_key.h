@@ -10,11 +10,11 @@
 int cmd_alg(const struct cmd *c, const char *name);
 
 /* "0x..." is hexadecimal, else the text's bytes. Told when it is not. */
-bool cmd_kid(const struct cmd *c, const char *text, struct buf *out);
+MUST_USE bool cmd_kid(const struct cmd *c, const char *text, struct buf *out);
 /* The kid as text if it is printable, else "0x...". */
 const char *cmd_kid_text(char out[2 * TOKEN_KID_MAX + 3], struct bytes kid);
 
 /* N random letters and digits, to be copied by people and shells. */
-bool cmd_random_text(char *out, size_t n);
+MUST_USE bool cmd_random_text(char *out, size_t n);
 
 #endif

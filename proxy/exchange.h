@@ -130,7 +130,7 @@ MUST_USE enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc
 
 /* A slot for a request of the gate's own to a device (discovery): it has no
  * client, and upstream answers it as any other. NULL: the table is full. */
-struct exchange *exchange_own(struct exchanges *t, struct instant now);
+MUST_USE struct exchange *exchange_own(struct exchanges *t, struct instant now);
 
 /* Answers: sets type, message ID and token of `m` (piggybacked on the ACK,
  * separate CON with retransmission, or NON), sends it and keeps it. An answer

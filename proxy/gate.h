@@ -59,7 +59,7 @@ MUST_USE enum revocation_err gate_revoke(struct gate *g, const struct pep_revoki
 bool gate_take_list(struct gate *g, const char *authority, const struct trl_answer *a,
                     struct instant now);
 /* Planned stop: refuse what is new; true when nothing is under way. */
-bool gate_drain(struct gate *g, struct instant now);
+MUST_USE bool gate_drain(struct gate *g, struct instant now);
 void gate_close_all(struct gate *g, struct instant now);
 
 struct upstreams *gate_upstreams(struct gate *g);

@@ -19,7 +19,8 @@ static void watch_end(struct gate *g, struct assoc *a)
     uint64_t wait_ms = left_s <= 0                      ? 0
                        : left_s >= LOOK_AGAIN_MS / 1000 ? LOOK_AGAIN_MS
                                                         : (uint64_t)left_s * 1000;
-    deadline_set(&g->ends, &a->ends, instant_ms(g->now) + wait_ms);
+    /* It cannot be full: it has room for every association. */
+    (void)deadline_set(&g->ends, &a->ends, instant_ms(g->now) + wait_ms);
 }
 
 /* Some stacks end an identity at its first NUL, or wrap it in UTF-8: said,

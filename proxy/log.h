@@ -42,7 +42,7 @@ struct log_limit {
 
 /* Whether a line of this kind may be written now. *held is how many were
  * not since the last one that was: write it with the line. */
-bool log_may(struct log_limit *l, uint64_t now_ms, uint64_t *held);
+MUST_USE bool log_may(struct log_limit *l, uint64_t now_ms, uint64_t *held);
 
 /* The line as log_event() would write it, for tests and for other sinks. */
 size_t log_format(char out[LOG_LINE_MAX], const char *event, const char *const *pairs, size_t n);

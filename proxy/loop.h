@@ -31,7 +31,7 @@ void loop_unwatch(struct loop *l, int fd);
 MUST_USE bool loop_signal(struct loop *l, int signo, void (*fn)(void *user, int signo), void *user);
 
 /* Until loop_stop(). False: the loop failed. */
-bool loop_run(struct loop *l);
+MUST_USE bool loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
 #endif

@@ -31,7 +31,7 @@ void servers_attach(struct servers *s, struct gate *g);
 MUST_USE bool servers_use(struct servers *s, struct wire *w, struct instant now);
 
 /* gate_config.ask; `user` is a struct servers. */
-bool servers_ask(void *user, const struct pep_question *q, struct instant now);
+MUST_USE bool servers_ask(void *user, const struct pep_question *q, struct instant now);
 
 /* Of every turn of the loop. The next deadline in ms of the monotonic clock;
  * UINT64_MAX: none. */
