@@ -227,7 +227,10 @@ static bool configure(struct transfer *t, const struct http_question *q)
               SET(CURLOPT_MAXFILESIZE, (long)HTTP_ANSWER_MAX) &&
               SET(CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS) &&
               SET(CURLOPT_TIMEOUT_MS, (long)q->wait_ms) &&
-              SET(CURLOPT_USERAGENT, "postern/" POSTERN_VERSION);
+              SET(CURLOPT_USERAGENT, "postern/" POSTERN_VERSION) &&
+              /* Else the end of a transfer waits for the thread that asks for
+               * its name: where there is no line, tens of seconds. */
+              SET(CURLOPT_QUICK_EXIT, 1L);
     ok = ok && set_tls(e, q) && set_auth(e, q) && add_header(t, "Accept: ", q->accept);
     if (q->content_type) /* and no waiting for leave to send a body so small */
         ok = ok && add_header(t, "Content-Type: ", q->content_type) &&

@@ -1,10 +1,15 @@
 /* HTTP towards real servers on loopback, which misbehave. */
+#include <dlfcn.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -265,6 +270,68 @@ static void environment(void **state)
     unsetenv("all_proxy");
 }
 
+/* ---- names ---- */
+
+/* In place of libc's: one name hangs until it is let go, as all do where there
+ * is no line. */
+static int held[2] = {-1, -1};
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t over = PTHREAD_COND_INITIALIZER;
+static int asking, asked;
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (!host || strcmp(host, "hangs.test") != 0) {
+        if (!real)
+            *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+        return real(host, service, hints, out);
+    }
+    pthread_mutex_lock(&lock);
+    asking++;
+    asked++;
+    pthread_mutex_unlock(&lock);
+    struct pollfd p = {.fd = held[0], .events = POLLIN};
+    (void)poll(&p, 1, GUARD_MS);
+    pthread_mutex_lock(&lock);
+    asking--;
+    pthread_cond_broadcast(&over);
+    pthread_mutex_unlock(&lock);
+    return EAI_AGAIN;
+}
+
+/* Nobody waits for a name but the question that needs it, and that not
+ * longer than it was told to. */
+static void no_name(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(held), 0);
+    uint64_t began_ms = instant_ms(loop_now(rig.loop));
+    const struct http_question q = {.url = "http://hangs.test/", .wait_ms = SOON_MS};
+    assert_true(ask(1, "http", "", q));
+    assert_true(ask(2, "http", "", q));
+    http_client_cancel(rig.http, 2);
+    assert_true(ask(3, "http", "/echo", (struct http_question){0}));
+    run(2);
+    assert_int_equal(rig.got[0].id, 3);
+    assert_int_equal(rig.got[1].id, 1);
+    assert_int_not_equal(rig.got[1].end, HTTP_ANSWERED);
+    assert_true(instant_ms(loop_now(rig.loop)) - began_ms < LATE_MS);
+    assert_true(ask(4, "http", "", q)); /* freed under way */
+    http_client_free(rig.http);
+    rig.http = NULL;
+    assert_true(instant_ms(loop_now(rig.loop)) - began_ms < LATE_MS);
+    pthread_mutex_lock(&lock);
+    assert_true(asked > 0);
+    assert_int_equal(write(held[1], "", 1), 1);
+    while (asking)
+        pthread_cond_wait(&over, &lock);
+    pthread_mutex_unlock(&lock);
+    close(held[0]);
+    close(held[1]);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -295,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cancelled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(environment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_name, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
