@@ -2,12 +2,11 @@
  * and what that becomes on the wire. Allocates nothing and hashes nothing
  * but a token that comes with the request, and a path for AIF's Dynamic. */
 #include "bind.h"
+#include "code.h"
 #include "hints.h"
 #include "inside.h"
 #include "judge.h"
 #include "learn.h"
-
-#define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
 
 enum { QUERY_MAX = 1024 };
 

@@ -1,6 +1,6 @@
 #include "err.h"
 
-#define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
+#include "code.h"
 
 static const struct {
     const char *text;

@@ -5,10 +5,9 @@
 #include "../policy/hex.h"
 #include "base64url.h"
 #include "cbor.h"
+#include "code.h"
 #include "crypto.h"
 #include "introspect_json.h"
-
-#define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
 
 /* RFC 9200 table 6; ace-07 figure 17. */
 struct numbers {

@@ -2,6 +2,7 @@
  * word, or both. The questions that this takes, and their answers. */
 #include "learn.h"
 
+#include "code.h"
 #include "crypto.h"
 #include "cwt.h"
 #include "inside.h"
@@ -279,7 +280,7 @@ void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64
     introspect_read(&q, r, &storage, &in);
     struct bytes inner;
     bool unknown = in.said == INTROSPECT_INACTIVE ||
-                   (in.said == INTROSPECT_NOTHING && !r->away && r->code == (4 << 5 | 0));
+                   (in.said == INTROSPECT_NOTHING && !r->away && r->code == CODE(4, 0));
     /* The server wrapped its reference and does not know it so. */
     if (unknown && a->reference && !a->unwrapped && introspect_is_wrapped(q.token, &inner)) {
         a->unwrapped = true;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bind.h"
+#include "code.h"
 #include "crypto.h"
 #include "jose.h"
 #include "judge.h"
@@ -275,7 +276,7 @@ void pep_take_token(struct pep *p, struct pep_session *s, const struct policy_pe
     for (size_t i = 0; i < n; i++)
         known = known || formats[i] == content_format;
     if (!known) {
-        *out = (struct pep_taken){.err = PEP_UNSUPPORTED, .code = 4 << 5 | 15};
+        *out = (struct pep_taken){.err = PEP_UNSUPPORTED, .code = CODE(4, 15)};
         p->stats.refused++;
         return;
     }

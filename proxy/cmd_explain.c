@@ -9,6 +9,7 @@
 #include "cmd.h"
 #include "cmd_token.h"
 #include "json.h"
+#include "msg.h"
 #include "route.h"
 #include "setup.h"
 
@@ -43,8 +44,6 @@ static const struct cmd_option options[] = {
     [O_JSON] = {"json", 'j', NULL, "one JSON object", false},
     {NULL, 0, NULL, NULL, false},
 };
-
-#define CODE(class, detail) ((uint8_t)((class) << 5 | (detail)))
 
 struct asking {
     const struct cmd *c;
@@ -322,10 +321,10 @@ static uint8_t code_of(const struct asking *a)
     if (a->refused != PEP_OK)
         return pep_err_code(a->refused);
     if (a->d.verdict == POLICY_PERMIT || policy_mode(a->policy) == POLICY_REPORT)
-        return a->device < 0 ? CODE(4, 4) : 0;
+        return a->device < 0 ? MSG_CODE(4, 4) : 0;
     if (a->d.reason == POLICY_NO_GRANT)
-        return CODE(4, 1);
-    return a->d.reason == POLICY_NOT_METHOD ? CODE(4, 5) : CODE(4, 3);
+        return MSG_CODE(4, 1);
+    return a->d.reason == POLICY_NOT_METHOD ? MSG_CODE(4, 5) : MSG_CODE(4, 3);
 }
 
 static void explain(const struct asking *a, struct buf *out)

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 
 #include "log.h"
+#include "msg.h"
 
-enum { CODE_CONTENT = 2 << 5 | 5 };
+enum { CODE_CONTENT = MSG_CODE(2, 5) };
 
 struct list {
     char name[REVOCATION_NAME_MAX + 1];
