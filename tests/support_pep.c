@@ -159,17 +159,22 @@ bool house_reload(struct house *h, struct pep *p, const char *from, const char *
     return ok;
 }
 
-struct pep *house_pep(struct house *h, struct store *store, size_t max_grants)
+struct pep *house_pep_empty(struct store *store, size_t max_grants)
 {
     static const char *const audience[] = {"gateway.home"};
-    struct pep_config c = {.devices = house_devices,
-                           .n_devices = 3,
-                           .audience = audience,
-                           .n_audience = 1,
-                           .build_s = HOUSE_BUILD,
-                           .max_grants = max_grants,
-                           .store = store};
-    struct pep *p = pep_new(&c);
+    const struct pep_config c = {.devices = house_devices,
+                                 .n_devices = 3,
+                                 .audience = audience,
+                                 .n_audience = 1,
+                                 .build_s = HOUSE_BUILD,
+                                 .max_grants = max_grants,
+                                 .store = store};
+    return pep_new(&c);
+}
+
+struct pep *house_pep(struct house *h, struct store *store, size_t max_grants)
+{
+    struct pep *p = house_pep_empty(store, max_grants);
     if (p && !house_reload(h, p, NULL, NULL)) {
         pep_free(p);
         return NULL;

@@ -35,7 +35,9 @@ void house_clear(struct house *h);
 bool house_write_keys(const struct house *h, enum house_as as);
 /* The policy, with each `from` replaced by `to` (NULL: none). */
 struct policy *house_policy(struct house *h, const char *from, const char *to);
-/* A pep with this store (or NULL), loaded at HOUSE_NOW; NULL: see diag. */
+/* A pep with this store (or NULL), and no policy yet. */
+struct pep *house_pep_empty(struct store *store, size_t max_grants);
+/* The same, loaded at HOUSE_NOW; NULL: see diag. */
 struct pep *house_pep(struct house *h, struct store *store, size_t max_grants);
 bool house_reload(struct house *h, struct pep *p, const char *from, const char *to);
 

@@ -55,16 +55,8 @@ static void policy(const char *to)
 /* As after kill -9: memory is gone, the store is not. */
 static void restart(const char *to)
 {
-    static const char *const audience[] = {"gateway.home"};
-    struct pep_config c = {.devices = house_devices,
-                           .n_devices = 3,
-                           .audience = audience,
-                           .n_audience = 1,
-                           .build_s = HOUSE_BUILD,
-                           .max_grants = 64,
-                           .store = store};
     pep_free(pep);
-    pep = pep_new(&c);
+    pep = house_pep_empty(store, 64);
     assert_non_null(pep);
     policy(to);
 }

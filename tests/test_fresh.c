@@ -125,16 +125,8 @@ static void policy(const char *to)
 
 static void restart(const char *to, int64_t now_s)
 {
-    static const char *const audience[] = {"gateway.home"};
-    struct pep_config c = {.devices = house_devices,
-                           .n_devices = 3,
-                           .audience = audience,
-                           .n_audience = 1,
-                           .build_s = HOUSE_BUILD,
-                           .max_grants = 64,
-                           .store = store};
     pep_free(pep);
-    pep = pep_new(&c);
+    pep = house_pep_empty(store, 64);
     struct policy *p = house_policy(&house, KEYS, to);
     assert_true(pep && p && pep_load(pep, p, house.dir, now_s, &house.diag));
     policy_unref(p);

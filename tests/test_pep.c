@@ -1178,18 +1178,10 @@ static void store_fails(void **state)
 
 static void restart(struct store *s, int64_t now_s)
 {
-    static const char *const audience[] = {"gateway.home"};
-    struct pep_config c = {.devices = house_devices,
-                           .n_devices = 3,
-                           .audience = audience,
-                           .n_audience = 1,
-                           .build_s = HOUSE_BUILD,
-                           .max_grants = 32,
-                           .store = s};
     char text[256];
     struct buf diag = buf_on(text, sizeof text);
     pep_free(pep);
-    pep = pep_new(&c);
+    pep = house_pep_empty(s, 32);
     struct policy *policy = house_policy(&house, NULL, NULL);
     assert_true(pep_load(pep, policy, house.dir, now_s, &diag));
     policy_unref(policy);

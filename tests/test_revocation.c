@@ -814,15 +814,7 @@ static void a_second_first_load(void **state)
     pep = house_pep(&house, st, 32);
     assert_int_equal(revoke_token(token), REVOCATION_OK);
     pep_free(pep);
-    static const char *const audience[] = {"gateway.home"};
-    struct pep_config c = {.devices = house_devices,
-                           .n_devices = 3,
-                           .audience = audience,
-                           .n_audience = 1,
-                           .build_s = HOUSE_BUILD,
-                           .max_grants = 8,
-                           .store = st};
-    pep = pep_new(&c);
+    pep = house_pep_empty(st, 8);
     assert_false(house_reload(&house, pep, "home-as.keys", "absent.keys"));
     assert_true(house_reload(&house, pep, NULL, NULL));
     assert_int_equal(post_raw(token, NOW), PEP_REVOKED);
