@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct {
     const char *kid, *file, *name, *jwk; /* a vector, or the key itself */
@@ -68,4 +69,18 @@ void oauth_put_keys(const char *path)
     fputs("]}\n", f);
     if (fclose(f) != 0 || chmod(path, 0600) != 0)
         abort();
+}
+
+struct keys *oauth_load(const struct policy *p)
+{
+    char dir[] = "/tmp/postern-oauth-XXXXXX", path[64], text[512];
+    struct buf diag = buf_on(text, sizeof text);
+    if (!mkdtemp(dir))
+        return NULL;
+    (void)snprintf(path, sizeof path, "%s/0", dir);
+    oauth_put_keys(path);
+    struct keys *keys = keys_load(p, dir, &diag);
+    (void)unlink(path);
+    (void)rmdir(dir);
+    return keys;
 }

@@ -12,5 +12,7 @@
 struct key oauth_key(const char *kid);
 /* Writes all of them as a JWK Set, with private halves, mode 0600. */
 void oauth_put_keys(const char *path);
+/* These keys for a policy whose authorities have the file "0". NULL: could not. */
+struct keys *oauth_load(const struct policy *p);
 
 #endif

@@ -3,9 +3,7 @@
  *   bit 0: over HTTP; bit 1: ace-07; bit 2: the other content-format, or a JWT
  * The next is the code. The rest is the body. An answer that reads as active
  * must say so in so many words, and all that it says lie within its storage. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "../../pep/introspect.h"
 #include "../fake_authorities.h"
@@ -20,15 +18,7 @@ static void set_up(void)
     static const struct policy_authority a[] = {
         {.name = "zero", .keys = "0", .dialect = POLICY_OAUTH}};
     const struct policy p = {a, 1};
-    char dir[] = "/tmp/postern-fuzz-XXXXXX", path[64], text[512];
-    struct buf diag = buf_on(text, sizeof text);
-    if (!mkdtemp(dir))
-        abort();
-    snprintf(path, sizeof path, "%s/0", dir);
-    oauth_put_keys(path);
-    keys = keys_load(&p, dir, &diag);
-    unlink(path);
-    rmdir(dir);
+    keys = oauth_load(&p);
     if (!keys)
         abort();
 }
