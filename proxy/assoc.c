@@ -481,6 +481,14 @@ struct assoc *assocs_find(struct assocs *t, uint64_t id)
     return a;
 }
 
+void assocs_each_pending(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user)
+{
+    for (struct assoc *a = t->half_first, *next; a; a = next) {
+        next = a->half_next;
+        visit(user, a);
+    }
+}
+
 void assocs_each(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user)
 {
     for (struct assoc *a = t->idle_first, *next; a; a = next) {

@@ -85,6 +85,8 @@ void assoc_wake(struct assocs *t, struct assoc *a, struct instant now);
 void assoc_close(struct assocs *t, struct assoc *a, const char *reason);
 struct assoc *assocs_find(struct assocs *t, uint64_t id);
 /* All that are not dead, in no order; `visit` may close the one it is given. */
+/* Those with a handshake under way: few, whatever the table holds. */
+void assocs_each_pending(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user);
 void assocs_each(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user);
 
 uint64_t assocs_deadline_ms(const struct assocs *t);

@@ -20,6 +20,8 @@ enum list {
     LISTS,
 };
 
+enum { WAIT_BUCKETS = 64 }; /* by question; their ids are counted up */
+
 struct exchanges {
     struct exchange *slots;
     size_t n_slots, n_used;    /* slots from n_used on were never touched */
@@ -27,6 +29,7 @@ struct exchanges {
     struct {
         struct exchange *head, *tail;
     } lists[LISTS];
+    struct exchange *waiting[WAIT_BUCKETS];
     struct tagmap by_mid, by_answer;
     struct deadlines retransmissions;
     const struct exchange_ops *ops;
@@ -209,10 +212,33 @@ static void lose_confirm(struct exchanges *t, struct exchange *x)
         x->assoc->n_exchanges--;
 }
 
+static void wait_leave(struct exchange *x)
+{
+    if (!x->wait_at)
+        return;
+    *x->wait_at = x->wait_next;
+    if (x->wait_next)
+        x->wait_next->wait_at = x->wait_at;
+    x->wait_at = NULL;
+    x->wait = 0;
+}
+
+static void wait_enter(struct exchange **list, struct exchange *x, uint64_t question)
+{
+    wait_leave(x);
+    x->wait = question;
+    x->wait_at = list;
+    x->wait_next = *list;
+    if (x->wait_next)
+        x->wait_next->wait_at = &x->wait_next;
+    *list = x;
+}
+
 static void close_open(struct exchanges *t, struct exchange *x)
 {
     assert(x->state == EXCHANGE_OPEN && x->up == UP_NONE);
     t->stats.open--;
+    wait_leave(x);
     t->n_plain -= x->plain;
     if (x->assoc)
         x->assoc->n_exchanges--;
@@ -507,6 +533,30 @@ void exchange_forget(struct exchanges *t, struct assoc *a)
         x->gone = true;
     }
     assert(a->n_exchanges == 0);
+}
+
+void exchange_wait(struct exchanges *t, struct exchange *x, uint64_t question)
+{
+    assert(x->state == EXCHANGE_OPEN && question != 0);
+    wait_enter(&t->waiting[question % WAIT_BUCKETS], x, question);
+}
+
+void exchanges_each_waiting(struct exchanges *t, uint64_t question,
+                            void (*visit)(void *user, struct exchange *x), void *user)
+{
+    /* First onto a list of their own: who waits anew, for the same even, is
+     * for the next time. What `visit` ends leaves it. */
+    struct exchange *due = NULL;
+    for (struct exchange *x = t->waiting[question % WAIT_BUCKETS], *next; x; x = next) {
+        next = x->wait_next;
+        if (x->wait == question)
+            wait_enter(&due, x, question);
+    }
+    while (due) {
+        struct exchange *x = due;
+        wait_leave(x);
+        visit(user, x);
+    }
 }
 
 void exchanges_each_open(struct exchanges *t, void (*visit)(void *user, struct exchange *x),

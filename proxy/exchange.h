@@ -79,10 +79,11 @@ struct exchange {
     uint16_t answer_mid;
     uint32_t wait_ms; /* until its next transmission */
     struct instant born;
-    uint64_t wait;  /* the question it waits for, its datagram in `stored`; kept by the gate */
-    int64_t ends_s; /* when the grant it rests on ends; kept by the gate */
-    struct pep_basis basis; /* likewise */
-    int device_index;       /* whom it went to; kept by the gate */
+    uint64_t wait; /* the question it waits for, its datagram in `stored`; 0: none */
+    struct exchange **wait_at, *wait_next; /* its list */
+    int64_t ends_s;                        /* when the grant it rests on ends; kept by the gate */
+    struct pep_basis basis;                /* likewise */
+    int device_index;                      /* whom it went to; kept by the gate */
     int listener;
     struct peer peer;
     struct deadline deadline; /* of the separate answer */
@@ -152,6 +153,14 @@ void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct pe
 /* The association is gone or has new keys: its answered slots are freed,
  * its open ones lose their client (`gone`). */
 void exchange_forget(struct exchanges *t, struct assoc *a);
+
+/* The open exchange waits for the answer to a question; as long as it is
+ * open, or until it is called. */
+void exchange_wait(struct exchanges *t, struct exchange *x, uint64_t question);
+/* Those that wait for it, each once, and not waiting any more: no others are
+ * looked at. `visit` may end any, and may make any wait anew. */
+void exchanges_each_waiting(struct exchanges *t, uint64_t question,
+                            void (*visit)(void *user, struct exchange *x), void *user);
 
 /* Open slots, each once; for reload and drain. `visit` may end any. */
 void exchanges_each_open(struct exchanges *t, void (*visit)(void *user, struct exchange *x),

@@ -31,15 +31,13 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
     }
     memcpy(x->stored, in->datagram.p, in->datagram.n);
     x->stored_n = in->datagram.n;
-    x->wait = question;
+    exchange_wait(g->exchanges, x, question);
     g->stats.parked++;
 }
 
 static void take_up(void *user, struct exchange *x)
 {
     struct gate *g = user;
-    if (x->wait == 0 || x->wait != g->replied)
-        return;
     struct msg m;
     uint8_t plain[MESSAGE_MAX];
     memcpy(plain, x->stored, x->stored_n);
@@ -49,7 +47,6 @@ static void take_up(void *user, struct exchange *x)
                          .m = &m,
                          .datagram = bytes_of(plain, x->stored_n),
                          .x = x};
-    x->wait = 0;
     if (msg_parse(in.datagram, &m) == MSG_OK)
         gate_request(g, &in);
     else
@@ -70,8 +67,8 @@ void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, str
     g->now = now;
     g->replied = id;
     pep_take_reply(g->pep, id, r, now.wall_s);
-    exchanges_each_open(g->exchanges, take_up, g);
-    assocs_each(g->assocs, wake, g);
+    exchanges_each_waiting(g->exchanges, id, take_up, g);
+    assocs_each_pending(g->assocs, wake, g);
     g->replied = 0;
     pep_settle(g->pep);
 }

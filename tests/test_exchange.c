@@ -563,6 +563,54 @@ static void test_cap_of_plain_coap(void **state)
     end();
 }
 
+static struct exchange *victim;
+
+/* Every third waits anew; one ends another that waits too. */
+static void visit_waiting(void *user, struct exchange *x)
+{
+    size_t *n = user;
+    assert_int_equal(x->state, EXCHANGE_OPEN);
+    assert_int_equal(x->wait, 0);
+    ++*n;
+    if (x->mid % 3 == 0)
+        exchange_wait(w.t, x, 7);
+    else
+        answer(x, "now");
+    if (x->mid == 1 && victim) {
+        exchange_drop(w.t, victim, now());
+        victim = NULL;
+    }
+}
+
+static void test_waiting(void **state)
+{
+    (void)state;
+    begin(32);
+    size_t seen = 0;
+    struct exchange *x[12];
+    for (uint16_t i = 0; i < 12; i++) {
+        x[i] = arrive_new(&w.assocs[i % 2], TYPE_CON, i);
+        /* 7 and 71 share a bucket */
+        exchange_wait(w.t, x[i], i < 8 ? 7 : 71);
+    }
+    exchange_wait(w.t, x[4], 71); /* thinks better of it */
+    victim = x[5];
+    exchanges_each_waiting(w.t, 8, visit_waiting, &seen);
+    exchanges_each_waiting(w.t, 71 + 64, visit_waiting, &seen);
+    assert_int_equal(seen, 0);
+    exchange_drop(w.t, x[2], now());
+    exchanges_each_waiting(w.t, 7, visit_waiting, &seen);
+    assert_int_equal(seen, victim ? 6 : 5);
+    assert_int_equal(x[3]->wait, 7);
+    assert_int_equal(x[4]->wait, 71);
+    assert_int_equal(x[8]->wait, 71);
+    exchange_forget(w.t, &w.assocs[0]); /* 8 and 10: open still, and gone */
+    seen = 0;
+    exchanges_each_waiting(w.t, 71, visit_waiting, &seen);
+    assert_int_equal(seen, 5);
+    end();
+}
+
 static void test_forgotten_association(void **state)
 {
     (void)state;
@@ -969,6 +1017,7 @@ int main(void)
         cmocka_unit_test(test_unconfirmed_gives_way_last),
         cmocka_unit_test(test_cap_of_one_client),
         cmocka_unit_test(test_cap_of_plain_coap),
+        cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_forgotten_association),
         cmocka_unit_test(test_own),
         cmocka_unit_test(test_too_large_an_answer),
