@@ -27,9 +27,10 @@ enum answers_limits {
     ANSWERS_PER_NET_MAX = 16,   /* of those, from one /24 or /56 */
     ANSWERS_KEPT_MAX = 512,     /* about 7 KB each, made as needed */
     ANSWERS_INACTIVE_MAX = 256,
-    ANSWERS_INACTIVE_S = 5, /* a token may be activated late, never early */
-    ANSWERS_RETRY_S = 5,    /* Max-Age of a 5.03 when the wire knows nothing better */
-    ANSWERS_BUSY_S = 2,     /* Max-Age of a 4.29: a question takes about so long */
+    ANSWERS_INACTIVE_S = 5,    /* a token may be activated late, never early */
+    ANSWERS_RETRY_S = 5,       /* Max-Age of a 5.03 when the wire knows nothing better */
+    ANSWERS_RETRY_MAX_S = 300, /* ... or names a time at which no client would come back */
+    ANSWERS_BUSY_S = 2,        /* Max-Age of a 4.29: a question takes about so long */
 };
 
 enum answer_state {

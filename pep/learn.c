@@ -169,7 +169,10 @@ static void fail(struct pep *p, struct answer *a, enum pep_err err, uint32_t ret
 {
     a->state = ANSWER_FAILED;
     a->err = err;
-    a->retry_s = err != PEP_AWAY ? 0 : retry_s ? retry_s : ANSWERS_RETRY_S;
+    a->retry_s = err != PEP_AWAY                 ? 0
+                 : retry_s > ANSWERS_RETRY_MAX_S ? ANSWERS_RETRY_MAX_S
+                 : retry_s                       ? retry_s
+                                                 : ANSWERS_RETRY_S;
     p->stats.away += err == PEP_AWAY;
 }
 

@@ -718,6 +718,11 @@ static void away_but_fresh(void **state)
     assert_int_equal(t.err, PEP_AWAY);
     assert_int_equal(t.retry_s, 30);
     pep_settle(pep);
+    assert_int_equal(post(BYTES_LIT("another one")).err, PEP_PENDING);
+    reply_away(asked().id, UINT32_MAX, NOW);
+    t = post(BYTES_LIT("another one"));
+    assert_int_equal(t.retry_s, ANSWERS_RETRY_MAX_S);
+    pep_settle(pep);
     assert_int_equal(get(s, NOW + 59).outcome, PEP_FORWARD);
     /* A clock that goes back makes nothing last longer. */
     assert_int_equal(get(s, NOW - 1).outcome, PEP_WAIT);
