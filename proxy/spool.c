@@ -1,6 +1,5 @@
 #include "spool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,26 +14,19 @@
 #include "file.h"
 #include "log.h"
 #include "spool_position.h"
+#include "spool_segments.h"
 
 enum {
     READ = 16 << 10,
-    NAME = 32, /* "00000000000000000001.jsonl" */
-};
-
-struct segment {
-    uint64_t first; /* number of its first line; in its name */
-    uint64_t size;
 };
 
 struct spool {
     int dir;
     uint64_t max, segment_max;
     char stream[SPOOL_STREAM + 1];
-    pthread_mutex_t lock; /* of the list */
-    struct segment *segments;
-    size_t n, cap;
-    uint64_t total;
-    atomic_uint_fast64_t last, settled, oldest, lost, taken, lost_taken;
+    pthread_mutex_t lock; /* of the list, once threads run */
+    struct segments list;
+    atomic_uint_fast64_t last, settled, lost, taken, lost_taken;
     /* the writer's own */
     int out; /* the newest segment, or -1 */
     uint64_t out_size;
@@ -47,22 +39,6 @@ struct spool {
     size_t from, end;
     uint8_t buf[READ];
 };
-
-static void name_of(uint64_t first, char out[NAME])
-{
-    (void)snprintf(out, NAME, "%020llu.jsonl", (unsigned long long)first);
-}
-
-static bool number_of(const char *name, uint64_t *first)
-{
-    *first = 0;
-    for (size_t i = 0; i < 20; i++) {
-        if (name[i] < '0' || name[i] > '9' || __builtin_mul_overflow(*first, 10u, first) ||
-            __builtin_add_overflow(*first, (uint64_t)(name[i] - '0'), first))
-            return false;
-    }
-    return *first > 0 && strcmp(name + 20, ".jsonl") == 0;
-}
 
 bool spool_line_seq(struct bytes line, uint64_t *seq)
 {
@@ -80,80 +56,7 @@ bool spool_line_seq(struct bytes line, uint64_t *seq)
     return v > 0 && line.p[i] == ',';
 }
 
-/* ---- the list; under the lock once threads run ---- */
-
-static void note_oldest(struct spool *s)
-{
-    atomic_store(&s->oldest, s->n ? s->segments[0].first : 0);
-}
-
-static void remove_first(struct spool *s)
-{
-    char name[NAME];
-    name_of(s->segments[0].first, name);
-    if (unlinkat(s->dir, name, 0) != 0)
-        log_event(LOG_LEVEL_ERROR, "audit-spool-failed", "remove", name, "error", strerror(errno),
-                  NULL);
-    s->total -= s->segments[0].size;
-    s->n--;
-    memmove(s->segments, s->segments + 1, s->n * sizeof *s->segments);
-    note_oldest(s);
-}
-
-/* The index of the segment that begins with `first`, or -1. */
-static ssize_t index_of(const struct spool *s, uint64_t first)
-{
-    for (size_t i = 0; i < s->n; i++)
-        if (s->segments[i].first == first)
-            return (ssize_t)i;
-    return -1;
-}
-
 /* ---- start ---- */
-
-static int by_first(const void *a, const void *b)
-{
-    const struct segment *x = a, *y = b;
-    return (x->first > y->first) - (x->first < y->first);
-}
-
-static bool add_segment(struct spool *s, uint64_t first, uint64_t size)
-{
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 64;
-        struct segment *more = realloc(s->segments, cap * sizeof *more);
-        if (!more)
-            return false;
-        s->segments = more;
-        s->cap = cap;
-    }
-    s->segments[s->n++] = (struct segment){first, size};
-    s->total += size;
-    return true;
-}
-
-static bool list_segments(struct spool *s)
-{
-    int fd = dup(s->dir);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d) {
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    bool ok = true;
-    for (const struct dirent *e; ok && (e = readdir(d));) {
-        uint64_t first;
-        struct stat st;
-        if (strnlen(e->d_name, NAME) == 26 && number_of(e->d_name, &first) &&
-            fstatat(s->dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            ok = add_segment(s, first, (uint64_t)st.st_size);
-    }
-    closedir(d);
-    if (s->n)
-        qsort(s->segments, s->n, sizeof *s->segments, by_first);
-    return ok;
-}
 
 /* The last number in the file, and where its last whole line ends. */
 static bool scan(struct spool *s, int fd, uint64_t *last, uint64_t *end)
@@ -188,12 +91,12 @@ static bool scan(struct spool *s, int fd, uint64_t *last, uint64_t *end)
 /* The newest segment is gone on with, behind its last whole line. */
 static bool open_newest(struct spool *s, uint64_t *last)
 {
-    if (s->n == 0)
+    if (s->list.n == 0)
         return true;
-    struct segment *g = &s->segments[s->n - 1];
-    char name[NAME];
+    struct segment *g = &s->list.at[s->list.n - 1];
+    char name[SEGMENT_NAME];
     uint64_t end;
-    name_of(g->first, name);
+    segments_name(g->first, name);
     *last = g->first - 1;
     s->out = openat(s->dir, name, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     if (s->out < 0 || !scan(s, s->out, last, &end))
@@ -204,7 +107,7 @@ static bool open_newest(struct spool *s, uint64_t *last)
         if (ftruncate(s->out, (off_t)end) != 0)
             return false;
     }
-    s->total -= g->size - end;
+    s->list.total -= g->size - end;
     s->out_size = g->size = end;
     return true;
 }
@@ -255,12 +158,12 @@ static bool start(struct spool *s, const char *dir, uint64_t after, const char *
         return false;
     }
     bool known;
-    if (!list_segments(s) || !open_newest(s, &last) || !read_stream(s, dir) ||
+    if (!segments_read(&s->list, s->dir) || !open_newest(s, &last) || !read_stream(s, dir) ||
         !position_open(&s->position, s->dir, &known))
         return false;
     uint64_t settled = s->position.settled;
     if (!known) { /* rather twice than not at all */
-        settled = s->n ? s->segments[0].first - 1 : after;
+        settled = s->list.n ? s->list.at[0].first - 1 : after;
         s->position.settled = settled;
         if (!position_write(&s->position)) /* from now on a gap is a loss */
             return false;
@@ -272,11 +175,11 @@ static bool start(struct spool *s, const char *dir, uint64_t after, const char *
     atomic_store(&s->last, last);
     atomic_store(&s->settled, settled);
     atomic_store(&s->lost, s->position.lost);
-    note_oldest(s);
-    while (s->n > 1 && s->segments[1].first <= settled + 1)
-        remove_first(s);
-    while (s->n > 1 && s->total > s->max)
-        remove_first(s);
+    segments_note_oldest(&s->list);
+    while (s->list.n > 1 && s->list.at[1].first <= settled + 1)
+        segments_remove_first(&s->list);
+    while (s->list.n > 1 && s->list.total > s->max)
+        segments_remove_first(&s->list);
     spool_rewind(s);
     return true;
 }
@@ -316,7 +219,7 @@ void spool_close(struct spool *s)
     if (s->dir >= 0)
         close(s->dir);
     (void)pthread_mutex_destroy(&s->lock);
-    free(s->segments);
+    segments_clear(&s->list);
     free(s);
 }
 
@@ -340,28 +243,28 @@ size_t spool_chunk(const struct spool *s)
 static void make_room(struct spool *s, size_t n)
 {
     (void)pthread_mutex_lock(&s->lock);
-    while (s->n > 1 && s->total + n > s->max) {
-        bool unsettled = s->segments[1].first > atomic_load(&s->settled) + 1;
+    while (s->list.n > 1 && s->list.total + n > s->max) {
+        bool unsettled = s->list.at[1].first > atomic_load(&s->settled) + 1;
         if (unsettled && !s->dropping)
             log_event(LOG_LEVEL_ERROR, "audit-spool-full", "dropped-to",
-                      LOG_U(s->segments[1].first - 1), NULL);
+                      LOG_U(s->list.at[1].first - 1), NULL);
         s->dropping = s->dropping || unsettled;
-        remove_first(s);
+        segments_remove_first(&s->list);
     }
     (void)pthread_mutex_unlock(&s->lock);
 }
 
 static bool next_segment(struct spool *s, uint64_t first)
 {
-    char name[NAME];
-    name_of(first, name);
+    char name[SEGMENT_NAME];
+    segments_name(first, name);
     int fd =
         openat(s->dir, name, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return false;
     (void)pthread_mutex_lock(&s->lock);
-    bool ok = add_segment(s, first, 0);
-    note_oldest(s);
+    bool ok = segments_add(&s->list, first, 0);
+    segments_note_oldest(&s->list);
     (void)pthread_mutex_unlock(&s->lock);
     if (!ok) {
         close(fd);
@@ -405,8 +308,8 @@ static bool append(struct spool *s, struct bytes lines, uint64_t first)
     }
     s->out_size += lines.n;
     (void)pthread_mutex_lock(&s->lock);
-    s->segments[s->n - 1].size = s->out_size; /* the newest is never removed */
-    s->total += lines.n;
+    s->list.at[s->list.n - 1].size = s->out_size; /* the newest is never removed */
+    s->list.total += lines.n;
     (void)pthread_mutex_unlock(&s->lock);
     return true;
 }
@@ -421,7 +324,7 @@ bool spool_append(struct spool *s, struct bytes lines, uint64_t first, uint64_t 
             log_event(LOG_LEVEL_ERROR, "audit-spool-failed", "error", strerror(errno), NULL);
         s->refused = !ok;
     }
-    if (s->dropping && atomic_load(&s->settled) + 1 >= atomic_load(&s->oldest))
+    if (s->dropping && atomic_load(&s->settled) + 1 >= atomic_load(&s->list.oldest))
         s->dropping = false;
     atomic_store(&s->last, last);
     return ok;
@@ -442,17 +345,17 @@ static bool open_in(struct spool *s)
 {
     for (;;) {
         uint64_t first = 0;
-        char name[NAME];
+        char name[SEGMENT_NAME];
         (void)pthread_mutex_lock(&s->lock);
-        for (size_t i = 0; i < s->n; i++) {
-            uint64_t f = s->segments[i].first;
+        for (size_t i = 0; i < s->list.n; i++) {
+            uint64_t f = s->list.at[i].first;
             if (s->past ? f > s->past && !first : f <= s->next || !first)
                 first = f;
         }
         (void)pthread_mutex_unlock(&s->lock);
         if (!first)
             return false;
-        name_of(first, name);
+        segments_name(first, name);
         s->in = openat(s->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         s->in_first = first;
         s->at = 0;
@@ -470,9 +373,9 @@ static bool open_in(struct spool *s)
 static bool has_more(struct spool *s, uint64_t at, uint64_t *n, bool *over)
 {
     (void)pthread_mutex_lock(&s->lock);
-    ssize_t i = index_of(s, s->in_first);
-    *n = i >= 0 && s->segments[i].size > at ? s->segments[i].size - at : 0;
-    *over = i < 0 || (size_t)i + 1 < s->n;
+    ssize_t i = segments_find(&s->list, s->in_first);
+    *n = i >= 0 && s->list.at[i].size > at ? s->list.at[i].size - at : 0;
+    *over = i < 0 || (size_t)i + 1 < s->list.n;
     (void)pthread_mutex_unlock(&s->lock);
     return *n > 0;
 }
@@ -582,15 +485,15 @@ void spool_settle(struct spool *s, uint64_t last, uint64_t lost)
                   ok ? "-" : strerror(errno), NULL);
     }
     (void)pthread_mutex_lock(&s->lock);
-    bool some = s->n > 1 && s->segments[1].first <= last + 1;
+    bool some = s->list.n > 1 && s->list.at[1].first <= last + 1;
     (void)pthread_mutex_unlock(&s->lock);
     /* A gap below the oldest segment is read as a loss: the position must be
      * on the disk before what it settles may go. */
     if (!ok || !some || !position_sync(&s->position))
         return;
     (void)pthread_mutex_lock(&s->lock);
-    while (s->n > 1 && s->segments[1].first <= last + 1)
-        remove_first(s);
+    while (s->list.n > 1 && s->list.at[1].first <= last + 1)
+        segments_remove_first(&s->list);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -605,7 +508,7 @@ void spool_rewind(struct spool *s)
 
 void spool_get_stats(const struct spool *s, struct spool_stats *out)
 {
-    uint64_t oldest = atomic_load(&s->oldest);
+    uint64_t oldest = atomic_load(&s->list.oldest);
     *out = (struct spool_stats){.last = atomic_load(&s->last),
                                 .settled = atomic_load(&s->settled),
                                 .taken = atomic_load(&s->taken),
