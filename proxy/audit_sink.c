@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,10 +15,17 @@
 #include "log.h"
 #include "stamp.h"
 
+/* The writer sleeps until the first record of a quiet time wakes it. Then it
+ * pauses after each write: to be woken for every line would cost the worker
+ * more than the line. */
+enum writer_state { WRITER_AWAKE = 0, WRITER_PAUSES, WRITER_SLEEPS };
+
 enum {
     RING = 1 << 20,          /* bytes that wait for the disk: some 3000 records */
     LINE_ROOM = 2048,        /* has_room: one record of any length fits */
-    RETRY_S = 1,             /* after a failed write */
+    WAKE_AT = RING / 2,      /* this much does not wait for the end of a pause */
+    PAUSE_MS = 100,          /* of the writer, while records come */
+    RETRY_MS = 1000,         /* after a failed write */
     STAGE = SPOOL_CHUNK_MAX, /* bytes a write */
     NUMBER = 32,             /* {"seq":18446744073709551615, */
     LINE_MAX_HERE = SPOOL_LINE_MAX - NUMBER,
@@ -33,10 +40,11 @@ struct audit_sink {
     char *file;
     int fd;
     pthread_t writer;
-    sem_t wake;
+    int wake; /* an eventfd: a wait for it knows no clock that can be set */
     _Alignas(64) atomic_size_t head;
     _Alignas(64) atomic_size_t tail;
-    atomic_bool asleep, stop, reopen, failing;
+    atomic_int state; /* enum writer_state */
+    atomic_bool stop, reopen, failing;
     atomic_uint_fast64_t lost;
     struct spool *spool; /* or NULL, both */
     struct ship *ship;
@@ -130,21 +138,25 @@ static size_t write_out(struct audit_sink *s, struct bytes b)
     return 0;
 }
 
-static bool is_empty(struct audit_sink *s)
+/* Bytes in the ring, as either side may ask. */
+static size_t used(const struct audit_sink *s)
 {
-    return atomic_load(&s->head) == atomic_load_explicit(&s->tail, memory_order_relaxed);
+    return atomic_load(&s->head) - atomic_load_explicit(&s->tail, memory_order_acquire);
 }
 
 static void stage_number(struct audit_sink *s)
 {
-    s->stage_n += (size_t)snprintf((char *)s->stage + s->stage_n, NUMBER, "{\"seq\":%llu,",
-                                   (unsigned long long)++s->seq);
+    struct buf b = buf_on(s->stage + s->stage_n, NUMBER);
+    buf_put(&b, BYTES_LIT("{\"seq\":"));
+    buf_put_decimal(&b, ++s->seq, 1);
+    buf_put_u8(&b, ',');
+    s->stage_n += b.n;
 }
 
 /* The next line of the ring, if the stage has room for any. */
 static bool stage_line(struct audit_sink *s)
 {
-    if (is_empty(s) || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
+    if (used(s) == 0 || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
         return false;
     size_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed);
     size_t at = (tail + 1) % RING; /* behind its '{' */
@@ -184,7 +196,7 @@ static bool stage(struct audit_sink *s)
     s->stage_n = s->stage_done = 0;
     while (stage_line(s))
         continue;
-    if (is_empty(s))
+    if (used(s) == 0)
         stage_losses(s);
     if (s->stage_n == 0)
         return false;
@@ -196,9 +208,10 @@ static bool stage(struct audit_sink *s)
 }
 
 /* False: the file takes no more for now. */
-static bool write_all(struct audit_sink *s)
+static bool write_all(struct audit_sink *s, bool *wrote)
 {
     while (s->stage_done < s->stage_n || stage(s)) {
+        *wrote = true;
         size_t done = write_out(s, bytes_of(s->stage + s->stage_done, s->stage_n - s->stage_done));
         if (done == 0)
             return false;
@@ -207,18 +220,40 @@ static bool write_all(struct audit_sink *s)
     return true;
 }
 
+/* Until woken; ms -1: however long. */
+static void nap(struct audit_sink *s, int ms)
+{
+    struct pollfd p = {s->wake, POLLIN, 0};
+    eventfd_t n;
+    if (poll(&p, 1, ms) > 0)
+        (void)eventfd_read(s->wake, &n);
+}
+
 /* Until the file may take more: a FIFO tells, a disk is asked again. */
 static void wait_for_file(struct audit_sink *s)
 {
     if (!atomic_load(&s->failing)) {
         struct pollfd p = {s->fd, POLLOUT, 0};
-        (void)poll(&p, 1, RETRY_S * 1000);
+        (void)poll(&p, 1, RETRY_MS);
         return;
     }
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += RETRY_S;
-    (void)sem_timedwait(&s->wake, &until);
+    nap(s, RETRY_MS);
+}
+
+/* Until there is work. The state is set before the last look at the ring; the
+ * producer looks at it after it has published. */
+static void wait_for_work(struct audit_sink *s, bool wrote)
+{
+    if (wrote) {
+        atomic_store(&s->state, WRITER_PAUSES);
+        if (used(s) < WAKE_AT && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
+            nap(s, PAUSE_MS);
+    } else {
+        atomic_store(&s->state, WRITER_SLEEPS);
+        if (used(s) == 0 && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
+            nap(s, -1);
+    }
+    atomic_store(&s->state, WRITER_AWAKE);
 }
 
 static void *writer(void *arg)
@@ -228,27 +263,23 @@ static void *writer(void *arg)
         if (atomic_exchange(&s->reopen, false))
             do_reopen(s);
         bool stop = atomic_load(&s->stop);
-        bool ok = write_all(s);
+        bool wrote = false;
+        bool ok = write_all(s, &wrote);
         if (stop)
             return NULL;
-        if (!ok) {
+        if (ok)
+            wait_for_work(s, wrote);
+        else
             wait_for_file(s);
-            continue;
-        }
-        /* Sleep only if nothing came between the last look and the flag;
-         * the producer looks at the flag after it has published. */
-        atomic_store(&s->asleep, true);
-        if (is_empty(s) && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
-            while (sem_wait(&s->wake) != 0 && errno == EINTR)
-                continue;
-        atomic_store(&s->asleep, false);
     }
 }
 
 static void wake(struct audit_sink *s)
 {
-    if (atomic_exchange(&s->asleep, false))
-        (void)sem_post(&s->wake);
+    int state = atomic_load(&s->state);
+    if (state == WRITER_SLEEPS || (state == WRITER_PAUSES && used(s) >= WAKE_AT))
+        if (atomic_exchange(&s->state, WRITER_AWAKE) != WRITER_AWAKE)
+            (void)eventfd_write(s->wake, 1);
 }
 
 static bool open_ship(struct audit_sink *s, const struct ship_config *c, struct buf *diag)
@@ -271,6 +302,8 @@ static void clear(struct audit_sink *s)
     spool_close(s->spool);
     if (s->fd >= 0)
         close(s->fd);
+    if (s->wake >= 0)
+        close(s->wake);
     free(s->file);
     free(s);
 }
@@ -284,6 +317,7 @@ struct audit_sink *audit_sink_open(const char *file, const struct ship_config *s
         return NULL;
     }
     memset(s, 0, offsetof(struct audit_sink, ring));
+    s->wake = -1;
     s->fd = open_file(file);
     s->file = strdup(file);
     if (s->fd < 0 || !s->file) {
@@ -299,11 +333,9 @@ struct audit_sink *audit_sink_open(const char *file, const struct ship_config *s
         clear(s);
         return NULL;
     }
-    if (sem_init(&s->wake, 0, 0) == 0) {
-        if (pthread_create(&s->writer, NULL, writer, s) == 0)
-            return s;
-        (void)sem_destroy(&s->wake);
-    }
+    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->wake >= 0 && pthread_create(&s->writer, NULL, writer, s) == 0)
+        return s;
     buf_put_str(diag, "audit: cannot start the writer");
     clear(s);
     return NULL;
@@ -314,20 +346,18 @@ void audit_sink_close(struct audit_sink *s)
     if (!s)
         return;
     atomic_store(&s->stop, true);
-    (void)sem_post(&s->wake);
+    (void)eventfd_write(s->wake, 1);
     (void)pthread_join(s->writer, NULL);
     size_t left = s->stage_n - s->stage_done + atomic_load(&s->head) - atomic_load(&s->tail);
     if (left > 0)
         log_event(LOG_LEVEL_ERROR, "audit-records-lost", "file", s->file, "bytes", LOG_U(left),
                   NULL);
-    (void)sem_destroy(&s->wake);
     clear(s);
 }
 
 static size_t room(const struct audit_sink *s)
 {
-    return RING - (atomic_load_explicit(&s->head, memory_order_relaxed) -
-                   atomic_load_explicit(&s->tail, memory_order_acquire));
+    return RING - used(s);
 }
 
 static bool is_record(struct bytes line)
@@ -362,7 +392,7 @@ bool audit_sink_has_room(const struct audit_sink *s)
 void audit_sink_reopen(struct audit_sink *s)
 {
     atomic_store(&s->reopen, true);
-    (void)sem_post(&s->wake); /* also out of the wait after a failed write */
+    (void)eventfd_write(s->wake, 1); /* also out of the wait after a failed write */
 }
 
 uint64_t audit_sink_lost(const struct audit_sink *s)
