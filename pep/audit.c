@@ -3,10 +3,10 @@
 #include "audit.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "../policy/hex.h"
 #include "../policy/utf8.h"
+#include "../policy/zone.h"
 
 enum cut { CUT_PEER = 64, CUT_NAME = 64, CUT_SHORT = 40, CUT_WORD = 32, CUT_FILE = 80 };
 
@@ -59,6 +59,13 @@ static size_t escape_segment(struct bytes b, char unit[8], size_t *unit_n)
     return n;
 }
 
+/* Left as it is by both: '!' to '~', but for '"', '%', '/' and '\\'. */
+static bool is_plain(uint8_t c)
+{
+    static const uint32_t plain[8] = {0, 0xffff7fda, 0xefffffff, 0x7fffffff};
+    return (plain[c / 32] >> c % 32 & 1) != 0;
+}
+
 /* At most `cut` bytes of escaped text, with an ellipsis when that was less
  * than all. False: it was cut. */
 static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *escape)
@@ -66,14 +73,23 @@ static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *
     const size_t tail = sizeof ELLIPSIS - 1;
     size_t begin = out->n, safe = out->n; /* up to `safe` an ellipsis still fits */
     while (s.n > 0) {
-        char unit[8];
-        size_t unit_n, used = escape(s, unit, &unit_n);
-        if (out->n - begin + unit_n > cut || out->full) {
+        /* Most text is plain, and goes in runs that leave room for the tail. */
+        size_t used = 0, room = cut - (out->n - begin), run = room > tail ? room - tail : 0;
+        run = s.n < run ? s.n : run;
+        while (used < run && is_plain(s.p[used]))
+            used++;
+        struct bytes unit = {s.p, used};
+        char storage[8];
+        if (used == 0) {
+            used = escape(s, storage, &unit.n);
+            unit.p = (const uint8_t *)storage;
+        }
+        if (unit.n > room || out->full) {
             out->n = safe;
             buf_put_str(out, ELLIPSIS);
             return false;
         }
-        buf_put(out, bytes_of(unit, unit_n));
+        buf_put(out, unit);
         if (out->n - begin + tail <= cut)
             safe = out->n;
         s.p += used;
@@ -82,51 +98,69 @@ static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *
     return true;
 }
 
-static void put_name(struct buf *out, const char *name)
-{
-    buf_put_str(out, ",\"");
-    buf_put_str(out, name);
-    buf_put_str(out, "\":");
-}
+/* A member's name as it stands in the record, its length known here. */
+#define NAME(name) BYTES_LIT(",\"" name "\":")
 
-static void put_text(struct buf *out, const char *name, struct bytes s, size_t cut)
+static void put_text(struct buf *out, struct bytes name, struct bytes s, size_t cut)
 {
-    put_name(out, name);
+    buf_put(out, name);
     buf_put_u8(out, '"');
     (void)put_escaped(out, s, cut, escape_json);
     buf_put_u8(out, '"');
 }
 
-static void put_number(struct buf *out, const char *name, uint64_t v)
+/* A word of ours: nothing in it to escape or to cut. */
+static void put_word(struct buf *out, struct bytes name, const char *word)
 {
-    char text[24];
-    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)v);
-    put_name(out, name);
-    buf_put_str(out, text);
+    buf_put(out, name);
+    buf_put_u8(out, '"');
+    buf_put_str(out, word);
+    buf_put_u8(out, '"');
 }
 
-/* RFC 3339 5.6, in UTC. */
+static void put_number(struct buf *out, struct bytes name, uint64_t v)
+{
+    buf_put(out, name);
+    buf_put_decimal(out, v, 1);
+}
+
+static void set_two(char *to, unsigned v)
+{
+    to[0] = (char)('0' + v / 10 % 10);
+    to[1] = (char)('0' + v % 10);
+}
+
+/* RFC 3339 5.6, in UTC. What it cannot name is shown as the epoch. */
 static void put_time(struct buf *out, int64_t wall_s, uint32_t wall_us)
 {
-    time_t t = (time_t)wall_s;
-    struct tm tm;
-    char text[64];
-    if (!gmtime_r(&t, &tm) || tm.tm_year + 1900 < 0 || tm.tm_year + 1900 > 9999) {
-        memset(&tm, 0, sizeof tm);
-        tm.tm_year = 70;
-        tm.tm_mday = 1;
+    enum { DAY_S = 86400 };
+    char text[] = "{\"time\":\"0000-00-00T00:00:00.000000Z\"", *at = text + 9;
+    int64_t year, days = wall_s / DAY_S - (wall_s % DAY_S < 0);
+    unsigned month, day;
+    civil_from_days(days, &year, &month, &day);
+    if (year < 0 || year > 9999) {
+        wall_s = days = 0;
+        civil_from_days(days, &year, &month, &day);
     }
-    (void)snprintf(text, sizeof text, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06uZ\"",
-                   tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                   (unsigned)(wall_us % 1000000));
-    buf_put_str(out, text);
+    unsigned second = (unsigned)(wall_s - days * DAY_S);
+    set_two(at, (unsigned)year / 100);
+    set_two(at + 2, (unsigned)year);
+    set_two(at + 5, month);
+    set_two(at + 8, day);
+    set_two(at + 11, second / 3600);
+    set_two(at + 14, second / 60 % 60);
+    set_two(at + 17, second % 60);
+    set_two(at + 20, wall_us / 10000);
+    set_two(at + 22, wall_us / 100);
+    set_two(at + 24, wall_us);
+    buf_put(out, bytes_of(text, sizeof text - 1));
 }
 
 /* "/a/b"; a segment that is empty shows as "%" alone, which nothing else
  * does; no segment at all is "/". */
 static void put_path(struct buf *out, const struct bytes *path, size_t n)
 {
-    put_name(out, "path");
+    buf_put(out, NAME("path"));
     buf_put_u8(out, '"');
     size_t begin = out->n;
     if (n == 0)
@@ -152,10 +186,8 @@ static void put_rule(struct buf *out, struct policy_rule_ref rule)
 {
     if (!rule.file)
         return;
-    char line[16];
-    (void)snprintf(line, sizeof line, ":%u", rule.line);
     struct bytes file = bytes_str(rule.file);
-    put_name(out, "rule");
+    buf_put(out, NAME("rule"));
     buf_put_u8(out, '"');
     if (file.n > CUT_FILE / 2) {
         buf_put_str(out, ELLIPSIS);
@@ -164,7 +196,8 @@ static void put_rule(struct buf *out, struct policy_rule_ref rule)
             file = bytes_of(file.p + 1, file.n - 1);
     }
     (void)put_escaped(out, file, CUT_FILE, escape_json);
-    buf_put_str(out, line);
+    buf_put_u8(out, ':');
+    buf_put_decimal(out, rule.line, 1);
     buf_put_u8(out, '"');
 }
 
@@ -172,11 +205,11 @@ static void put_start(struct buf *out, const struct audit_start *s, const char *
 {
     put_time(out, s->wall_s, s->wall_us);
     if (s->association)
-        put_number(out, "association", s->association);
+        put_number(out, NAME("association"), s->association);
     if (s->peer)
-        put_text(out, "peer", bytes_str(s->peer), CUT_PEER);
+        put_text(out, NAME("peer"), bytes_str(s->peer), CUT_PEER);
     if (subject && *subject)
-        put_text(out, "subject", bytes_str(subject), CUT_NAME);
+        put_text(out, NAME("subject"), bytes_str(subject), CUT_NAME);
 }
 
 static const char *method_name(uint8_t code)
@@ -192,25 +225,25 @@ bool audit_begin(const struct audit_start *s, const struct request *r, const str
     bool permit = d->verdict == POLICY_PERMIT;
     put_start(out, s, s->subject);
     if (r->originator.n)
-        put_text(out, "originator", r->originator, CUT_SHORT);
-    put_text(out, "method", bytes_str(method_name(r->method)), CUT_WORD);
+        put_text(out, NAME("originator"), r->originator, CUT_SHORT);
+    put_word(out, NAME("method"), method_name(r->method));
     /* The query stays out: it may carry secrets. */
     put_path(out, r->path, r->n_path);
-    put_text(out, "verdict", bytes_str(permit ? "permit" : "deny"), CUT_WORD);
+    put_word(out, NAME("verdict"), permit ? "permit" : "deny");
     if (!permit && d->outcome == PEP_FORWARD)
         buf_put_str(out, ",\"reported\":true"); /* let pass by mode: report */
-    put_text(out, "reason", bytes_str(d->reason), CUT_WORD);
+    put_text(out, NAME("reason"), bytes_str(d->reason), CUT_WORD);
     if (d->missing)
-        put_text(out, "missing", bytes_str(d->missing), CUT_WORD);
+        put_text(out, NAME("missing"), bytes_str(d->missing), CUT_WORD);
     put_rule(out, d->rule);
     if (d->grant)
-        put_number(out, "grant", d->grant);
+        put_number(out, NAME("grant"), d->grant);
     if (d->authority)
-        put_text(out, "authority", bytes_str(d->authority), CUT_SHORT);
+        put_text(out, NAME("authority"), bytes_str(d->authority), CUT_SHORT);
     if (d->policy_hash)
-        put_text(out, "policy", bytes_str(d->policy_hash), CUT_WORD);
+        put_text(out, NAME("policy"), bytes_str(d->policy_hash), CUT_WORD);
     if (s->device)
-        put_text(out, "device", bytes_str(s->device), CUT_SHORT);
+        put_text(out, NAME("device"), bytes_str(s->device), CUT_SHORT);
     return !out->full;
 }
 
@@ -221,30 +254,30 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
                                        [PEP_VIA_IDENTITY] = "identity",
                                        [PEP_VIA_OPTION] = "option"};
     put_start(out, s, t->subject[0] ? t->subject : s->subject);
-    put_text(out, "token",
+    put_text(out, NAME("token"),
              bytes_str((size_t)via < sizeof ways / sizeof *ways ? ways[via] : "unknown"), CUT_WORD);
-    put_text(out, "verdict", bytes_str(t->err == PEP_OK ? "taken" : "refused"), CUT_WORD);
-    put_text(out, "reason", bytes_str(pep_err_str(t->err)), CUT_WORD);
+    put_word(out, NAME("verdict"), t->err == PEP_OK ? "taken" : "refused");
+    put_text(out, NAME("reason"), bytes_str(pep_err_str(t->err)), CUT_WORD);
     if (t->grant)
-        put_number(out, "grant", t->grant);
+        put_number(out, NAME("grant"), t->grant);
     if (t->authority)
-        put_text(out, "authority", bytes_str(t->authority), CUT_SHORT);
+        put_text(out, NAME("authority"), bytes_str(t->authority), CUT_SHORT);
     if (t->replaced)
         buf_put_str(out, ",\"replaced\":true");
     if (t->n_unknown)
-        put_number(out, "unknown", t->n_unknown);
+        put_number(out, NAME("unknown"), t->n_unknown);
     if (t->n_beyond)
-        put_number(out, "beyond", t->n_beyond);
+        put_number(out, NAME("beyond"), t->n_beyond);
     if (t->beyond[0])
-        put_text(out, "first-beyond", bytes_str(t->beyond), CUT_SHORT);
+        put_text(out, NAME("first-beyond"), bytes_str(t->beyond), CUT_SHORT);
     if (policy_hash)
-        put_text(out, "policy", bytes_str(policy_hash), CUT_WORD);
+        put_text(out, NAME("policy"), bytes_str(policy_hash), CUT_WORD);
     return !out->full;
 }
 
-static void put_hex(struct buf *out, const char *name, struct bytes s, size_t cut)
+static void put_hex(struct buf *out, struct bytes name, struct bytes s, size_t cut)
 {
-    put_name(out, name);
+    buf_put(out, name);
     buf_put_u8(out, '"');
     hex_put(out, bytes_of(s.p, s.n < cut ? s.n : cut));
     if (s.n > cut)
@@ -255,34 +288,38 @@ static void put_hex(struct buf *out, const char *name, struct bytes s, size_t cu
 bool audit_event(const struct audit_event *e, const char *policy_hash, struct buf *out)
 {
     put_time(out, e->wall_s, e->wall_us);
-    put_text(out, "event", bytes_str(e->event), CUT_WORD);
-    put_text(out, "by", bytes_str(e->by), CUT_WORD);
+    put_text(out, NAME("event"), bytes_str(e->event), CUT_WORD);
+    put_text(out, NAME("by"), bytes_str(e->by), CUT_WORD);
     if (e->kind)
-        put_text(out, "kind", bytes_str(e->kind), CUT_WORD);
+        put_text(out, NAME("kind"), bytes_str(e->kind), CUT_WORD);
     if (e->value.n && e->is_text)
-        put_text(out, "value", e->value, CUT_NAME);
+        put_text(out, NAME("value"), e->value, CUT_NAME);
     else if (e->value.n)
-        put_hex(out, "value", e->value, CUT_NAME);
+        put_hex(out, NAME("value"), e->value, CUT_NAME);
     if (e->authority.n)
-        put_text(out, "authority", e->authority, CUT_SHORT);
-    put_number(out, "ended", e->ended);
+        put_text(out, NAME("authority"), e->authority, CUT_SHORT);
+    put_number(out, NAME("ended"), e->ended);
     if (e->not_kept)
         buf_put_str(out, ",\"kept\":false");
     if (policy_hash)
-        put_text(out, "policy", bytes_str(policy_hash), CUT_WORD);
+        put_text(out, NAME("policy"), bytes_str(policy_hash), CUT_WORD);
     buf_put_str(out, "}\n");
     return !out->full;
 }
 
 bool audit_end(uint8_t code, uint64_t us, struct buf *out)
 {
-    char text[16];
-    (void)snprintf(text, sizeof text, "%u.%02u", (unsigned)(code >> 5), (unsigned)(code & 31));
-    if (code)
-        put_text(out, "code", bytes_str(text), CUT_WORD);
-    else
-        buf_put_str(out, ",\"code\":null"); /* nobody was answered */
-    put_number(out, "us", us);
+    buf_put(out, NAME("code"));
+    if (code) {
+        buf_put_u8(out, '"');
+        buf_put_decimal(out, code >> 5, 1);
+        buf_put_u8(out, '.');
+        buf_put_decimal(out, code & 31, 2);
+        buf_put_u8(out, '"');
+    } else {
+        buf_put_str(out, "null"); /* nobody was answered */
+    }
+    put_number(out, NAME("us"), us);
     buf_put_str(out, "}\n");
     return !out->full;
 }

@@ -100,4 +100,16 @@ static inline void buf_put_str(struct buf *b, const char *s)
     buf_put(b, bytes_str(s));
 }
 
+/* v in decimal digits, `width` of them at least (20 at most). */
+static inline void buf_put_decimal(struct buf *b, uint64_t v, size_t width)
+{
+    uint8_t text[20];
+    size_t n = 0;
+    do {
+        text[sizeof text - ++n] = (uint8_t)('0' + v % 10);
+        v /= 10;
+    } while (v > 0 || n < width);
+    buf_put(b, bytes_of(text + sizeof text - n, n));
+}
+
 #endif

@@ -1,7 +1,6 @@
 #include "peer.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 
 #include "../policy/siphash.h"
 
@@ -23,27 +22,40 @@ static bool is_mapped(const struct peer *a)
     return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr);
 }
 
+static void put_ipv4(struct buf *out, const void *address)
+{
+    const uint8_t *a = address;
+    for (size_t i = 0; i < 4; i++) {
+        if (i > 0)
+            buf_put_u8(out, '.');
+        buf_put_decimal(out, a[i], 1);
+    }
+}
+
+/* Each request's record has one: hence no printf. */
 void peer_text(const struct peer *a, char out[PEER_TEXT])
 {
     char host[INET6_ADDRSTRLEN] = "?";
-    /* An IPv4 client of an IPv6 wildcard shows as `networks:` would name it. */
-    if (is_mapped(a)) {
-        inet_ntop(AF_INET, a->in6.sin6_addr.s6_addr + 12, host, sizeof host);
-        snprintf(out, PEER_TEXT, "%s:%u", host, (unsigned)ntohs(a->in6.sin6_port));
-        return;
-    }
-    switch (a->sa.sa_family) {
-    case AF_INET:
-        inet_ntop(AF_INET, &a->in4.sin_addr, host, sizeof host);
-        snprintf(out, PEER_TEXT, "%s:%u", host, (unsigned)ntohs(a->in4.sin_port));
-        break;
-    case AF_INET6:
+    struct buf b = buf_on(out, PEER_TEXT - 1);
+    if (a->sa.sa_family == AF_INET) {
+        put_ipv4(&b, &a->in4.sin_addr);
+    } else if (is_mapped(a)) {
+        /* An IPv4 client of an IPv6 wildcard shows as `networks:` would name it. */
+        put_ipv4(&b, a->in6.sin6_addr.s6_addr + 12);
+    } else if (a->sa.sa_family == AF_INET6) {
         inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof host);
-        snprintf(out, PEER_TEXT, "[%s]:%u", host, (unsigned)ntohs(a->in6.sin6_port));
-        break;
-    default:
-        snprintf(out, PEER_TEXT, "?");
+        buf_put_u8(&b, '[');
+        buf_put_str(&b, host);
+        buf_put_u8(&b, ']');
+    } else {
+        buf_put_str(&b, host);
     }
+    if (a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6) {
+        /* the port stands in the same place for both */
+        buf_put_u8(&b, ':');
+        buf_put_decimal(&b, ntohs(a->in4.sin_port), 1);
+    }
+    out[b.n] = '\0';
 }
 
 struct policy_peer peer_policy(const struct peer *a)
