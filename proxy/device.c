@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "tagmap.h"
+
 enum {
     TOKEN_BYTES = 8,
     RECENT = 8,     /* separate answers whose ACK we can repeat */
@@ -21,10 +23,11 @@ struct device {
     struct udp *udp;
     uint16_t next_mid;
 
-    /* The flight. A token ends in the number of its place; the message IDs
-     * lie together, for an empty ACK has nothing else to be found by. */
+    /* The flight. A token ends in the number of its place; an empty ACK has
+     * nothing but its message ID to be found by. */
     struct exchange **places;
-    uint16_t *mids, *free_places;
+    struct tagmap by_mid;
+    uint16_t *free_places;
     size_t n_places, n_free;
     size_t n_window; /* of them UP_SENT */
 
@@ -69,9 +72,8 @@ struct device *device_new(const struct device_config *c, struct device_shared *s
     d->shared = shared;
     d->n_places = d->n_free = device_places(c);
     d->places = calloc(d->n_places, sizeof *d->places);
-    d->mids = calloc(d->n_places, sizeof *d->mids);
     d->free_places = calloc(d->n_places, sizeof *d->free_places);
-    if (d->places && d->mids && d->free_places)
+    if (d->places && d->free_places && tagmap_init(&d->by_mid, d->n_places))
         d->udp = udp_connect(&c->to, diag);
     if (!d->udp) {
         device_free(d);
@@ -89,7 +91,7 @@ void device_free(struct device *d)
         return;
     udp_free(d->udp);
     free(d->free_places);
-    free(d->mids);
+    tagmap_clear(&d->by_mid);
     free(d->places);
     free(d);
 }
@@ -113,11 +115,18 @@ static struct exchange *find_token(const struct device *d, const struct msg *m, 
     return x && x->up_token == *token ? x : NULL;
 }
 
+/* Our IDs come in a row; side by side they would make the map walk. */
+static uint32_t mid_tag(uint16_t mid)
+{
+    return mid * UINT32_C(0x9e3779b1) >> 16;
+}
+
 /* One that was sent and neither acknowledged nor answered. */
 static struct exchange *find_mid(const struct device *d, uint16_t mid)
 {
-    for (size_t i = 0; i < d->n_places; i++)
-        if (d->mids[i] == mid && d->places[i] && d->places[i]->up == UP_SENT)
+    size_t step = 0;
+    for (uint32_t i; tagmap_find(&d->by_mid, mid_tag(mid), &step, &i);)
+        if (d->places[i]->up_mid == mid && d->places[i]->up == UP_SENT)
             return d->places[i];
     return NULL;
 }
@@ -130,11 +139,10 @@ static uint16_t take_mid(struct device *d)
 {
     for (;;) {
         uint16_t mid = d->next_mid++;
-        size_t i = 0;
-        while (i < d->n_places && d->mids[i] != mid)
-            i++;
-        if (i == d->n_places)
-            return mid;
+        uint32_t place;
+        size_t step = 0;
+        if (!tagmap_find(&d->by_mid, mid_tag(mid), &step, &place))
+            return mid; /* nor any other of its tag, which does no harm */
     }
 }
 
@@ -162,7 +170,7 @@ static void send_first(struct device *d, struct exchange *x, struct instant now)
     x->up_token = (x->up_token & ~(uint64_t)0xffff) | place;
     x->up_mid = take_mid(d);
     d->places[place] = x;
-    d->mids[place] = x->up_mid;
+    tagmap_put(&d->by_mid, mid_tag(x->up_mid), place);
     d->n_window++;
     d->stats.in_flight++;
 
@@ -218,6 +226,7 @@ static void leave(struct device *d, struct exchange *x)
         uint16_t place = (uint16_t)(x->up_token & 0xffff);
         assert(d->places[place] == x && d->n_free < d->n_places);
         d->places[place] = NULL;
+        tagmap_remove(&d->by_mid, mid_tag(x->up_mid), place);
         d->free_places[d->n_free++] = place;
         d->stats.in_flight--;
         assert(x->up != UP_SENT || d->n_window > 0);
