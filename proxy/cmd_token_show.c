@@ -47,25 +47,24 @@ static bool is_base64url(uint8_t c)
     return is_space(c) || base64url_is_digit(c) || c == '=';
 }
 
-/* Lines may be broken, padding may follow; what is left must be strict.
- * Squeezes the text where it lies. */
-static bool read_base64url(uint8_t *text, size_t n, struct buf *out)
+/* Lines may be broken, padding may follow; what is left must be strict. */
+static bool read_base64url(struct bytes text, struct buf *out)
 {
-    size_t k = 0;
-    bool end = false;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t c = text[i];
+    uint8_t room[TOKEN_MAX / 3 * 4 + 4];
+    struct buf digits = buf_on(room, sizeof room);
+    bool end = false, ok = true;
+    for (size_t i = 0; i < text.n && ok; i++) {
+        uint8_t c = text.p[i];
         if (is_space(c))
             continue;
-        if (end && c != '=')
-            return false;
+        ok = !end || c == '=';
         end = c == '=';
         if (!end)
-            text[k++] = c;
+            buf_put_u8(&digits, c);
     }
-    if (base64url_size(k) > out->cap - out->n)
-        out->full = true;
-    return base64url_read(bytes_of(text, k), out);
+    ok = ok && !digits.full && base64url_read(buf_bytes(&digits), out);
+    crypto_wipe(room, sizeof room);
+    return ok;
 }
 
 static bool is_print(uint8_t c)
@@ -93,7 +92,7 @@ int cmd_token_read(const struct cmd *c, const char *file, struct buf *out)
         line.n--;
     bool hex = all(all_of, is_hex), text = all(line, is_print), decoded = false;
     if (!jose_is_compact(line) && (hex || all(all_of, is_base64url)))
-        decoded = hex ? cmd_hex(all_of, out) : read_base64url(p, n, out);
+        decoded = hex ? cmd_hex(all_of, out) : read_base64url(all_of, out);
     /* A reference may be of the same letters: then it is meant as it stands. */
     if (!decoded || !is_token(buf_bytes(out))) {
         out->n = 0;
