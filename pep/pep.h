@@ -113,6 +113,8 @@ MUST_USE bool pep_judge_certificate(struct pep *p, const struct pep_certificate 
 MUST_USE struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof);
 void pep_session_close(struct pep_session *s);                /* NULL is fine */
 const char *pep_session_subject(const struct pep_session *s); /* printable, never NULL */
+/* The originator that the policy enrolled it as, or NULL; for the record. */
+const char *pep_session_originator(struct pep_session *s);
 
 /* When the last grant of an ACE client's association ends, in UTC seconds:
  * then the association ends (RFC 9202 5). INT64_MAX: never (enrolled, or

@@ -66,6 +66,14 @@ const char *pep_session_subject(const struct pep_session *s)
     return s && s->name[0] ? s->name : "unknown";
 }
 
+const char *pep_session_originator(struct pep_session *s)
+{
+    if (!s)
+        return NULL;
+    session_refresh(s);
+    return s->subject ? s->subject->said->originator : NULL;
+}
+
 void session_forget_bearer(struct pep_session *s, const struct grant *g)
 {
     for (size_t i = 0; i < s->n_bearer; i++) {

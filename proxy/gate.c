@@ -240,6 +240,8 @@ void gate_request(struct gate *g, struct arrival *in)
         gate_reply_code(g, in, MSG_CODE(4, 2), "path too long");
         return;
     }
+    if (in->assoc)
+        r->originator = bytes_str(pep_session_originator(in->assoc->session));
     judge(g, in, r);
 }
 

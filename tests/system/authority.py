@@ -216,6 +216,7 @@ class OAuthServer:
     clients' certificates are of."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "oidc")
     _installed = None
+    _failed = None
     _installing = threading.Lock()
 
     @classmethod
@@ -224,6 +225,8 @@ class OAuthServer:
         with cls._installing:
             if cls._installed:
                 return cls._installed
+            if cls._failed:  # once is enough: a registry that is away stays away
+                raise AssertionError(cls._failed)
             to = os.path.join(rig.BUILD, "tests", "oidc")
             state = hashlib.sha256()
             for name in ("package.json", "package-lock.json"):
@@ -237,11 +240,14 @@ class OAuthServer:
                 os.makedirs(to)
                 for name in ("package.json", "package-lock.json"):
                     shutil.copy(os.path.join(cls.source, name), to)
-                run = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+                run = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts",
+                                      "--fetch-retries=1", "--fetch-retry-mintimeout=1000",
+                                      "--fetch-timeout=30000"],
                                      cwd=to, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT, timeout=300, check=False)
                 if run.returncode != 0:
-                    raise AssertionError("npm ci: " + run.stdout.decode("utf-8", "replace"))
+                    cls._failed = "npm ci: " + run.stdout.decode("utf-8", "replace")
+                    raise AssertionError(cls._failed)
                 with open(mark, "w"):
                     pass
             cls._installed = to
