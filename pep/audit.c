@@ -59,16 +59,19 @@ static size_t escape_segment(struct bytes b, char unit[8], size_t *unit_n)
     return n;
 }
 
-/* Left as it is by both: '!' to '~', but for '"', '%', '/' and '\\'. */
-static bool is_plain(uint8_t c)
-{
-    static const uint32_t plain[8] = {0, 0xffff7fda, 0xefffffff, 0x7fffffff};
-    return (plain[c / 32] >> c % 32 & 1) != 0;
-}
+/* `plain` has a bit for each byte that is left as it is. */
+struct escape {
+    escape_fn *unit;
+    uint32_t plain[8];
+};
+/* ' ' to '~', but for '"' and '\\' */
+static const struct escape json = {escape_json, {0, 0xfffffffb, 0xefffffff, 0x7fffffff}};
+/* '!' to '~', but for '"', '%', '/' and '\\' */
+static const struct escape segment = {escape_segment, {0, 0xffff7fda, 0xefffffff, 0x7fffffff}};
 
 /* At most `cut` bytes of escaped text, with an ellipsis when that was less
  * than all. False: it was cut. */
-static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *escape)
+static bool put_escaped(struct buf *out, struct bytes s, size_t cut, const struct escape *escape)
 {
     const size_t tail = sizeof ELLIPSIS - 1;
     size_t begin = out->n, safe = out->n; /* up to `safe` an ellipsis still fits */
@@ -76,12 +79,12 @@ static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *
         /* Most text is plain, and goes in runs that leave room for the tail. */
         size_t used = 0, room = cut - (out->n - begin), run = room > tail ? room - tail : 0;
         run = s.n < run ? s.n : run;
-        while (used < run && is_plain(s.p[used]))
+        while (used < run && (escape->plain[s.p[used] / 32] >> s.p[used] % 32 & 1) != 0)
             used++;
         struct bytes unit = {s.p, used};
         char storage[8];
         if (used == 0) {
-            used = escape(s, storage, &unit.n);
+            used = escape->unit(s, storage, &unit.n);
             unit.p = (const uint8_t *)storage;
         }
         if (unit.n > room || out->full) {
@@ -100,12 +103,12 @@ static bool put_escaped(struct buf *out, struct bytes s, size_t cut, escape_fn *
 
 /* A member's name as it stands in the record, its length known here. */
 #define NAME(name) BYTES_LIT(",\"" name "\":")
+#define TEXT(name) BYTES_LIT(",\"" name "\":\"") /* with the quote that begins its value */
 
 static void put_text(struct buf *out, struct bytes name, struct bytes s, size_t cut)
 {
     buf_put(out, name);
-    buf_put_u8(out, '"');
-    (void)put_escaped(out, s, cut, escape_json);
+    (void)put_escaped(out, s, cut, &json);
     buf_put_u8(out, '"');
 }
 
@@ -113,7 +116,6 @@ static void put_text(struct buf *out, struct bytes name, struct bytes s, size_t 
 static void put_word(struct buf *out, struct bytes name, const char *word)
 {
     buf_put(out, name);
-    buf_put_u8(out, '"');
     buf_put_str(out, word);
     buf_put_u8(out, '"');
 }
@@ -160,8 +162,7 @@ static void put_time(struct buf *out, int64_t wall_s, uint32_t wall_us)
  * does; no segment at all is "/". */
 static void put_path(struct buf *out, const struct bytes *path, size_t n)
 {
-    buf_put(out, NAME("path"));
-    buf_put_u8(out, '"');
+    buf_put(out, TEXT("path"));
     size_t begin = out->n;
     if (n == 0)
         buf_put_u8(out, '/');
@@ -175,7 +176,7 @@ static void put_path(struct buf *out, const struct bytes *path, size_t n)
         if (path[i].n == 0)
             buf_put_u8(out, '%');
         /* room stays for the ellipsis of a next segment */
-        else if (!put_escaped(out, path[i], left - 1 - (sizeof ELLIPSIS - 1), escape_segment))
+        else if (!put_escaped(out, path[i], left - 1 - (sizeof ELLIPSIS - 1), &segment))
             break;
     }
     buf_put_u8(out, '"');
@@ -187,15 +188,14 @@ static void put_rule(struct buf *out, struct policy_rule_ref rule)
     if (!rule.file)
         return;
     struct bytes file = bytes_str(rule.file);
-    buf_put(out, NAME("rule"));
-    buf_put_u8(out, '"');
+    buf_put(out, TEXT("rule"));
     if (file.n > CUT_FILE / 2) {
         buf_put_str(out, ELLIPSIS);
         file = bytes_of(file.p + file.n - CUT_FILE / 2, CUT_FILE / 2);
         while (file.n && (file.p[0] & 0xc0) == 0x80)
             file = bytes_of(file.p + 1, file.n - 1);
     }
-    (void)put_escaped(out, file, CUT_FILE, escape_json);
+    (void)put_escaped(out, file, CUT_FILE, &json);
     buf_put_u8(out, ':');
     buf_put_decimal(out, rule.line, 1);
     buf_put_u8(out, '"');
@@ -207,9 +207,9 @@ static void put_start(struct buf *out, const struct audit_start *s, const char *
     if (s->association)
         put_number(out, NAME("association"), s->association);
     if (s->peer)
-        put_text(out, NAME("peer"), bytes_str(s->peer), CUT_PEER);
+        put_text(out, TEXT("peer"), bytes_str(s->peer), CUT_PEER);
     if (subject && *subject)
-        put_text(out, NAME("subject"), bytes_str(subject), CUT_NAME);
+        put_text(out, TEXT("subject"), bytes_str(subject), CUT_NAME);
 }
 
 static const char *method_name(uint8_t code)
@@ -225,25 +225,25 @@ bool audit_begin(const struct audit_start *s, const struct request *r, const str
     bool permit = d->verdict == POLICY_PERMIT;
     put_start(out, s, s->subject);
     if (r->originator.n)
-        put_text(out, NAME("originator"), r->originator, CUT_SHORT);
-    put_word(out, NAME("method"), method_name(r->method));
+        put_text(out, TEXT("originator"), r->originator, CUT_SHORT);
+    put_word(out, TEXT("method"), method_name(r->method));
     /* The query stays out: it may carry secrets. */
     put_path(out, r->path, r->n_path);
-    put_word(out, NAME("verdict"), permit ? "permit" : "deny");
+    put_word(out, TEXT("verdict"), permit ? "permit" : "deny");
     if (!permit && d->outcome == PEP_FORWARD)
         buf_put_str(out, ",\"reported\":true"); /* let pass by mode: report */
-    put_text(out, NAME("reason"), bytes_str(d->reason), CUT_WORD);
+    put_text(out, TEXT("reason"), bytes_str(d->reason), CUT_WORD);
     if (d->missing)
-        put_text(out, NAME("missing"), bytes_str(d->missing), CUT_WORD);
+        put_text(out, TEXT("missing"), bytes_str(d->missing), CUT_WORD);
     put_rule(out, d->rule);
     if (d->grant)
         put_number(out, NAME("grant"), d->grant);
     if (d->authority)
-        put_text(out, NAME("authority"), bytes_str(d->authority), CUT_SHORT);
+        put_text(out, TEXT("authority"), bytes_str(d->authority), CUT_SHORT);
     if (d->policy_hash)
-        put_text(out, NAME("policy"), bytes_str(d->policy_hash), CUT_WORD);
+        put_text(out, TEXT("policy"), bytes_str(d->policy_hash), CUT_WORD);
     if (s->device)
-        put_text(out, NAME("device"), bytes_str(s->device), CUT_SHORT);
+        put_text(out, TEXT("device"), bytes_str(s->device), CUT_SHORT);
     return !out->full;
 }
 
@@ -254,14 +254,14 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
                                        [PEP_VIA_IDENTITY] = "identity",
                                        [PEP_VIA_OPTION] = "option"};
     put_start(out, s, t->subject[0] ? t->subject : s->subject);
-    put_text(out, NAME("token"),
+    put_text(out, TEXT("token"),
              bytes_str((size_t)via < sizeof ways / sizeof *ways ? ways[via] : "unknown"), CUT_WORD);
-    put_word(out, NAME("verdict"), t->err == PEP_OK ? "taken" : "refused");
-    put_text(out, NAME("reason"), bytes_str(pep_err_str(t->err)), CUT_WORD);
+    put_word(out, TEXT("verdict"), t->err == PEP_OK ? "taken" : "refused");
+    put_text(out, TEXT("reason"), bytes_str(pep_err_str(t->err)), CUT_WORD);
     if (t->grant)
         put_number(out, NAME("grant"), t->grant);
     if (t->authority)
-        put_text(out, NAME("authority"), bytes_str(t->authority), CUT_SHORT);
+        put_text(out, TEXT("authority"), bytes_str(t->authority), CUT_SHORT);
     if (t->replaced)
         buf_put_str(out, ",\"replaced\":true");
     if (t->n_unknown)
@@ -269,16 +269,15 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
     if (t->n_beyond)
         put_number(out, NAME("beyond"), t->n_beyond);
     if (t->beyond[0])
-        put_text(out, NAME("first-beyond"), bytes_str(t->beyond), CUT_SHORT);
+        put_text(out, TEXT("first-beyond"), bytes_str(t->beyond), CUT_SHORT);
     if (policy_hash)
-        put_text(out, NAME("policy"), bytes_str(policy_hash), CUT_WORD);
+        put_text(out, TEXT("policy"), bytes_str(policy_hash), CUT_WORD);
     return !out->full;
 }
 
 static void put_hex(struct buf *out, struct bytes name, struct bytes s, size_t cut)
 {
     buf_put(out, name);
-    buf_put_u8(out, '"');
     hex_put(out, bytes_of(s.p, s.n < cut ? s.n : cut));
     if (s.n > cut)
         buf_put_str(out, ELLIPSIS);
@@ -288,21 +287,21 @@ static void put_hex(struct buf *out, struct bytes name, struct bytes s, size_t c
 bool audit_event(const struct audit_event *e, const char *policy_hash, struct buf *out)
 {
     put_time(out, e->wall_s, e->wall_us);
-    put_text(out, NAME("event"), bytes_str(e->event), CUT_WORD);
-    put_text(out, NAME("by"), bytes_str(e->by), CUT_WORD);
+    put_text(out, TEXT("event"), bytes_str(e->event), CUT_WORD);
+    put_text(out, TEXT("by"), bytes_str(e->by), CUT_WORD);
     if (e->kind)
-        put_text(out, NAME("kind"), bytes_str(e->kind), CUT_WORD);
+        put_text(out, TEXT("kind"), bytes_str(e->kind), CUT_WORD);
     if (e->value.n && e->is_text)
-        put_text(out, NAME("value"), e->value, CUT_NAME);
+        put_text(out, TEXT("value"), e->value, CUT_NAME);
     else if (e->value.n)
-        put_hex(out, NAME("value"), e->value, CUT_NAME);
+        put_hex(out, TEXT("value"), e->value, CUT_NAME);
     if (e->authority.n)
-        put_text(out, NAME("authority"), e->authority, CUT_SHORT);
+        put_text(out, TEXT("authority"), e->authority, CUT_SHORT);
     put_number(out, NAME("ended"), e->ended);
     if (e->not_kept)
         buf_put_str(out, ",\"kept\":false");
     if (policy_hash)
-        put_text(out, NAME("policy"), bytes_str(policy_hash), CUT_WORD);
+        put_text(out, TEXT("policy"), bytes_str(policy_hash), CUT_WORD);
     buf_put_str(out, "}\n");
     return !out->full;
 }

@@ -71,6 +71,24 @@ static void whole_records(void **state)
                         "\"verdict\":\"deny\",\"reason\":\"no-grant\",\"missing\":\"hours\","
                         "\"code\":\"4.01\",\"us\":0}\n");
 
+    /* times: before the epoch, a leap day, the last that has a name and the next */
+    static const struct {
+        int64_t wall_s;
+        const char *want;
+    } times[] = {
+        {-1, "{\"time\":\"1969-12-31T23:59:59.000042Z\""},
+        {951868799, "{\"time\":\"2000-02-29T23:59:59.000042Z\""},
+        {INT64_C(253402300799), "{\"time\":\"9999-12-31T23:59:59.000042Z\""},
+        {INT64_C(253402300800), "{\"time\":\"1970-01-01T00:00:00.000042Z\""},
+        {INT64_MIN, "{\"time\":\"1970-01-01T00:00:00.000042Z\""},
+    };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct audit_start at = {.wall_s = times[i].wall_s, .wall_us = 42};
+        b = buf_on(text, RECORD);
+        assert_true(audit_begin(&at, &r, &no, &b) && audit_end(0x81, 0, &b));
+        assert_memory_equal(ended(&b), times[i].want, strlen(times[i].want));
+    }
+
     /* nobody was answered */
     b = buf_on(text, RECORD);
     assert_true(audit_begin(&stranger, &r, &no, &b) && audit_end(0, 5, &b));
