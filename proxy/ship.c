@@ -115,7 +115,8 @@ static void away(struct ship *s)
     else if (s->retry_s * 1000 > wait)
         wait = s->retry_s * 1000;
     s->retry_s = 0;
-    (void)getentropy(&random, sizeof random);
+    if (getentropy(&random, sizeof random) != 0)
+        random = 0; /* no jitter */
     s->retry_at_ms = now + wait / 2 + random % (wait / 2 + 1);
 }
 
