@@ -137,11 +137,6 @@ static void deny(struct gate *g, const struct arrival *in, const struct pep_deci
     gate_reply(g, in, &m);
 }
 
-static struct forward_map device_map(const struct device_config *d)
-{
-    return (struct forward_map){d->prefix, d->n_prefix, d->base, d->n_base};
-}
-
 /* What was permitted but goes no further: the record says both. */
 static void stop(struct gate *g, const struct arrival *in, uint8_t code)
 {
@@ -162,14 +157,14 @@ static void forward(struct gate *g, const struct arrival *in, int device)
     }
     struct msg out;
     struct forward_scratch scratch;
-    struct forward_map map = device_map(upstream_config(g->upstreams, device));
+    struct forward_map map = gate_device_map(upstream_config(g->upstreams, device));
     if (!forward_request(&g->forward, in->m, &map, &out, &scratch)) {
         stop(g, in, MSG_CODE(4, 2));
         return;
     }
     out.type = in->m->type;
     in->x->device_index = device;
-    if (!upstream_submit(g->upstreams, in->x, device, &out, g->now))
+    if (!gate_serve(g, in->x, device, &out))
         stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
 }
 
@@ -319,61 +314,6 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
     }
 }
 
-void gate_device_datagram(struct gate *g, int device, struct bytes datagram, struct instant now)
-{
-    g->now = now;
-    upstream_receive(g->upstreams, device, datagram, now);
-}
-
-/* A 2.01 with a Location-Path: what AIF's Dynamic bits speak of. */
-static void note_created(struct gate *g, struct exchange *x, const struct msg *m)
-{
-    if (m->code != MSG_CODE(2, 1) || (x->method != MSG_POST && x->method != MSG_PUT) || !x->assoc)
-        return;
-    struct bytes path[POLICY_PATH_SEGMENTS_MAX];
-    size_t n = 0;
-    const struct device_config *d = upstream_config(g->upstreams, x->device_index);
-    if (d->n_prefix == 0)
-        path[n++] = bytes_str(d->name);
-    for (size_t i = 0; i < m->n_options; i++) {
-        if (m->options[i].number != OPT_LOCATION_PATH)
-            continue;
-        if (n == POLICY_PATH_SEGMENTS_MAX)
-            return;
-        path[n++] = m->options[i].value;
-    }
-    if (n > (d->n_prefix == 0 ? 1 : 0))
-        pep_note_created(g->pep, x->assoc->session, path, n);
-}
-
-static void answered(void *user, struct exchange *x, const struct msg *m, struct instant now)
-{
-    struct gate *g = user;
-    g->now = now;
-    if (x->own) {
-        gate_take_links(g, x, m);
-        return;
-    }
-    struct msg out;
-    if (now.wall_s >= x->ends_s) {
-        /* The grant ended while the device worked (RFC 9200 5.10.3). */
-        gate_msg(&out, MSG_CODE(4, 1));
-    } else if (!m) {
-        bool heard = x->up_end == UP_RESET || x->up_end == UP_TOO_LARGE;
-        gate_msg(&out, heard ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
-    } else {
-        struct forward_map map = device_map(upstream_config(g->upstreams, x->device_index));
-        uint8_t refused = forward_response(&g->forward, m, &map, &out);
-        if (refused)
-            gate_msg(&out, refused);
-        else
-            note_created(g, x, &out);
-    }
-    /* Answered first: an answer that does not fit becomes another one. */
-    exchange_answer(g->exchanges, x, &out, now);
-    gate_record_end(g, x, out.code);
-}
-
 uint64_t gate_turn(struct gate *g, struct instant now)
 {
     g->now = now;
@@ -433,7 +373,7 @@ static uint32_t random32(void *user)
 }
 
 static const struct exchange_ops exchange_ops = {exchange_send, exchange_undelivered};
-static const struct upstream_ops upstream_ops = {answered};
+static const struct upstream_ops upstream_ops = {gate_served};
 
 static bool open_discovery(struct gate *g)
 {
@@ -443,7 +383,7 @@ static bool open_discovery(struct gate *g)
         return false;
     for (size_t i = 0; i < c->n_devices; i++) {
         const struct device_config *d = &c->devices[i].upstream;
-        devices[i] = (struct discovery_device){d->name, d->host, device_map(d)};
+        devices[i] = (struct discovery_device){d->name, d->host, gate_device_map(d)};
     }
     g->discovery = discovery_new(devices, c->n_devices);
     free(devices);

@@ -79,7 +79,7 @@ static void forget_exchanges(struct gate *g, struct assoc *a)
         if (x->state != EXCHANGE_OPEN)
             continue;
         if (x->up != UP_NONE)
-            upstream_cancel(g->upstreams, x, g->now);
+            gate_unserve(g, x);
         gate_record_end(g, x, 0);
         exchange_drop(g->exchanges, x, g->now);
     }
@@ -140,7 +140,7 @@ static void end_assoc(struct gate *g, struct assoc *a, const char *reason)
         if (x->state != EXCHANGE_OPEN)
             continue;
         if (x->up != UP_NONE)
-            upstream_cancel(g->upstreams, x, g->now);
+            gate_unserve(g, x);
         gate_record_end(g, x, MSG_CODE(4, 1));
         struct msg m;
         gate_msg(&m, MSG_CODE(4, 1));

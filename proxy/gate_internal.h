@@ -1,6 +1,8 @@
-/* What the gate's own files share: gate.c tells the story, gate_assoc.c the
- * life of an association, gate_local.c the resources that are answered
- * here, gate_record.c the audit record. No one else includes this. */
+/* What the gate's own files share: gate.c tells the story of a request,
+ * gate_device.c its way to the device and back, gate_deliver.c the answer's
+ * way to the client, gate_assoc.c the life of an association, gate_local.c
+ * the resources that are answered here, gate_record.c the audit record. No
+ * one else includes this. */
 #ifndef POSTERN_GATE_INTERNAL_H
 #define POSTERN_GATE_INTERNAL_H
 
@@ -63,6 +65,21 @@ void gate_ask(struct gate *g);
 void gate_park(struct gate *g, struct arrival *in, uint64_t question);
 /* gate.c: the request of an arrival, from its options on. */
 void gate_request(struct gate *g, struct arrival *in);
+
+/* ---- gate_device.c: the device's side, which knows no association ---- */
+
+struct forward_map gate_device_map(const struct device_config *d);
+/* The permitted and filtered request `m` of x goes to the device, or what
+ * stands for it. False: not taken, and x->up_end says why. */
+MUST_USE bool gate_serve(struct gate *g, struct exchange *x, int device, struct msg *m);
+/* x is over before its answer: its client left. Nothing is called. */
+void gate_unserve(struct gate *g, struct exchange *x);
+/* What came of it (upstream_ops.answered); `user` is the gate. */
+void gate_served(void *user, struct exchange *x, const struct msg *m, struct instant now);
+
+/* gate_deliver.c: the client's side again. m NULL: no answer, and x->up_end
+ * says why. */
+void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m);
 
 /* A message that is only a code so far. */
 static inline void gate_msg(struct msg *m, uint8_t code)

@@ -118,7 +118,7 @@ static void ask_device(struct gate *g, int device)
         struct exchange *x = exchange_own(g->exchanges, g->now);
         if (x && discovery_request(g->discovery, device, &m, &scratch)) {
             x->device_index = device;
-            if (upstream_submit(g->upstreams, x, device, &m, g->now))
+            if (gate_serve(g, x, device, &m))
                 return;
         }
         if (x)
