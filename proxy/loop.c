@@ -1,7 +1,9 @@
 #include "loop.h"
 
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -20,7 +22,13 @@ struct watch {
 
 struct loop {
     struct event_base *base;
+    /* A timer of the kernel's that is moved only to an earlier time: while
+     * requests come, the next deadline moves away with each of them, and to
+     * start and stop a timer around each wait costs more than the wait. It
+     * may so fire for nothing, once for each deadline that was reached. */
+    int timer_fd;
     struct event *timer;
+    uint64_t timer_us; /* when it fires; UINT64_MAX: it is not set */
     loop_turn_fn *turn;
     void *user;
     struct watch *watches;
@@ -43,9 +51,14 @@ struct instant loop_now(struct loop *l)
     return l->now;
 }
 
+/* The turn that follows does the work. */
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {
-    (void)fd, (void)what, (void)user; /* the turn that follows does the work */
+    (void)what;
+    struct loop *l = user;
+    uint64_t times;
+    if (read((int)fd, &times, sizeof times) > 0)
+        l->timer_us = UINT64_MAX;
 }
 
 struct loop *loop_new(loop_turn_fn *turn, void *user)
@@ -55,6 +68,8 @@ struct loop *loop_new(loop_turn_fn *turn, void *user)
         return NULL;
     l->turn = turn;
     l->user = user;
+    l->timer_us = UINT64_MAX;
+    l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     struct event_config *c = event_config_new();
     if (c) {
         /* One thread, and no environment that picks another back end. */
@@ -63,9 +78,9 @@ struct loop *loop_new(loop_turn_fn *turn, void *user)
         l->base = event_base_new_with_config(c);
         event_config_free(c);
     }
-    if (l->base)
-        l->timer = event_new(l->base, -1, 0, on_timer, l);
-    if (!l->timer) {
+    if (l->base && l->timer_fd >= 0)
+        l->timer = event_new(l->base, l->timer_fd, EV_READ | EV_PERSIST, on_timer, l);
+    if (!l->timer || event_add(l->timer, NULL) != 0) {
         loop_free(l);
         return NULL;
     }
@@ -85,6 +100,8 @@ void loop_free(struct loop *l)
         event_free(l->timer);
     if (l->base)
         event_base_free(l->base);
+    if (l->timer_fd >= 0)
+        close(l->timer_fd);
     free(l);
 }
 
@@ -166,15 +183,17 @@ bool loop_signal(struct loop *l, int signo, void (*fn)(void *user, int signo), v
 
 static bool arm(struct loop *l, uint64_t deadline_ms)
 {
-    if (deadline_ms == UINT64_MAX)
-        return event_del(l->timer) == 0;
-    uint64_t now_us = loop_now(l).mono_us;
     /* A day at most: what is further off is asked for again. */
-    uint64_t far = now_us / 1000 + 86400000;
+    uint64_t far = loop_now(l).mono_us / 1000 + 86400000;
     uint64_t at_us = (deadline_ms < far ? deadline_ms : far) * 1000;
-    uint64_t us = at_us > now_us ? at_us - now_us : 0;
-    struct timeval tv = {(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
-    return event_add(l->timer, &tv) == 0;
+    if (deadline_ms == UINT64_MAX || at_us >= l->timer_us)
+        return true;
+    struct itimerspec at = {
+        .it_value = {(time_t)(at_us / 1000000), (long)(at_us % 1000000) * 1000}};
+    if (at_us == 0)
+        at.it_value.tv_nsec = 1; /* at once; zero would be never */
+    l->timer_us = at_us;
+    return timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0;
 }
 
 bool loop_run(struct loop *l)
@@ -186,7 +205,6 @@ bool loop_run(struct loop *l)
         l->sampled = false;
         if (!ok || l->stop)
             break;
-        /* 1: nothing to wait for, ever */
         ok = event_base_loop(l->base, EVLOOP_ONCE) == 0;
         if (!ok)
             break;

@@ -10,7 +10,6 @@ enum {
 };
 
 struct slot {
-    struct iovec iov;
     struct peer peer;
     _Alignas(struct cmsghdr) uint8_t control[CONTROL];
     uint8_t data[DATAGRAM_MAX];
@@ -25,7 +24,11 @@ struct udp {
     struct peer to; /* of a connected socket */
     size_t n_out;
     struct udp_stats stats;
+    /* Apart from the slots, which are far from each other: a call names all
+     * 32 and mostly brings a few. `n_stale` headers the last one wrote to. */
+    size_t n_stale;
     struct mmsghdr in_headers[DATAGRAM_BATCH], out_headers[DATAGRAM_BATCH];
+    struct iovec in_iov[DATAGRAM_BATCH], out_iov[DATAGRAM_BATCH];
     struct slot in[DATAGRAM_BATCH], out[DATAGRAM_BATCH];
 };
 
@@ -74,6 +77,7 @@ static struct udp *udp_open(int family)
     struct udp *u = calloc(1, sizeof *u);
     if (!u)
         return NULL;
+    u->n_stale = DATAGRAM_BATCH;
     u->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (u->fd < 0)
         return u;
@@ -192,15 +196,14 @@ static void note_local(struct msghdr *m, struct peer *from)
     }
 }
 
-bool udp_receive(struct udp *u,
-                 void (*take)(void *user, const struct peer *from, struct bytes datagram),
-                 void *user)
+/* What the kernel writes into a header is set again: the lengths. */
+static void ready_headers(struct udp *u)
 {
-    for (size_t i = 0; i < DATAGRAM_BATCH; i++) {
+    for (size_t i = 0; i < u->n_stale; i++) {
         struct slot *s = &u->in[i];
         struct msghdr *m = &u->in_headers[i].msg_hdr;
-        s->iov = (struct iovec){s->data, DATAGRAM_MAX};
-        *m = (struct msghdr){.msg_iov = &s->iov, .msg_iovlen = 1};
+        u->in_iov[i] = (struct iovec){s->data, DATAGRAM_MAX};
+        *m = (struct msghdr){.msg_iov = &u->in_iov[i], .msg_iovlen = 1};
         if (!u->connected) {
             m->msg_name = &s->peer.in6;
             m->msg_namelen = sizeof s->peer.in6;
@@ -210,7 +213,15 @@ bool udp_receive(struct udp *u,
             m->msg_controllen = CONTROL;
         }
     }
+}
+
+bool udp_receive(struct udp *u,
+                 void (*take)(void *user, const struct peer *from, struct bytes datagram),
+                 void *user)
+{
+    ready_headers(u);
     int n = recvmmsg(u->fd, u->in_headers, DATAGRAM_BATCH, 0, NULL);
+    u->n_stale = n > 0 ? (size_t)n : 0;
     if (u->away)
         return n == DATAGRAM_BATCH; /* not connected: anybody's */
     if (n < 0) {
@@ -294,8 +305,8 @@ void udp_commit(struct udp *u, const struct peer *to, const struct buf *slot)
     }
     struct slot *s = &u->out[u->n_out];
     struct msghdr *m = &u->out_headers[u->n_out].msg_hdr;
-    s->iov = (struct iovec){s->data, slot->n};
-    *m = (struct msghdr){.msg_iov = &s->iov, .msg_iovlen = 1};
+    u->out_iov[u->n_out] = (struct iovec){s->data, slot->n};
+    *m = (struct msghdr){.msg_iov = &u->out_iov[u->n_out], .msg_iovlen = 1};
     if (!u->connected) {
         s->peer = *to;
         m->msg_name = &s->peer.in6;
