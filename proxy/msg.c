@@ -91,6 +91,22 @@ enum msg_parse msg_parse(struct bytes datagram, struct msg *out)
     return MSG_OK;
 }
 
+bool msg_parse_rest(uint8_t code, struct bytes token, struct bytes rest, struct msg *out)
+{
+    out->type = TYPE_CON;
+    out->code = code;
+    out->mid = 0;
+    out->n_options = 0;
+    out->payload = BYTES_NONE;
+    out->token_n = 0;
+    if (token.n > MSG_TOKEN_MAX || !parse_options(rest, out))
+        return false;
+    if (token.n)
+        memcpy(out->token, token.p, token.n);
+    out->token_n = (uint8_t)token.n;
+    return true;
+}
+
 bool msg_write(const struct msg *m, struct buf *out)
 {
     uint8_t first = (uint8_t)(0x40 | (m->type & 3) << 4 | (m->token_n & 0x0f));

@@ -90,6 +90,10 @@ enum msg_parse {
 
 MUST_USE enum msg_parse msg_parse(struct bytes datagram, struct msg *out);
 
+/* What stands behind a token, on any transport: options and payload, of a
+ * message of any class; signals too (RFC 8323 5.1). False: not well-formed. */
+MUST_USE bool msg_parse_rest(uint8_t code, struct bytes token, struct bytes rest, struct msg *out);
+
 /* Writes into `out`; options are written in the order of the array, which
  * must be sorted (msg_add keeps it so). False: does not fit. */
 MUST_USE bool msg_write(const struct msg *m, struct buf *out);
