@@ -31,6 +31,14 @@ struct device {
     size_t n_places, n_free;
     size_t n_window; /* of them UP_SENT */
 
+    /* Observations: their tokens, and of each the place behind the others
+     * where its request is while one is in flight. */
+    struct ear {
+        uint64_t token; /* 0: free */
+        uint32_t owner;
+    } ears[DEVICE_OBSERVATIONS];
+    size_t n_ears;
+
     struct exchange *queue_head, *queue_tail;
     size_t n_queued;
 
@@ -71,9 +79,9 @@ struct device *device_new(const struct device_config *c, struct device_shared *s
     d->config = c;
     d->shared = shared;
     d->n_places = d->n_free = device_places(c);
-    d->places = calloc(d->n_places, sizeof *d->places);
+    d->places = calloc(d->n_places + DEVICE_OBSERVATIONS, sizeof *d->places);
     d->free_places = calloc(d->n_places, sizeof *d->free_places);
-    if (d->places && d->free_places && tagmap_init(&d->by_mid, d->n_places))
+    if (d->places && d->free_places && tagmap_init(&d->by_mid, d->n_places + DEVICE_OBSERVATIONS))
         d->udp = udp_connect(&c->to, diag);
     if (!d->udp) {
         device_free(d);
@@ -111,8 +119,14 @@ static struct exchange *find_token(const struct device *d, const struct msg *m, 
     for (size_t i = 0; i < TOKEN_BYTES; i++)
         *token = *token << 8 | m->token[i];
     size_t place = *token & 0xffff;
-    struct exchange *x = place < d->n_places ? d->places[place] : NULL;
+    struct exchange *x = place < d->n_places + DEVICE_OBSERVATIONS ? d->places[place] : NULL;
     return x && x->up_token == *token ? x : NULL;
+}
+
+static const struct ear *find_ear(const struct device *d, uint64_t token)
+{
+    size_t i = (size_t)(token & 0xffff) - d->n_places;
+    return token != 0 && i < DEVICE_OBSERVATIONS && d->ears[i].token == token ? &d->ears[i] : NULL;
 }
 
 /* Our IDs come in a row; side by side they would make the map walk. */
@@ -162,12 +176,22 @@ static void transmit(struct device *d, const struct exchange *x)
     udp_send(d->udp, &d->config->to, bytes_of(x->stored, x->stored_n));
 }
 
+static uint64_t new_token(struct device *d, size_t place)
+{
+    uint64_t token;
+    random_bytes(d->shared, &token, sizeof token);
+    return (token & ~(uint64_t)0xffff) | place;
+}
+
 static void send_first(struct device *d, struct exchange *x, struct instant now)
 {
     assert(has_room(d) && x->up == UP_NONE);
-    uint16_t place = d->free_places[--d->n_free];
-    random_bytes(d->shared, &x->up_token, sizeof x->up_token);
-    x->up_token = (x->up_token & ~(uint64_t)0xffff) | place;
+    uint16_t place = (uint16_t)(x->up_token & 0xffff);
+    if (!x->up_kept) {
+        place = d->free_places[--d->n_free];
+        x->up_token = new_token(d, place);
+    }
+    assert(!d->places[place]);
     x->up_mid = take_mid(d);
     d->places[place] = x;
     tagmap_put(&d->by_mid, mid_tag(x->up_mid), place);
@@ -224,10 +248,11 @@ static void leave(struct device *d, struct exchange *x)
         d->n_queued--;
     } else {
         uint16_t place = (uint16_t)(x->up_token & 0xffff);
-        assert(d->places[place] == x && d->n_free < d->n_places);
+        assert(d->places[place] == x && (x->up_kept || d->n_free < d->n_places));
         d->places[place] = NULL;
         tagmap_remove(&d->by_mid, mid_tag(x->up_mid), place);
-        d->free_places[d->n_free++] = place;
+        if (!x->up_kept)
+            d->free_places[d->n_free++] = place;
         d->stats.in_flight--;
         assert(x->up != UP_SENT || d->n_window > 0);
         if (x->up == UP_SENT)
@@ -261,11 +286,18 @@ static void end(struct device *d, struct exchange *x, enum exchange_up_end how, 
 
 /* ---- requests ---- */
 
+/* Nobody waits for it, so it takes nothing from those who do. Behind the
+ * requests of an observation there are clients. */
+static bool is_aside(const struct exchange *x)
+{
+    return x->own && (x->observation == 0 || x->type == TYPE_NON);
+}
+
 bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct instant now)
 {
     assert(x->up == UP_NONE && (x->type == TYPE_CON || x->type == TYPE_NON));
     bool wait = d->n_queued > 0 || !has_room(d);
-    if (wait && (x->own || d->down || d->n_queued >= d->config->queue)) {
+    if (wait && (is_aside(x) || d->down || d->n_queued >= d->config->queue)) {
         d->stats.refused++;
         x->up_end = UP_FULL;
         return false;
@@ -297,13 +329,41 @@ void device_cancel(struct device *d, struct exchange *x, struct instant now)
     move_up(d, now);
 }
 
+/* ---- observations ---- */
+
+bool device_listen(struct device *d, uint32_t owner, uint64_t *token)
+{
+    size_t i = 0;
+    while (i < DEVICE_OBSERVATIONS && d->ears[i].token)
+        i++;
+    if (i == DEVICE_OBSERVATIONS)
+        return false;
+    *token = new_token(d, d->n_places + i);
+    d->ears[i].token = *token;
+    d->ears[i].owner = owner;
+    d->n_ears++;
+    return true;
+}
+
+void device_unlisten(struct device *d, uint64_t token)
+{
+    struct ear *e = &d->ears[(size_t)(token & 0xffff) - d->n_places];
+    assert(find_ear(d, token) && !d->places[token & 0xffff]);
+    e->token = 0;
+    d->n_ears--;
+}
+
 /* ---- silence ---- */
 
 static void heard(struct device *d, struct instant now)
 {
+    bool was_down = d->down;
     d->heard_us = now.mono_us;
     d->silence = 0;
     d->down = false;
+    for (size_t i = 0; was_down && d->n_ears > 0 && i < DEVICE_OBSERVATIONS; i++)
+        if (d->ears[i].token)
+            d->shared->ops->returned(d->shared->user, d->ears[i].owner, now);
 }
 
 /* No answer came to x. The device is down only if nothing else came either. */
@@ -311,7 +371,7 @@ static void lost(struct device *d, struct exchange *x, struct instant now)
 {
     d->stats.silent++;
     /* Who answers its clients need not answer us. */
-    if (d->heard_us <= x->sent_us && !x->own)
+    if (d->heard_us <= x->sent_us && !is_aside(x))
         d->silence += x->type == TYPE_CON ? SILENCE_CON : SILENCE_NON;
     if (d->silence >= SILENCE_DOWN)
         d->down = true;
@@ -342,7 +402,7 @@ void device_expire(struct device *d, struct exchange *x, struct instant now)
 static void unreachable(struct device *d, struct instant now)
 {
     d->stats.unreachable++;
-    for (size_t i = 0; d->down && i < d->n_places; i++) {
+    for (size_t i = 0; d->down && i < d->n_places + DEVICE_OBSERVATIONS; i++) {
         struct exchange *x = d->places[i];
         if (x && x->up == UP_SENT && x->sent_us < now.mono_us)
             end(d, x, UP_REFUSED, NULL, now);
@@ -414,6 +474,24 @@ static void measure(struct device *d, const struct exchange *x, struct instant n
     d->stats.rtt_us = d->stats.rtt_us ? (7 * d->stats.rtt_us + rtt) / 8 : rtt;
 }
 
+/* A message of an observation is acknowledged, or answered by RST (RFC 7641
+ * 3.6): also a NON, or a device that lost count of us would go on for ever. */
+static void take_notice(struct device *d, const struct msg *m, uint64_t token, bool cut,
+                        struct instant now)
+{
+    const struct ear *e = find_ear(d, token);
+    if (!e || !d->shared->ops->notified(d->shared->user, e->owner, m, cut, now)) {
+        reject(d, m);
+        if (m->type == TYPE_NON && msg_find(m, OPT_OBSERVE))
+            send_empty(d, TYPE_RST, m->mid);
+        return;
+    }
+    if (m->type == TYPE_CON)
+        send_empty(d, TYPE_ACK, m->mid);
+    heard(d, now);
+    d->stats.notified++;
+}
+
 static void take_answer(struct device *d, const struct msg *m, bool cut, struct instant now)
 {
     uint64_t token;
@@ -423,7 +501,7 @@ static void take_answer(struct device *d, const struct msg *m, bool cut, struct 
         if (m->type == TYPE_CON && m->token_n == TOKEN_BYTES && is_recent(d, m->mid, token, now))
             send_empty(d, TYPE_ACK, m->mid);
         else
-            reject(d, m);
+            take_notice(d, m, token, cut, now);
         return;
     }
     /* Piggybacked, it must acknowledge the message that carried the token

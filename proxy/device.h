@@ -34,6 +34,8 @@ MUST_USE bool device_submit(struct device *d, struct exchange *x, struct msg *m,
                             struct instant now);
 void device_cancel(struct device *d, struct exchange *x, struct instant now);
 void device_receive(struct device *d, struct bytes datagram, struct instant now);
+MUST_USE bool device_listen(struct device *d, uint32_t owner, uint64_t *token);
+void device_unlisten(struct device *d, uint64_t token);
 
 /* x's up_deadline has come, and was taken out of the heap. */
 void device_expire(struct device *d, struct exchange *x, struct instant now);

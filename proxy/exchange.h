@@ -93,6 +93,8 @@ struct exchange {
     enum exchange_up_end up_end; /* once it is over */
     struct device *device;
     uint64_t up_token, sent_us;
+    bool up_kept;         /* up_token was given by upstream_listen() */
+    uint32_t observation; /* whose request to the device this is, + 1; 0: none */
     uint32_t up_wait_ms;
     uint16_t up_mid;
     uint8_t up_tries;

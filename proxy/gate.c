@@ -373,7 +373,7 @@ static uint32_t random32(void *user)
 }
 
 static const struct exchange_ops exchange_ops = {exchange_send, exchange_undelivered};
-static const struct upstream_ops upstream_ops = {gate_served};
+static const struct upstream_ops upstream_ops = {.answered = gate_served};
 
 static bool open_discovery(struct gate *g)
 {

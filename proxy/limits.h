@@ -38,6 +38,9 @@ enum limits {
      * device works on each. */
     DEVICE_ACKED = 16,
     DEVICE_WINDOW_MAX = 4096,
+    /* Observations at one device (RFC 7641 7: each costs it memory, and
+     * messages that nobody asked for one by one). */
+    DEVICE_OBSERVATIONS = 256,
 
     DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */

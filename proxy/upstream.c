@@ -32,7 +32,7 @@ static bool open_all(struct upstreams *u, struct buf *diag)
     for (size_t i = 0; i < u->n; i++) {
         if (!is_sound(&u->configs[i], diag))
             return false;
-        places += device_places(&u->configs[i]);
+        places += device_places(&u->configs[i]) + DEVICE_OBSERVATIONS;
     }
     if (!u->routes || !u->devices || !deadlines_init(&u->shared.deadlines, places))
         return false;
@@ -106,6 +106,16 @@ void upstream_cancel(struct upstreams *u, struct exchange *x, struct instant now
     (void)u;
     if (x->up != UP_NONE)
         device_cancel(x->device, x, now);
+}
+
+bool upstream_listen(struct upstreams *u, int device, uint32_t owner, uint64_t *token)
+{
+    return device_listen(u->devices[device], owner, token);
+}
+
+void upstream_unlisten(struct upstreams *u, int device, uint64_t token)
+{
+    device_unlisten(u->devices[device], token);
 }
 
 void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now)

@@ -29,6 +29,7 @@ struct device_stats {
     uint64_t sent, answered, retransmitted, silent, reset, drained;
     uint64_t refused;           /* not taken */
     uint64_t unreachable;       /* ICMP errors */
+    uint64_t notified;          /* messages of observations that were taken */
     uint64_t stray;             /* datagrams that are no answer to what is in flight */
     uint64_t in_flight, queued; /* now */
     bool down;
@@ -39,6 +40,15 @@ struct upstream_ops {
     /* The device answered x (view into the datagram), or never did: m NULL,
      * and x->up_end says why. x has left the device; may call upstream_*. */
     void (*answered)(void *user, struct exchange *x, const struct msg *m, struct instant now);
+    /* A message with a token of upstream_listen() that answers nothing under
+     * way; `cut`: it was longer than a datagram that we read. True: it was
+     * waited for, and is acknowledged; false: rejected, so that the device
+     * sends no more (RFC 7641 3.6). May be NULL. */
+    bool (*notified)(void *user, uint32_t owner, const struct msg *m, bool cut,
+                     struct instant now);
+    /* The device was away and is back: what it knew of its observers may be
+     * lost. Takes note and calls nothing. May be NULL. */
+    void (*returned)(void *user, uint32_t owner, struct instant now);
 };
 
 MUST_USE struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
@@ -64,6 +74,14 @@ MUST_USE bool upstream_submit(struct upstreams *u, struct exchange *x, int devic
 /* x is over (its client left): its place is given on. Nothing is called;
  * fine when x is with no device. */
 void upstream_cancel(struct upstreams *u, struct exchange *x, struct instant now);
+
+/* A token that stays good over many answers, for an observation (RFC 7641);
+ * `owner` is the caller's own. A request that is to carry it has up_kept and
+ * up_token set before it is submitted; one at a time. It holds no place of
+ * the window but while such a request does. False: DEVICE_OBSERVATIONS. */
+MUST_USE bool upstream_listen(struct upstreams *u, int device, uint32_t owner, uint64_t *token);
+/* None of its requests may be under way. */
+void upstream_unlisten(struct upstreams *u, int device, uint64_t token);
 
 /* An empty datagram is an ICMP error (udp_receive). */
 void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now);

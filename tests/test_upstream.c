@@ -95,7 +95,7 @@ static void on_answered(void *user, struct exchange *x, const struct msg *m, str
     }
 }
 
-static const struct upstream_ops ops = {on_answered};
+static const struct upstream_ops ops = {.answered = on_answered};
 
 static void begin_with(const struct device_config *c, size_t n)
 {

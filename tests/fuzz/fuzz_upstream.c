@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct device_config c = {.name = "d", .prefix = path, .n_prefix = 1, .window = 3, .queue = 9};
     c.to = fake_peer("192.0.2.1", 5683);
     bool ended[REQUESTS] = {false};
-    struct upstream_ops ops = {answered};
+    struct upstream_ops ops = {.answered = answered};
     struct buf diag = buf_on(NULL, 0);
     struct upstreams *u = upstreams_new(&c, 1, &ops, ended, known, &diag);
     struct instant now = {.mono_us = 1000000};
