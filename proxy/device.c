@@ -173,7 +173,7 @@ static bool has_room(const struct device *d)
 
 static void transmit(struct device *d, const struct exchange *x)
 {
-    udp_send(d->udp, &d->config->to, bytes_of(x->stored, x->stored_n));
+    udp_send(d->udp, &d->config->to, bytes_of(x->room->stored, x->stored_n));
 }
 
 static uint64_t new_token(struct device *d, size_t place)
@@ -198,7 +198,7 @@ static void send_first(struct device *d, struct exchange *x, struct instant now)
     d->n_window++;
     d->stats.in_flight++;
 
-    struct buf header = buf_on(x->stored + HEADER_MID, 2 + TOKEN_BYTES);
+    struct buf header = buf_on(x->room->stored + HEADER_MID, 2 + TOKEN_BYTES);
     buf_put_be(&header, x->up_mid, 2);
     buf_put_be(&header, x->up_token, TOKEN_BYTES);
 
@@ -314,7 +314,7 @@ bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct i
         x->up_end = UP_TOO_LARGE;
         return false;
     }
-    memcpy(x->stored, b.p, b.n);
+    memcpy(x->room->stored, b.p, b.n);
     x->stored_n = b.n;
     if (wait)
         enqueue(d, x);

@@ -24,8 +24,11 @@ enum { WAIT_BUCKETS = 64 }; /* by question; their ids are counted up */
 
 struct exchanges {
     struct exchange *slots;
-    size_t n_slots, n_used;    /* slots from n_used on were never touched */
-    struct exchange *free_top; /* last freed, first taken: it is still in the cache */
+    size_t n_slots, n_used;                  /* slots from n_used on were never touched */
+    struct exchange *free_top;               /* last freed, first taken: it is still in the cache */
+    struct exchange_room *rooms, *free_room; /* as many, likewise */
+    size_t n_rooms_used;
+    struct exchange *leaving; /* has its room back to give, when another needs one */
     struct {
         struct exchange *head, *tail;
     } lists[LISTS];
@@ -53,10 +56,11 @@ struct exchanges *exchanges_new(size_t slots, const struct exchange_ops *ops, vo
     /* Not cleared: a slot is, when it is taken. The pages of slots that are
      * never used are never there. */
     t->slots = aligned_alloc(_Alignof(struct exchange), slots * sizeof *t->slots);
+    t->rooms = aligned_alloc(_Alignof(struct exchange_room), slots * sizeof *t->rooms);
     bool ok = tagmap_init(&t->by_mid, slots);
     ok = tagmap_init(&t->by_answer, slots) && ok;
     ok = deadlines_init(&t->retransmissions, slots) && ok;
-    if (!ok || !t->slots) {
+    if (!ok || !t->slots || !t->rooms) {
         exchanges_free(t);
         return NULL;
     }
@@ -78,6 +82,7 @@ void exchanges_free(struct exchanges *t)
     tagmap_clear(&t->by_answer);
     tagmap_clear(&t->by_mid);
     free(t->slots);
+    free(t->rooms);
     free(t);
 }
 
@@ -244,6 +249,37 @@ static void close_open(struct exchanges *t, struct exchange *x)
         x->assoc->n_exchanges--;
 }
 
+/* There is one for each slot, so one is free for a slot that has none. */
+static struct exchange_room *take_room(struct exchanges *t)
+{
+    struct exchange_room *r = t->free_room;
+    if (r)
+        t->free_room = r->next;
+    else
+        r = &t->rooms[t->n_rooms_used++];
+    return r;
+}
+
+static void give_room(struct exchanges *t)
+{
+    struct exchange *x = t->leaving;
+    if (!x)
+        return;
+    x->room->next = t->free_room;
+    t->free_room = x->room;
+    x->room = NULL;
+    t->leaving = NULL;
+}
+
+/* Not yet: the gate may still look at what is in it, and ends its record. */
+static void leave_room(struct exchanges *t, struct exchange *x)
+{
+    if (!x->room || t->leaving == x)
+        return;
+    give_room(t);
+    t->leaving = x;
+}
+
 /* Content stays as it is: the gate may still look at it. */
 static void release(struct exchanges *t, struct exchange *x)
 {
@@ -255,6 +291,7 @@ static void release(struct exchanges *t, struct exchange *x)
     lose_mid(t, x);
     list_leave(t, x);
     assoc_leave(x);
+    leave_room(t, x);
     x->state = EXCHANGE_FREE;
     x->age_next = t->free_top;
     t->free_top = x;
@@ -273,6 +310,18 @@ static void keep(struct exchanges *t, struct exchange *x, struct instant now)
         list_enter(t, x, con ? LIST_KEPT_PLAIN_CON : LIST_KEPT_PLAIN_NON);
     else
         list_enter(t, x, con ? LIST_KEPT_CON : LIST_KEPT_NON);
+}
+
+static void keep_answer(struct exchanges *t, struct exchange *x, struct bytes answer)
+{
+    x->stored_n = answer.n;
+    if (answer.n > EXCHANGE_SMALL) {
+        memcpy(x->room->stored, answer.p, answer.n);
+        return;
+    }
+    if (answer.n)
+        memcpy(x->small, answer.p, answer.n);
+    leave_room(t, x);
 }
 
 static struct exchange *older(const struct exchanges *t, enum list l, enum list k)
@@ -308,7 +357,9 @@ static struct exchange *take_slot(struct exchanges *t, struct instant now)
         t->free_top = x->age_next;
     else
         x = &t->slots[t->n_used++];
-    memset(x, 0, offsetof(struct exchange, stored));
+    give_room(t);
+    memset(x, 0, offsetof(struct exchange, small));
+    x->room = take_room(t);
     x->state = EXCHANGE_OPEN;
     x->born = now;
     t->stats.open++;
@@ -334,6 +385,11 @@ static struct bytes empty_ack(struct exchanges *t, uint16_t mid)
     return buf_bytes(&b);
 }
 
+static struct bytes kept_answer(const struct exchange *x)
+{
+    return bytes_of(x->stored_n <= EXCHANGE_SMALL ? x->small : x->room->stored, x->stored_n);
+}
+
 /* RFC 7252 4.2: a duplicate CON gets the same ACK again. 4.5: a duplicate
  * NON is ignored; its client makes a new message to ask again. */
 static struct bytes answer_again(struct exchanges *t, const struct exchange *x)
@@ -342,7 +398,7 @@ static struct bytes answer_again(struct exchanges *t, const struct exchange *x)
         return BYTES_NONE;
     if (x->acked)
         return empty_ack(t, x->mid);
-    return x->state == EXCHANGE_ANSWERED ? bytes_of(x->stored, x->stored_n) : BYTES_NONE;
+    return x->state == EXCHANGE_ANSWERED ? kept_answer(x) : BYTES_NONE;
 }
 
 enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int listener,
@@ -482,10 +538,7 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
         (void)fits;
     }
     keep(t, x, now);
-    if (x->type == TYPE_CON) {
-        memcpy(x->stored, b.p, b.n);
-        x->stored_n = b.n;
-    }
+    keep_answer(t, x, x->type == TYPE_CON ? buf_bytes(&b) : BYTES_NONE);
     if (m->type == TYPE_CON)
         await_ack(t, x, tag, now);
     /* Last: a send that fails may close the association, and forget x. */
@@ -495,10 +548,12 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
 {
     x->stored_n = 0;
-    if (x->gone || x->own)
+    if (x->gone || x->own) {
         release(t, x);
-    else
-        keep(t, x, now);
+        return;
+    }
+    keep(t, x, now);
+    leave_room(t, x);
 }
 
 void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
@@ -512,6 +567,7 @@ void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct pe
         return;
     lose_confirm(t, x);
     keep(t, x, now);
+    keep_answer(t, x, BYTES_NONE); /* a duplicate gets its empty ACK again */
     if (reset) {
         t->stats.undelivered++;
         t->ops->undelivered(t->user, x, true);
@@ -594,6 +650,7 @@ static void retransmit(struct exchanges *t, struct exchange *x, struct instant n
     if (x->tries > MAX_RETRANSMIT) {
         lose_confirm(t, x);
         keep(t, x, now);
+        keep_answer(t, x, BYTES_NONE);
         t->stats.undelivered++;
         t->ops->undelivered(t->user, x, false);
         return;
@@ -601,7 +658,7 @@ static void retransmit(struct exchanges *t, struct exchange *x, struct instant n
     x->tries++;
     x->wait_ms *= 2;
     arm(t, x, now);
-    t->ops->send(t->user, x, bytes_of(x->stored, x->stored_n));
+    t->ops->send(t->user, x, kept_answer(x));
 }
 
 void exchanges_expire(struct exchanges *t, struct instant now)

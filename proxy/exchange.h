@@ -51,10 +51,22 @@ enum exchange_up_end {
                      or its answer is longer than a datagram that we read */
 };
 
-enum { EXCHANGE_RECORD_MAX = 1024 };
+enum exchange_limits {
+    EXCHANGE_RECORD_MAX = 1024,
+    EXCHANGE_SMALL = 64, /* an answer that needs no room to be remembered */
+};
 
-/* What a new request and its forgetting touch comes first, and `stored` and
- * `record` last: a busy table is larger than the processor's caches. */
+/* The large part of a request, lent to it while it is OPEN, and for as long
+ * as it has a longer answer to remember. The last one given back is the next
+ * one lent: a busy table is larger than the processor's caches, and so the
+ * few requests under way stay in them. */
+struct exchange_room {
+    struct exchange_room *next;       /* when free */
+    uint8_t stored[MESSAGE_MAX];      /* the request for the device; or a long answer */
+    char record[EXCHANGE_RECORD_MAX]; /* of the audit, begun at the decision */
+};
+
+/* What a new request and its forgetting touch comes first. */
 struct exchange {
     /* the client's half */
     _Alignas(64) struct assoc *assoc; /* NULL: plain coap, or the association is gone */
@@ -101,12 +113,10 @@ struct exchange {
     struct exchange *up_prev, *up_next; /* the device's queue or flight */
     struct deadline up_deadline;
 
-    /* the request for the device while OPEN; then the answer's bytes */
-    size_t stored_n;
-    /* the audit record, begun at the decision and ended with the answer */
-    size_t record_n;
-    uint8_t stored[MESSAGE_MAX];
-    char record[EXCHANGE_RECORD_MAX];
+    /* what is in the room; of the answer's bytes when ANSWERED */
+    size_t stored_n, record_n;
+    struct exchange_room *room;    /* never NULL while OPEN */
+    uint8_t small[EXCHANGE_SMALL]; /* the answer's bytes when it has no room */
 };
 
 /* What the table asks of its owner. */
@@ -140,7 +150,7 @@ MUST_USE struct exchange *exchange_own(struct exchanges *t, struct instant now);
  * that would be longer than MESSAGE_MAX becomes an empty 5.02, and `m` says
  * so. The device's half must be over (else cancel it first). When the client
  * is gone, or never was, nothing is sent and the slot is free; what it holds
- * stays readable until the next accept. */
+ * stays readable, and its record writable, until the next accept. */
 void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now);
 
 /* The request is dropped without an answer (for example a NON that needs

@@ -31,7 +31,8 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
     struct audit_start s = start_of(
         g, in->assoc, peer, r->device >= 0 ? upstream_config(g->upstreams, r->device)->name : NULL);
     struct exchange *x = in->x;
-    struct buf line = x ? buf_on(x->record, sizeof x->record) : buf_on(storage, sizeof storage);
+    struct buf line =
+        x ? buf_on(x->room->record, sizeof x->room->record) : buf_on(storage, sizeof storage);
     bool whole = audit_begin(&s, r, d, &line);
     if (code == 0 && x) {
         x->record_n = whole ? line.n : 0;
@@ -47,7 +48,7 @@ void gate_record_end(struct gate *g, struct exchange *x, uint8_t code)
 {
     if (!x || x->record_n == 0)
         return;
-    struct buf line = {(uint8_t *)x->record, x->record_n, sizeof x->record, false};
+    struct buf line = {(uint8_t *)x->room->record, x->record_n, sizeof x->room->record, false};
     bool whole = audit_end(code, g->now.mono_us - x->born.mono_us, &line);
     write_out(g, whole, &line);
     x->record_n = 0;

@@ -25,11 +25,11 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
         }
     }
     struct exchange *x = in->x;
-    if (in->datagram.n > sizeof x->stored) {
+    if (in->datagram.n > sizeof x->room->stored) {
         gate_reply_code(g, in, MSG_CODE(4, 13), NULL);
         return;
     }
-    memcpy(x->stored, in->datagram.p, in->datagram.n);
+    memcpy(x->room->stored, in->datagram.p, in->datagram.n);
     x->stored_n = in->datagram.n;
     exchange_wait(g->exchanges, x, question);
     g->stats.parked++;
@@ -40,7 +40,7 @@ static void take_up(void *user, struct exchange *x)
     struct gate *g = user;
     struct msg m;
     uint8_t plain[MESSAGE_MAX];
-    memcpy(plain, x->stored, x->stored_n);
+    memcpy(plain, x->room->stored, x->stored_n);
     struct arrival in = {.assoc = x->assoc,
                          .listener = x->listener,
                          .from = &x->peer,

@@ -696,10 +696,43 @@ static void test_answer_from_the_slot(void **state)
     (void)state;
     begin(2);
     struct exchange *x = arrive_new(&w.assocs[0], TYPE_CON, 1);
-    memcpy(x->stored, "0123456789", 10);
-    struct msg m = {.code = OK, .payload = bytes_of(x->stored, 10)};
+    memcpy(x->room->stored, "0123456789", 10);
+    struct msg m = {.code = OK, .payload = bytes_of(x->room->stored, 10)};
     exchange_answer(w.t, x, &m, now());
     assert_true(bytes_equal(w.sent[0].m.payload, BYTES_LIT("0123456789")));
+    end();
+}
+
+/* A long answer keeps its room, a short one gives it back: either is there
+ * for a duplicate after the room went to others. */
+static void test_answers_of_all_lengths(void **state)
+{
+    (void)state;
+    begin(8);
+    static const size_t lengths[] = {0, 1, EXCHANGE_SMALL - 7, EXCHANGE_SMALL - 6, 1000};
+    static uint8_t content[1000];
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        struct exchange *x = arrive_new(&w.assocs[0], TYPE_CON, (uint16_t)i);
+        memset(content, (int)('a' + i), sizeof content);
+        struct msg m = {.code = OK, .payload = bytes_of(content, lengths[i])};
+        exchange_answer(w.t, x, &m, now());
+    }
+    for (size_t i = 0; i < 3; i++) { /* those under way write into theirs */
+        struct exchange *x = arrive_new(&w.assocs[1], TYPE_CON, (uint16_t)(100 + i));
+        memset(x->room->stored, 'z', sizeof x->room->stored);
+        memset(x->room->record, 'z', sizeof x->room->record);
+    }
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        struct exchange *x;
+        struct bytes again = BYTES_NONE;
+        assert_int_equal(arrive(&w.assocs[0], &w.peer, TYPE_CON, (uint16_t)i, 0, &x, &again),
+                         EXCHANGE_REPEAT);
+        struct msg m;
+        assert_int_equal(msg_parse(again, &m), MSG_OK);
+        memset(content, (int)('a' + i), sizeof content);
+        if (!bytes_equal(m.payload, bytes_of(content, lengths[i])))
+            fail_msg("length %zu: got %zu", lengths[i], m.payload.n);
+    }
     end();
 }
 
@@ -1022,6 +1055,7 @@ int main(void)
         cmocka_unit_test(test_own),
         cmocka_unit_test(test_too_large_an_answer),
         cmocka_unit_test(test_answer_from_the_slot),
+        cmocka_unit_test(test_answers_of_all_lengths),
         cmocka_unit_test(test_each_open),
         cmocka_unit_test(test_own_ids_wrap),
         cmocka_unit_test(test_model),

@@ -29,6 +29,7 @@ static struct world {
     uint64_t now_us;
     uint32_t jitter; /* what the first four bytes of randomness say */
     struct exchange x[REQUESTS];
+    struct exchange_room rooms[REQUESTS];
     int ended[REQUESTS]; /* enum exchange_up_end, or NOT_ENDED */
     size_t n_ended;
     uint8_t code[REQUESTS];
@@ -66,7 +67,8 @@ static bool submit(size_t i, int device, uint8_t type)
 {
     struct exchange *x = &w.x[i];
     if (x->up == UP_NONE)
-        memset(x, 0, offsetof(struct exchange, stored));
+        memset(x, 0, sizeof *x);
+    x->room = &w.rooms[i];
     x->state = EXCHANGE_OPEN;
     x->type = type;
     w.ended[i] = NOT_ENDED;
@@ -100,8 +102,10 @@ static const struct upstream_ops ops = {.answered = on_answered};
 static void begin_with(const struct device_config *c, size_t n)
 {
     memset(&w, 0, sizeof w);
-    for (size_t i = 0; i < REQUESTS; i++)
+    for (size_t i = 0; i < REQUESTS; i++) {
         w.ended[i] = NOT_ENDED;
+        w.x[i].room = &w.rooms[i];
+    }
     at(0);
     w.jitter = 0x01020304 / 1001 * 1001 + 500; /* waits of 2500, 5000, ... */
     char text[256];

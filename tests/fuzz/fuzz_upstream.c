@@ -11,6 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { REQUESTS = 6 };
 
 static struct exchange requests[REQUESTS];
+static struct exchange_room rooms[REQUESTS];
 
 /* Known tokens and message IDs, so that a corpus can name them. */
 static void known(void *user, void *to, size_t n)
@@ -56,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     for (size_t i = 0; i < REQUESTS; i++) {
         memset(&requests[i], 0, sizeof requests[i]);
+        requests[i].room = &rooms[i];
         requests[i].type = i % 2 ? TYPE_NON : TYPE_CON;
         struct msg m = {.code = MSG_GET};
         if (!upstream_submit(u, &requests[i], 0, &m, now))
