@@ -21,7 +21,7 @@
 enum writer_state { WRITER_AWAKE = 0, WRITER_PAUSES, WRITER_SLEEPS };
 
 enum {
-    RING = 1 << 20,          /* bytes that wait for the disk: some 3000 records */
+    RING = 1 << 20,          /* bytes that wait for the disk: some 3000 records of a worker */
     LINE_ROOM = 2048,        /* has_room: one record of any length fits */
     WAKE_AT = RING / 2,      /* this much does not wait for the end of a pause */
     PAUSE_MS = 100,          /* of the writer, while records come */
@@ -32,18 +32,22 @@ enum {
     TAIL = 4 * SPOOL_LINE_MAX, /* of the file, to find its last number */
 };
 
-/* One producer (the worker) and one consumer (the writer thread). `head` and
+/* One producer (its worker) and one consumer (the writer thread). `head` and
  * `tail` count bytes and never wrap in practice (2^64); between them stand
  * whole lines only, because a line is published by one store of `head`, and
  * `tail` moves by whole lines. */
+struct ring {
+    _Alignas(64) atomic_size_t head;
+    _Alignas(64) atomic_size_t tail;
+    uint8_t bytes[RING];
+};
+
 struct audit_sink {
     char *file;
     int fd;
     pthread_t writer;
-    int wake; /* an eventfd: a wait for it knows no clock that can be set */
-    _Alignas(64) atomic_size_t head;
-    _Alignas(64) atomic_size_t tail;
-    atomic_int state; /* enum writer_state */
+    int wake;                      /* an eventfd: a wait for it knows no clock that can be set */
+    _Alignas(64) atomic_int state; /* enum writer_state */
     atomic_bool stop, reopen, failing;
     atomic_uint_fast64_t lost;
     struct spool *spool; /* or NULL, both */
@@ -53,7 +57,9 @@ struct audit_sink {
     uint64_t lost_told; /* losses that a record was made of */
     size_t stage_max, stage_n, stage_done;
     uint8_t stage[STAGE]; /* numbered lines on their way into the file */
-    uint8_t ring[RING];
+    unsigned n_rings;
+    unsigned turn; /* whose line is staged next */
+    struct ring rings[];
 };
 
 static int open_file(const char *file)
@@ -139,9 +145,20 @@ static size_t write_out(struct audit_sink *s, struct bytes b)
 }
 
 /* Bytes in the ring, as either side may ask. */
-static size_t used(const struct audit_sink *s)
+static size_t used(const struct ring *r)
 {
-    return atomic_load(&s->head) - atomic_load_explicit(&s->tail, memory_order_acquire);
+    return atomic_load(&r->head) - atomic_load_explicit(&r->tail, memory_order_acquire);
+}
+
+/* In the fullest. */
+static size_t most_used(const struct audit_sink *s)
+{
+    size_t most = 0;
+    for (unsigned i = 0; i < s->n_rings; i++) {
+        size_t n = used(&s->rings[i]);
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
 static void stage_number(struct audit_sink *s)
@@ -153,23 +170,35 @@ static void stage_number(struct audit_sink *s)
     s->stage_n += b.n;
 }
 
-/* The next line of the ring, if the stage has room for any. */
-static bool stage_line(struct audit_sink *s)
+/* The next line of a ring, if the stage has room for any. */
+static bool stage_line(struct audit_sink *s, struct ring *r)
 {
-    if (used(s) == 0 || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
+    if (used(r) == 0 || s->stage_max - s->stage_n < SPOOL_LINE_MAX)
         return false;
-    size_t tail = atomic_load_explicit(&s->tail, memory_order_relaxed);
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
     size_t at = (tail + 1) % RING; /* behind its '{' */
-    const uint8_t *end = memchr(s->ring + at, '\n', RING - at);
-    size_t first = end ? (size_t)(end - s->ring) + 1 - at : RING - at, rest = 0;
+    const uint8_t *end = memchr(r->bytes + at, '\n', RING - at);
+    size_t first = end ? (size_t)(end - r->bytes) + 1 - at : RING - at, rest = 0;
     if (!end) /* it goes on at the ring's begin */
-        rest = (size_t)((const uint8_t *)memchr(s->ring, '\n', at) - s->ring) + 1;
+        rest = (size_t)((const uint8_t *)memchr(r->bytes, '\n', at) - r->bytes) + 1;
     stage_number(s);
-    memcpy(s->stage + s->stage_n, s->ring + at, first);
-    memcpy(s->stage + s->stage_n + first, s->ring, rest);
+    memcpy(s->stage + s->stage_n, r->bytes + at, first);
+    memcpy(s->stage + s->stage_n + first, r->bytes, rest);
     s->stage_n += first + rest;
-    atomic_store_explicit(&s->tail, tail + 1 + first + rest, memory_order_release);
+    atomic_store_explicit(&r->tail, tail + 1 + first + rest, memory_order_release);
     return true;
+}
+
+/* A line of each in turn, so that what workers wrote at about the same time
+ * stands about together; the times in the records say more. */
+static bool stage_lines(struct audit_sink *s)
+{
+    bool any = false;
+    for (unsigned i = 0; i < s->n_rings; i++) {
+        any = stage_line(s, &s->rings[s->turn]) || any;
+        s->turn = s->turn + 1 == s->n_rings ? 0 : s->turn + 1;
+    }
+    return any;
 }
 
 /* Losses are a record themselves, when there is room again. */
@@ -194,9 +223,9 @@ static bool stage(struct audit_sink *s)
 {
     uint64_t before = s->seq;
     s->stage_n = s->stage_done = 0;
-    while (stage_line(s))
+    while (stage_lines(s))
         continue;
-    if (used(s) == 0)
+    if (most_used(s) == 0)
         stage_losses(s);
     if (s->stage_n == 0)
         return false;
@@ -246,11 +275,11 @@ static void wait_for_work(struct audit_sink *s, bool wrote)
 {
     if (wrote) {
         atomic_store(&s->state, WRITER_PAUSES);
-        if (used(s) < WAKE_AT && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
+        if (most_used(s) < WAKE_AT && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
             nap(s, PAUSE_MS);
     } else {
         atomic_store(&s->state, WRITER_SLEEPS);
-        if (used(s) == 0 && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
+        if (most_used(s) == 0 && !atomic_load(&s->stop) && !atomic_load(&s->reopen))
             nap(s, -1);
     }
     atomic_store(&s->state, WRITER_AWAKE);
@@ -274,10 +303,10 @@ static void *writer(void *arg)
     }
 }
 
-static void wake(struct audit_sink *s)
+static void wake(struct audit_sink *s, const struct ring *r)
 {
     int state = atomic_load(&s->state);
-    if (state == WRITER_SLEEPS || (state == WRITER_PAUSES && used(s) >= WAKE_AT))
+    if (state == WRITER_SLEEPS || (state == WRITER_PAUSES && used(r) >= WAKE_AT))
         if (atomic_exchange(&s->state, WRITER_AWAKE) != WRITER_AWAKE)
             (void)eventfd_write(s->wake, 1);
 }
@@ -309,14 +338,18 @@ static void clear(struct audit_sink *s)
 }
 
 struct audit_sink *audit_sink_open(const char *file, const struct ship_config *ship,
-                                   struct buf *diag)
+                                   unsigned workers, struct buf *diag)
 {
-    struct audit_sink *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
+    /* Not cleared: the pages of a ring that is never used are never there. */
+    struct audit_sink *s = aligned_alloc(64, sizeof *s + workers * sizeof(struct ring));
     if (!s) {
         buf_put_str(diag, "audit: out of memory");
         return NULL;
     }
-    memset(s, 0, offsetof(struct audit_sink, ring));
+    memset(s, 0, sizeof *s);
+    s->n_rings = workers;
+    for (unsigned i = 0; i < workers; i++)
+        memset(&s->rings[i], 0, offsetof(struct ring, bytes));
     s->wake = -1;
     s->fd = open_file(file);
     s->file = strdup(file);
@@ -348,16 +381,18 @@ void audit_sink_close(struct audit_sink *s)
     atomic_store(&s->stop, true);
     (void)eventfd_write(s->wake, 1);
     (void)pthread_join(s->writer, NULL);
-    size_t left = s->stage_n - s->stage_done + atomic_load(&s->head) - atomic_load(&s->tail);
+    size_t left = s->stage_n - s->stage_done;
+    for (unsigned i = 0; i < s->n_rings; i++)
+        left += used(&s->rings[i]);
     if (left > 0)
         log_event(LOG_LEVEL_ERROR, "audit-records-lost", "file", s->file, "bytes", LOG_U(left),
                   NULL);
     clear(s);
 }
 
-static size_t room(const struct audit_sink *s)
+static size_t room(const struct ring *r)
 {
-    return RING - used(s);
+    return RING - used(r);
 }
 
 static bool is_record(struct bytes line)
@@ -366,27 +401,29 @@ static bool is_record(struct bytes line)
            memcmp(line.p + line.n - 2, "}\n", 2) == 0;
 }
 
-bool audit_sink_write(struct audit_sink *s, struct bytes line)
+bool audit_sink_write(struct audit_sink *s, unsigned worker, struct bytes line)
 {
-    if (!is_record(line) || line.n > room(s)) {
+    struct ring *r = &s->rings[worker];
+    if (!is_record(line) || line.n > room(r)) {
         atomic_fetch_add(&s->lost, 1);
-        wake(s);
+        wake(s, r);
         return false;
     }
-    size_t head = atomic_load_explicit(&s->head, memory_order_relaxed);
+    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     size_t at = head % RING, first = line.n < RING - at ? line.n : RING - at;
-    memcpy(s->ring + at, line.p, first);
+    memcpy(r->bytes + at, line.p, first);
     if (line.n > first)
-        memcpy(s->ring, line.p + first, line.n - first);
-    atomic_store(&s->head, head + line.n);
-    wake(s);
+        memcpy(r->bytes, line.p + first, line.n - first);
+    atomic_store(&r->head, head + line.n);
+    wake(s, r);
     return true;
 }
 
-bool audit_sink_has_room(const struct audit_sink *s)
+bool audit_sink_has_room(const struct audit_sink *s, unsigned worker)
 {
     /* A file that refuses what is queued already is as good as full. */
-    return !atomic_load_explicit(&s->failing, memory_order_relaxed) && room(s) >= LINE_ROOM;
+    return !atomic_load_explicit(&s->failing, memory_order_relaxed) &&
+           room(&s->rings[worker]) >= LINE_ROOM;
 }
 
 void audit_sink_reopen(struct audit_sink *s)

@@ -186,7 +186,7 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
         deny(g, in, d);
         return;
     }
-    if (g->config->audit_required && g->audit && !audit_sink_has_room(g->audit)) {
+    if (g->config->audit_required && g->audit && !audit_sink_has_room(g->audit, g->worker)) {
         g->stats.denied++;
         reply_busy(g, in);
         return;
@@ -428,6 +428,7 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->config = c->config;
     g->pep = c->pep;
     g->audit = c->audit;
+    g->worker = c->worker;
     g->listeners = c->listeners;
     g->ask = c->ask;
     g->ask_user = c->ask_user;

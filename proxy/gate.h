@@ -16,6 +16,7 @@ struct gate_config {
     const struct config *config;
     struct pep *pep;
     struct audit_sink *audit;     /* NULL: no record */
+    unsigned worker;              /* whose gate it is, from 0 */
     struct udp *const *listeners; /* by index of config->listeners */
     /* Sends a question on its way; the reply comes by gate_reply_came(),
      * never from within. False, or NULL: there is nobody to ask. */

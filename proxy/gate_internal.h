@@ -16,6 +16,7 @@ struct gate {
     const struct config *config;
     struct pep *pep;
     struct audit_sink *audit;
+    unsigned worker; /* whose gate it is */
     struct udp *const *listeners;
     struct assocs *assocs;
     struct exchanges *exchanges;

@@ -5,7 +5,7 @@
 static void write_out(struct gate *g, bool whole, const struct buf *line)
 {
     if (whole && g->audit)
-        (void)audit_sink_write(g->audit, buf_bytes(line)); /* it counts what it loses */
+        (void)audit_sink_write(g->audit, g->worker, buf_bytes(line)); /* it counts what it loses */
 }
 
 static struct audit_start start_of(struct gate *g, struct assoc *a, const char *peer,

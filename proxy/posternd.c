@@ -81,7 +81,7 @@ static int serve(struct setup *s, int64_t now_s, struct buf *diag)
     const struct config *c = s->config;
     struct admin a = {.config = c, .pep = s->pep, .started_s = now_s, .loaded_s = now_s};
     struct control *control = NULL;
-    bool ok = !c->audit || (a.audit = audit_sink_open(c->audit, &c->ship, diag));
+    bool ok = !c->audit || (a.audit = audit_sink_open(c->audit, &c->ship, c->workers, diag));
     ok = ok && (a.worker = worker_new(c, s->pep, a.audit, &s->wire, diag));
     ok = ok && (!c->control ||
                 (control = control_new(c->control, worker_loop(a.worker), admin_answer, &a, diag)));

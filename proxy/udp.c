@@ -94,7 +94,7 @@ static bool is_wildcard(const struct peer *p)
                                        : p->in4.sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
-struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag)
+static struct udp *bind_to(const struct peer *local, bool v6only, bool shared, struct buf *diag)
 {
     bool six = local->sa.sa_family == AF_INET6;
     struct udp *u = udp_open(local->sa.sa_family);
@@ -107,9 +107,28 @@ struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag)
     if (u->wildcard && !(six ? set(u->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                              : set(u->fd, IPPROTO_IP, IP_PKTINFO, 1)))
         return refuse(u, diag, "configure", local);
+    if (shared && !set(u->fd, SOL_SOCKET, SO_REUSEPORT, 1))
+        return refuse(u, diag, "share", local);
     if (bind(u->fd, &local->sa, local->len) != 0)
         return refuse(u, diag, "bind", local);
     return u;
+}
+
+struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag)
+{
+    return bind_to(local, v6only, false, diag);
+}
+
+struct udp *udp_bind_shared(const struct peer *local, bool v6only, bool first, struct buf *diag)
+{
+    /* Sockets that share let any other join that belongs to the same user: a
+     * second daemon would take clients from the first. One that does not
+     * share is refused then. */
+    struct udp *alone = first ? bind_to(local, v6only, false, diag) : NULL;
+    if (first && !alone)
+        return NULL;
+    udp_free(alone);
+    return bind_to(local, v6only, true, diag);
 }
 
 /* What may be otherwise in a minute: the network, not the configuration. */

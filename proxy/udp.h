@@ -17,6 +17,11 @@ struct udp_stats {
  * IPv6 wildcard that has an IPv4 listener beside it. On failure NULL, and
  * `diag` says why and what to do. */
 MUST_USE struct udp *udp_bind(const struct peer *local, bool v6only, struct buf *diag);
+/* One of several for the same address, each with a thread of its own: the
+ * kernel sends what comes from one address and port always to the same one.
+ * `first`: none may be there yet, nor anybody else's. */
+MUST_USE struct udp *udp_bind_shared(const struct peer *local, bool v6only, bool first,
+                                     struct buf *diag);
 /* A socket connected to one device: the kernel filters by source address.
  * When there is no way to the device (a link that is down, an address not
  * yet given), that is no failure: udp_flush() tries again. */

@@ -35,9 +35,9 @@ void audit_fake_fill(bool full)
 }
 
 struct audit_sink *audit_sink_open(const char *file, const struct ship_config *ship,
-                                   struct buf *diag)
+                                   unsigned workers, struct buf *diag)
 {
-    (void)file, (void)ship;
+    (void)file, (void)ship, (void)workers;
     (void)diag;
     return audit_fake();
 }
@@ -47,8 +47,9 @@ void audit_sink_close(struct audit_sink *s)
     (void)s;
 }
 
-bool audit_sink_write(struct audit_sink *s, struct bytes line)
+bool audit_sink_write(struct audit_sink *s, unsigned worker, struct bytes line)
 {
+    (void)worker;
     if (s->full) {
         s->lost++;
         return false;
@@ -57,8 +58,9 @@ bool audit_sink_write(struct audit_sink *s, struct bytes line)
     return true;
 }
 
-bool audit_sink_has_room(const struct audit_sink *s)
+bool audit_sink_has_room(const struct audit_sink *s, unsigned worker)
 {
+    (void)worker;
     return !s->full;
 }
 

@@ -43,7 +43,7 @@ static struct audit_sink *open_sink(void)
 {
     char text[256] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct audit_sink *s = audit_sink_open(file, NULL, &diag);
+    struct audit_sink *s = audit_sink_open(file, NULL, 1, &diag);
     if (!s)
         fail_msg("%s", text);
     return s;
@@ -51,7 +51,7 @@ static struct audit_sink *open_sink(void)
 
 static bool put(struct audit_sink *s, const char *line)
 {
-    return audit_sink_write(s, bytes_str(line));
+    return audit_sink_write(s, 0, bytes_str(line));
 }
 
 static void expect_file(const char *name, const char *want)
@@ -64,11 +64,36 @@ static void expect_file(const char *name, const char *want)
     assert_string_equal(got, want);
 }
 
+static void workers_have_rings_of_their_own(void **state)
+{
+    (void)state;
+    char text[256] = "", line[1024];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct audit_sink *s = audit_sink_open(file, NULL, 3, &diag);
+    assert_non_null(s);
+    for (unsigned i = 0; i < 300; i++) {
+        int n = snprintf(line, sizeof line, "{\"w\":%u,\"i\":%u}\n", i % 3, i / 3);
+        assert_true(audit_sink_write(s, i % 3, bytes_of(line, (size_t)n)));
+    }
+    audit_sink_close(s);
+    /* One row of numbers over all, and each worker's in its order. */
+    unsigned next[3] = {0}, seq = 0, at, w, k;
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    while (fscanf(f, "{\"seq\":%u,\"w\":%u,\"i\":%u}\n", &at, &w, &k) == 3) {
+        assert_int_equal(at, ++seq);
+        assert_true(w < 3);
+        assert_int_equal(k, next[w]++);
+    }
+    fclose(f);
+    assert_int_equal(seq, 300);
+}
+
 static void close_writes_what_is_queued(void **state)
 {
     (void)state;
     struct audit_sink *s = open_sink();
-    assert_true(audit_sink_has_room(s));
+    assert_true(audit_sink_has_room(s, 0));
     assert_true(put(s, "{\"a\":1}\n"));
     assert_true(put(s, "{\"a\":2}\n"));
     audit_sink_close(s);
@@ -121,7 +146,7 @@ static void half_a_line_is_refused(void **state)
     memset(line, ' ', sizeof line);
     line[0] = '{';
     memcpy(line + sizeof line - 2, "}\n", 2);
-    assert_false(audit_sink_write(s, bytes_of(line, sizeof line)));
+    assert_false(audit_sink_write(s, 0, bytes_of(line, sizeof line)));
     assert_int_equal(audit_sink_lost(s), 4);
     audit_sink_close(s);
 }
@@ -145,7 +170,7 @@ static void no_directory_is_told(void **state)
     (void)state;
     char text[256] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    assert_null(audit_sink_open("/nonexistent/audit.jsonl", NULL, &diag));
+    assert_null(audit_sink_open("/nonexistent/audit.jsonl", NULL, 1, &diag));
     assert_string_equal(
         text, "cannot open the audit file /nonexistent/audit.jsonl: No such file or directory");
 }
@@ -160,10 +185,10 @@ static void lines_stay_whole_around_the_ring(void **state)
     line[0] = '{';
     memcpy(line + sizeof line - 2, "}\n", 2);
     for (int i = 0; i < 5000; i++) {
-        while (!audit_sink_has_room(s))
+        while (!audit_sink_has_room(s, 0))
             continue;
         line[1] = (char)('a' + i % 26);
-        assert_true(audit_sink_write(s, bytes_of(line, sizeof line)));
+        assert_true(audit_sink_write(s, 0, bytes_of(line, sizeof line)));
     }
     audit_sink_close(s);
     FILE *f = fopen(file, "r");
@@ -195,8 +220,8 @@ static void losses_are_counted_and_told(void **state)
     memcpy(line + sizeof line - 2, "}\n", 2);
     uint64_t kept = 0;
     while (audit_sink_lost(s) < 7)
-        kept += audit_sink_write(s, bytes_of(line, sizeof line));
-    assert_false(audit_sink_has_room(s));
+        kept += audit_sink_write(s, 0, bytes_of(line, sizeof line));
+    assert_false(audit_sink_has_room(s, 0));
     assert_int_equal(fcntl(fd, F_SETFL, 0), 0); /* read() now waits for the writer */
 
     FILE *f = fdopen(fd, "r");
@@ -222,7 +247,7 @@ static void losses_are_counted_and_told(void **state)
     char want[64];
     (void)snprintf(want, sizeof want, "{\"seq\":%llu,\"after\":1}\n", (unsigned long long)seq + 1);
     assert_string_equal(got, want);
-    assert_true(audit_sink_has_room(s));
+    assert_true(audit_sink_has_room(s, 0));
     audit_sink_close(s);
     fclose(f);
 }
@@ -232,10 +257,10 @@ static void a_full_disk_is_no_room(void **state)
     (void)state;
     char text[256] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct audit_sink *s = audit_sink_open("/dev/full", NULL, &diag);
+    struct audit_sink *s = audit_sink_open("/dev/full", NULL, 1, &diag);
     if (!s)
         skip();
-    while (audit_sink_has_room(s)) /* until the writer has met ENOSPC */
+    while (audit_sink_has_room(s, 0)) /* until the writer has met ENOSPC */
         (void)put(s, "{\"a\":1}\n");
     audit_sink_close(s); /* must not hang */
 }
@@ -243,6 +268,7 @@ static void a_full_disk_is_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(workers_have_rings_of_their_own, remove_files),
         cmocka_unit_test_teardown(close_writes_what_is_queued, remove_files),
         cmocka_unit_test_teardown(appends_and_mends_a_cut_line, remove_files),
         cmocka_unit_test_teardown(numbers_go_on_where_the_file_ended, remove_files),
