@@ -1,43 +1,11 @@
 /* postern token new: mints a CWT or a JWT with a local key, for guests of a house
  * without an authorization server, and for trying things out. */
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "../pep/base64url.h"
-#include "../pep/cbor.h"
 #include "../pep/cwt.h"
-#include "../pep/jwt.h"
-#include "../policy/hex.h"
 #include "cmd_key.h"
-#include "cmd_token.h"
 #include "file.h"
-#include "json.h"
-#include "setup.h"
-
-enum {
-    O_KEY,
-    O_KEY_KID,
-    O_ALG,
-    O_CONFIG,
-    O_AUTHORITY,
-    O_ISSUER,
-    O_DIALECT,
-    O_JWT,
-    O_AUD,
-    O_SCOPE,
-    O_AIF,
-    O_SUB,
-    O_EXP,
-    O_NBF,
-    O_CNF_NEW,
-    O_CNF_KEY,
-    O_CNF_PUB,
-    O_CNF_DERIVED,
-    O_BEARER,
-    O_KID,
-    O_OUT,
-    O_JSON,
-};
+#include "minting.h"
 
 static const struct cmd_option options[] = {
     [O_KEY] = {"key", 'k', "FILE", "mint with this key (COSE_KeySet, JWK, PEM or hex)", false},
@@ -67,22 +35,7 @@ static const struct cmd_option options[] = {
     {NULL, 0, NULL, NULL, false},
 };
 
-enum { PSK_TEXT_N = 32, KID_N = 8, KEYS_MAX = 16 }; /* 32 letters of 5 bits */
-
-struct minting {
-    const struct cmd *c;
-    const struct cmd_values *o;
-    struct setup setup; /* of --authority */
-    enum policy_dialect dialect;
-    char key_path[4096];
-    struct key keys[KEYS_MAX];
-    size_t n_keys;
-    struct claims claims;
-    char kid[TOKEN_KID_MAX];
-    struct crypto_ec pub;
-    uint8_t raw[TOKEN_MAX];
-    struct buf token;
-};
+enum { PSK_TEXT_N = 32, KID_N = 8 }; /* 32 letters of 5 bits */
 
 static bool misused(struct minting *m, const char *what)
 {
@@ -125,7 +78,7 @@ static int read_keys(struct minting *m)
 {
     char text[1024], kid_text[TOKEN_KID_MAX];
     struct buf diag = buf_on(text, sizeof text), kid = buf_on(kid_text, sizeof kid_text);
-    if (!key_file_read(m->key_path, KEY_FILE_MINT, m->keys, KEYS_MAX, &m->n_keys, &diag))
+    if (!key_file_read(m->key_path, KEY_FILE_MINT, m->keys, MINTING_KEYS_MAX, &m->n_keys, &diag))
         return cmd_complain(CMD_INPUT, &diag);
     if (!m->o[O_KEY_KID].n)
         return CMD_OK;
@@ -312,270 +265,6 @@ static bool read_cnf(struct minting *m)
     return true;
 }
 
-/* ---- minting ---- */
-
-static const struct key *find_key(const struct minting *m, bool seal, int alg)
-{
-    const struct crypto_alg *a;
-    for (size_t k = 0; k < m->n_keys; k++)
-        for (size_t i = 0; (a = crypto_alg_at(i)); i++)
-            if ((a->class == CRYPTO_AEAD) == seal && (!alg || a->alg == alg) &&
-                m->keys[k].alg != KEY_ALG_DERIVATION && key_can_make(&m->keys[k], a))
-                return &m->keys[k];
-    return NULL;
-}
-
-static const struct key *find_derivation(const struct minting *m)
-{
-    for (size_t k = 0; k < m->n_keys; k++)
-        if (m->keys[k].alg == KEY_ALG_DERIVATION)
-            return &m->keys[k];
-    return NULL;
-}
-
-static int tell_minted(const struct minting *m, enum pep_err err)
-{
-    switch (err) {
-    case PEP_OK:
-        return CMD_OK;
-    case PEP_CONFIRMATION:
-        return cmd_fail(m->c, CMD_INPUT,
-                        "%s: a token that carries a symmetric key must be encrypted, and no key in "
-                        "it can; use an AES key, --cnf-pub or --cnf-derived",
-                        m->key_path);
-    case PEP_TOO_LARGE:
-        return cmd_fail(m->c, CMD_INPUT, "the token would be longer than %d bytes", TOKEN_MAX);
-    default:
-        return cmd_fail(m->c, CMD_INPUT, "%s: the key and the algorithm do not fit", m->key_path);
-    }
-}
-
-/* Of the JOSE rows; a key that can sign does, before it encrypts. */
-static const struct key *find_jose_key(const struct minting *m, bool seal,
-                                       const struct crypto_alg *only)
-{
-    const struct crypto_alg *a;
-    for (size_t k = 0; k < m->n_keys; k++)
-        for (size_t i = 0; (a = crypto_jose_at(i)); i++)
-            if ((a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP) == seal &&
-                (!only || a == only) && m->keys[k].alg != KEY_ALG_DERIVATION &&
-                /* what wraps for a public key is the reader's, not ours */
-                (m->keys[k].kind == KEY_SECRET || !seal || m->keys[k].ops) &&
-                key_can_make(&m->keys[k], a))
-                return &m->keys[k];
-    return NULL;
-}
-
-static int mint_jwt(struct minting *m)
-{
-    const char *name = cmd_value(&m->o[O_ALG]);
-    const struct crypto_alg *a = name ? crypto_jose_named(bytes_str(name)) : NULL;
-    struct jwt_maker with = {0};
-    if (name && !a)
-        return cmd_fail(m->c, CMD_USAGE,
-                        "no algorithm '%s' for a JWT; some are ES256, RS256, "
-                        "PS256, EdDSA, HS256, A128GCM, A128KW, ECDH-ES",
-                        name);
-    bool seals = a && (a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP);
-    if (!seals)
-        with.proof = find_jose_key(m, false, a);
-    if (!a || seals || m->claims.cnf.kind == CNF_SYMMETRIC)
-        with.seal = find_jose_key(m, true, seals ? a : NULL);
-    if (with.proof == with.seal) { /* one key, one use */
-        if (m->claims.cnf.kind == CNF_SYMMETRIC)
-            with.proof = NULL;
-        else
-            with.seal = NULL;
-    }
-    with.proof_alg = with.proof && a ? a->alg : 0;
-    with.seal_alg = with.seal && seals ? a->alg : 0;
-    if (!with.proof && !with.seal)
-        return cmd_fail(m->c, CMD_INPUT, "%s: no key in it can %s", m->key_path,
-                        a ? a->name : "protect a token");
-    return tell_minted(m, jwt_mint(&m->claims, &with, &m->token));
-}
-
-static int mint(struct minting *m)
-{
-    m->token = buf_on(m->raw, sizeof m->raw);
-    if (m->dialect == POLICY_OAUTH)
-        return mint_jwt(m);
-    int alg = m->o[O_ALG].n ? cmd_alg(m->c, cmd_value(&m->o[O_ALG])) : 0;
-    if (m->o[O_ALG].n && !alg)
-        return CMD_USAGE;
-    const struct crypto_alg *a = crypto_alg(alg);
-    struct cwt_maker with = {0};
-    /* A key without an algorithm of its own may serve as either: as one. */
-    if (!a || a->class != CRYPTO_AEAD)
-        with.proof = find_key(m, false, alg);
-    if (!a || a->class == CRYPTO_AEAD)
-        with.seal = find_key(m, true, alg);
-    if (with.proof == with.seal)
-        with.proof = NULL;
-    with.proof_alg = with.proof ? alg : 0;
-    with.seal_alg = with.seal && a && a->class == CRYPTO_AEAD ? alg : 0;
-    if (!with.proof && !with.seal)
-        return cmd_fail(m->c, CMD_INPUT, "%s: no key in it can %s", m->key_path,
-                        a ? a->name : "protect a token");
-    int status = tell_minted(m, cwt_mint(&m->claims, m->dialect, &with, &m->token));
-    if (status != CMD_OK)
-        return status;
-    struct cnf *cnf = &m->claims.cnf;
-    if (cnf->kind == CNF_DERIVED) {
-        const struct key *k = find_derivation(m);
-        if (!k || !cwt_derive(k, buf_bytes(&m->token), cnf->key))
-            return cmd_fail(m->c, CMD_INPUT,
-                            "%s: no derivation key in it; make one with "
-                            "`postern key new --derivation`",
-                            m->key_path);
-        cnf->key_n = KEYS_DERIVED_LEN;
-    }
-    return CMD_OK;
-}
-
-/* ---- telling ---- */
-
-/* {8: {1: {1: 4, 2: kid}}}, RFC 9202 3.3.2 */
-static struct bytes identity(const struct minting *m, struct buf *out)
-{
-    cbor_put_map(out, 1);
-    cbor_put_int(out, 8);
-    cbor_put_map(out, 1);
-    cbor_put_int(out, 1);
-    cbor_put_map(out, 2);
-    cbor_put_int(out, 1);
-    cbor_put_int(out, COSE_KTY_SYMMETRIC);
-    cbor_put_int(out, 2);
-    cbor_put_bytes(out, m->claims.cnf.kid);
-    return buf_bytes(out);
-}
-
-static bool is_text(struct bytes b)
-{
-    for (size_t i = 0; i < b.n; i++)
-        if (b.p[i] <= ' ' || b.p[i] >= 0x7f)
-            return false;
-    return true;
-}
-
-static void tell_how(const struct minting *m, const char *token)
-{
-    char kid[2 * TOKEN_KID_MAX + 3], when[32];
-    uint8_t room[TOKEN_KID_MAX + 16];
-    struct buf b = buf_on(room, sizeof room);
-    const struct cnf *cnf = &m->claims.cnf;
-    struct bytes key = bytes_of(cnf->key, cnf->key_n);
-    (void)fprintf(stderr, "token: %zu bytes, until %s\n", m->token.n,
-                  cmd_time_text(when, m->claims.exp_s));
-    (void)fprintf(stderr,
-                  "\nGive it to the gateway:\n  coap-client -m post -t %d -f %s "
-                  "coap://GATEWAY/authz-info\n",
-                  m->dialect == POLICY_OAUTH ? 42 : 61, token ? token : "TOKEN-FILE");
-    if (cnf->kind == CNF_EC)
-        (void)fprintf(stderr, "Then connect with a certificate of that key:\n  coap-client-openssl "
-                              "-c CLIENT.crt -j CLIENT.key coaps://GATEWAY/PATH\n");
-    if (cnf->key_n == 0)
-        return;
-    char hex[2 * TOKEN_KEY_MAX + 1];
-    struct buf h = buf_on(hex, sizeof hex);
-    hex_put(&h, key);
-    (void)fprintf(stderr, "Then connect with the key (kid %s):\n  ", cmd_kid_text(kid, cnf->kid));
-    struct bytes id = identity(m, &b);
-    (void)fprintf(stderr, "coap-client-openssl -u \"$(printf '");
-    for (size_t i = 0; i < id.n; i++)
-        if (id.p[i] >= '0' && id.p[i] <= 'z' && id.p[i] != '\\')
-            (void)fputc(id.p[i], stderr);
-        else
-            (void)fprintf(stderr, "\\%03o", id.p[i]);
-    (void)fprintf(stderr, "')\" -k ");
-    if (is_text(key))
-        (void)fprintf(stderr, "%.*s", (int)key.n, (const char *)key.p);
-    else
-        (void)fprintf(stderr, "KEY");
-    (void)fprintf(stderr, " coaps://GATEWAY/PATH\nThe key in hexadecimal: %.*s\n", (int)h.n, hex);
-}
-
-/* A slip in the audience or the scope shows now, not at the client. No more
- * than a note: to be refused is what some tokens are minted for. */
-static void tell_verdict(struct minting *m)
-{
-    struct pep_taken t;
-    char code[8];
-    if (!m->setup.pep)
-        return;
-    pep_take_token(m->setup.pep, NULL, NULL, buf_bytes(&m->token), -1, cmd_now(), &t);
-    if (t.err != PEP_OK)
-        (void)fprintf(stderr, "note: this gateway would refuse it now: %s %s\n",
-                      cmd_code_text(code, t.code), pep_err_str(t.err));
-    else if (t.n_unknown + t.n_beyond > 0)
-        (void)fprintf(stderr,
-                      "note: of its scope %zu unknown to this gateway, %zu beyond the authority\n",
-                      t.n_unknown, t.n_beyond);
-}
-
-static void json_hex(struct buf *out, const char *name, struct bytes b)
-{
-    json_put_key(out, name);
-    buf_put_u8(out, '"');
-    hex_put(out, b);
-    buf_put_u8(out, '"');
-}
-
-static int tell_json(const struct minting *m)
-{
-    char text[16 << 10];
-    uint8_t room[TOKEN_KID_MAX + 16];
-    struct buf out = buf_on(text, sizeof text), b = buf_on(room, sizeof room);
-    const struct cnf *cnf = &m->claims.cnf;
-    buf_put_u8(&out, '{');
-    json_hex(&out, "token", buf_bytes(&m->token));
-    json_put_key(&out, "token_base64url");
-    buf_put_u8(&out, '"');
-    base64url_put(&out, buf_bytes(&m->token));
-    buf_put_u8(&out, '"');
-    if (m->dialect == POLICY_OAUTH) {
-        json_put_key(&out, "jwt");
-        json_put_string(&out, buf_bytes(&m->token));
-    }
-    json_member_u64(&out, "exp", m->claims.exp_s > 0 ? (uint64_t)m->claims.exp_s : 0);
-    if (cnf->kid.n)
-        json_hex(&out, "kid", cnf->kid);
-    if (cnf->key_n) {
-        json_hex(&out, "psk", bytes_of(cnf->key, cnf->key_n));
-        json_hex(&out, "psk_identity", identity(m, &b));
-    }
-    buf_put_str(&out, "}\n");
-    size_t done = fwrite(text, 1, out.n, stdout);
-    crypto_wipe(text, sizeof text);
-    return done == out.n && !out.full ? CMD_OK : CMD_OUTPUT;
-}
-
-static int deliver(struct minting *m)
-{
-    bool jwt = m->dialect == POLICY_OAUTH;
-    const char *how = m->o[O_OUT].n ? cmd_value(&m->o[O_OUT]) : jwt ? "text" : "hex", *why;
-    bool hex = strcmp(how, "hex") == 0, base64url = strcmp(how, "base64url") == 0,
-         as_text = jwt && strcmp(how, "text") == 0;
-    if (!hex && !base64url && !as_text && !file_write(how, buf_bytes(&m->token), 0600, false, &why))
-        return cmd_fail(m->c, CMD_OUTPUT, "%s: %s", how, why);
-    if (m->o[O_JSON].n)
-        return tell_json(m);
-    char text[2 * TOKEN_MAX + 2];
-    struct buf out = buf_on(text, sizeof text);
-    if (hex)
-        hex_put(&out, buf_bytes(&m->token));
-    else if (base64url)
-        base64url_put(&out, buf_bytes(&m->token));
-    else if (as_text)
-        buf_put(&out, buf_bytes(&m->token));
-    if (out.n)
-        printf("%.*s\n", (int)out.n, text);
-    (void)fflush(stdout);
-    tell_how(m, out.n ? NULL : how);
-    tell_verdict(m);
-    return CMD_OK;
-}
-
 static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd_values *args)
 {
     (void)args;
@@ -590,9 +279,9 @@ static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd
     if (status == CMD_OK)
         status = choose_issuer(m);
     if (status == CMD_OK)
-        status = mint(m);
+        status = minting_mint(m);
     if (status == CMD_OK)
-        status = deliver(m);
+        status = minting_deliver(m);
     setup_close(&m->setup);
     crypto_wipe(m, sizeof *m);
     free(m);
