@@ -100,6 +100,9 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
         {"handshakes_failed", g->assocs.failed},
         {"handshakes_refused", g->assocs.refused},
         {"handshakes_evicted", g->assocs.evicted},
+        {"associations_slept", g->assocs.slept},
+        {"associations_woken", g->assocs.woken},
+        {"sleepers_tried", g->assocs.tried},
         {"stray_datagrams", g->assocs.stray},
         {"exchanges_accepted", g->exchanges.accepted},
         {"exchanges_repeated", g->exchanges.repeated},
@@ -159,6 +162,7 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
                     now.wall_s > a->started_s ? (uint64_t)(now.wall_s - a->started_s) : 0);
     put_policy(a, out);
     json_member_u64(out, "associations", g.assocs.established);
+    json_member_u64(out, "asleep", g.assocs.asleep);
     json_member_u64(out, "half_open", g.assocs.half_open);
     json_member_u64(out, "exchanges_open", g.exchanges.open);
     json_member_u64(out, "exchanges_kept", g.exchanges.kept);

@@ -1,26 +1,9 @@
-#include "assoc.h"
+#include "assoc_inside.h"
 
 #include <stdlib.h>
 
 #include "../pep/crypto.h"
 #include "hello.h"
-
-/* Two orders hold every association that is not dead: `idle` by its last
- * authentic record, oldest first, and, while it has a handshake, `half` by
- * that handshake's birth. */
-struct assocs {
-    struct assocs_config config;
-    struct assoc_ops ops;
-    void *user;
-    struct dtls *dtls;
-    uint8_t seed[16];
-    uint64_t last_id;
-    size_t mask; /* buckets, a power of two, less one */
-    struct assoc **by_peer, **by_id;
-    struct assoc *idle_first, *idle_last, *half_first, *half_last, *dead;
-    struct deadlines deadlines;
-    struct assocs_stats stats;
-};
 
 /* ---- the orders and the tables ---- */
 
@@ -39,21 +22,53 @@ static void idle_remove(struct assocs *t, struct assoc *a)
     a->idle_prev = a->idle_next = NULL;
 }
 
-static void half_add(struct assocs *t, struct assoc *a)
+void assoc_seat_leave(struct assocs *t, struct assoc_seat *s)
 {
-    a->half_prev = t->half_last;
-    a->half_next = NULL;
-    *(t->half_last ? &t->half_last->half_next : &t->half_first) = a;
-    t->half_last = a;
-    t->stats.half_open++;
+    if (s->order == ORDER_NONE)
+        return;
+    *(s->prev ? &s->prev->next : &t->orders[s->order].first) = s->next;
+    *(s->next ? &s->next->prev : &t->orders[s->order].last) = s->prev;
+    t->orders[s->order].n--;
+    s->order = ORDER_NONE;
 }
 
-static void half_remove(struct assocs *t, struct assoc *a)
+void assoc_seat_enter(struct assocs *t, struct assoc_seat *s, enum assoc_order order,
+                      uint64_t since_ms)
 {
-    *(a->half_prev ? &a->half_prev->half_next : &t->half_first) = a->half_next;
-    *(a->half_next ? &a->half_next->half_prev : &t->half_last) = a->half_prev;
-    a->half_prev = a->half_next = NULL;
-    t->stats.half_open--;
+    assoc_seat_leave(t, s);
+    struct assoc_seat *last = t->orders[order].last;
+    s->since_ms = since_ms;
+    s->order = order;
+    s->prev = last;
+    s->next = NULL;
+    *(last ? &last->next : &t->orders[order].first) = s;
+    t->orders[order].last = s;
+    t->orders[order].n++;
+}
+
+struct assoc_seat *assoc_seat_new(struct assoc *a, struct dtls_session *dtls)
+{
+    struct assoc_seat *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->assoc = a;
+    s->dtls = dtls;
+    return s;
+}
+
+void assoc_seat_free(struct assocs *t, struct assoc_seat *s)
+{
+    if (!s)
+        return;
+    assoc_seat_leave(t, s);
+    deadline_cancel(&t->deadlines, &s->deadline);
+    dtls_session_free(s->dtls);
+    free(s);
+}
+
+static size_t half_open(const struct assocs *t)
+{
+    return t->orders[ORDER_HALF].n;
 }
 
 static struct assoc **peer_bucket(struct assocs *t, int listener, const struct peer *peer)
@@ -69,6 +84,7 @@ static struct assoc *lookup(struct assocs *t, int listener, const struct peer *p
     return NULL;
 }
 
+/* An authentic record came. */
 static void touch(struct assocs *t, struct assoc *a, struct instant now)
 {
     a->used_ms = instant_ms(now);
@@ -76,6 +92,8 @@ static void touch(struct assocs *t, struct assoc *a, struct instant now)
         idle_remove(t, a);
         idle_add(t, a);
     }
+    if (a->live)
+        assoc_seat_enter(t, a->live, ORDER_AWAKE, instant_ms(now));
 }
 
 /* ---- life and death ---- */
@@ -117,14 +135,13 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
         t->config = *c;
         t->ops = *ops;
         t->user = user;
-        /* Each association has one deadline. */
         size_t room = c->max + c->max_half, buckets = 16;
         while (buckets < room)
             buckets *= 2;
         t->mask = buckets - 1;
         t->by_peer = calloc(buckets, sizeof *t->by_peer);
         t->by_id = calloc(buckets, sizeof *t->by_id);
-        ok = (deadlines_init(&t->deadlines, room) && t->by_peer && t->by_id &&
+        ok = (deadlines_init(&t->deadlines, c->max_half + 1) && t->by_peer && t->by_id &&
               crypto_random(t->seed, sizeof t->seed)) ||
              complain(diag, "associations: out of memory");
     }
@@ -137,10 +154,11 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
 }
 
 /* No owner is told: what it keeps for associations goes its own way. */
-static void assoc_free(struct assoc *a)
+static void assoc_free(struct assocs *t, struct assoc *a)
 {
-    dtls_session_free(a->live);
-    dtls_session_free(a->pending);
+    assoc_seat_free(t, a->live);
+    assoc_seat_free(t, a->pending);
+    assoc_forget_asleep(t, a);
     free(a);
 }
 
@@ -150,12 +168,15 @@ void assocs_free(struct assocs *t)
         return;
     for (struct assoc *a; (a = t->idle_first);) {
         idle_remove(t, a);
-        assoc_free(a);
+        assoc_free(t, a);
     }
+    for (struct assoc_seat *s; (s = t->orders[ORDER_HALF].first);)
+        assoc_free(t, s->assoc);
     for (struct assoc *a; (a = t->dead);) {
         t->dead = a->dead_next;
-        assoc_free(a);
+        assoc_free(t, a);
     }
+    assocs_forget_trial(t);
     dtls_free(t->dtls);
     deadlines_clear(&t->deadlines);
     free(t->by_peer);
@@ -168,8 +189,7 @@ struct dtls *assocs_dtls(struct assocs *t)
     return t->dtls;
 }
 
-static struct assoc *assoc_new(struct assocs *t, int listener, const struct peer *peer,
-                               struct instant now)
+static struct assoc *assoc_new(struct assocs *t, int listener, const struct peer *peer)
 {
     struct assoc *a = calloc(1, sizeof *a);
     if (!a)
@@ -177,14 +197,12 @@ static struct assoc *assoc_new(struct assocs *t, int listener, const struct peer
     a->id = ++t->last_id;
     a->peer = *peer;
     a->listener = listener;
-    a->used_ms = instant_ms(now);
     struct assoc **b = peer_bucket(t, listener, peer);
     a->hash_next = *b;
     *b = a;
     b = &t->by_id[a->id & t->mask];
     a->id_next = *b;
     *b = a;
-    idle_add(t, a);
     dtls_random(t->dtls, &a->next_mid, sizeof a->next_mid);
     return a;
 }
@@ -194,17 +212,21 @@ void assoc_close(struct assocs *t, struct assoc *a, const char *reason)
     if (a->dead)
         return;
     a->dead = true;
-    a->reason = reason;
-    if (a->live) {
+    if (assoc_is_established(a)) {
         t->stats.established--;
-        dtls_close(a->live, reason);
+        struct dtls_session *s = assoc_awake(t, a); /* to say so to the peer */
+        if (s)
+            dtls_close(s, reason);
+        idle_remove(t, a);
     }
+    a->reason = reason;
+    if (a->live)
+        assoc_seat_leave(t, a->live);
     if (a->pending) {
-        half_remove(t, a);
-        dtls_close(a->pending, reason);
+        dtls_close(a->pending->dtls, reason);
+        assoc_seat_leave(t, a->pending);
+        deadline_cancel(&t->deadlines, &a->pending->deadline);
     }
-    deadline_cancel(&t->deadlines, &a->deadline);
-    idle_remove(t, a);
     struct assoc **p = peer_bucket(t, a->listener, &a->peer);
     while (*p != a)
         p = &(*p)->hash_next;
@@ -222,58 +244,61 @@ void assocs_reap(struct assocs *t)
     for (struct assoc *a; (a = t->dead);) {
         t->dead = a->dead_next;
         t->ops.closed(t->user, a, a->reason);
-        assoc_free(a);
+        assoc_free(t, a);
     }
+    assocs_sleep_beyond(t);
 }
 
-/* When something is to be done about a: its handshake's retransmission or
- * end, or, once live, its idle end. The latter is not moved at every record:
- * it is looked at when it comes. */
+/* When something is to be done about a's handshake: its retransmission or its
+ * end. */
 static void reschedule(struct assocs *t, struct assoc *a)
 {
-    uint64_t at = UINT64_MAX;
-    if (a->dead)
+    if (a->dead || !a->pending)
         return;
-    if (a->live)
-        at = a->used_ms + t->config.idle_ms;
-    if (a->pending) {
-        uint64_t end = a->born_ms + HANDSHAKE_MS, again = dtls_deadline_ms(a->pending);
-        at = end < at ? end : at;
-        at = again < at ? again : at;
-    }
-    (void)deadline_set(&t->deadlines, &a->deadline, at); /* it has room for every slot */
+    uint64_t end = a->pending->since_ms + HANDSHAKE_MS;
+    uint64_t again = dtls_deadline_ms(a->pending->dtls);
+    (void)deadline_set(&t->deadlines, &a->pending->deadline, again < end ? again : end);
+}
+
+static void unseat_pending(struct assocs *t, struct assoc *a)
+{
+    assoc_seat_free(t, a->pending);
+    a->pending = NULL;
 }
 
 /* The handshake is over without an association; a live one goes on. */
 static void drop_pending(struct assocs *t, struct assoc *a, const char *reason)
 {
-    struct dtls_session *s = a->pending;
-    dtls_close(s, reason);
-    if (!a->live) {
+    dtls_close(a->pending->dtls, reason);
+    if (assoc_is_established(a))
+        unseat_pending(t, a);
+    else
         assoc_close(t, a, reason);
-        return;
-    }
-    half_remove(t, a);
-    a->pending = NULL;
-    dtls_session_free(s);
-    reschedule(t, a);
 }
 
 /* RFC 6347 4.2.8: only now does the old association go, and nothing is said
  * about it: the client has forgotten it. */
 static void promote(struct assocs *t, struct assoc *a, struct instant now)
 {
-    struct dtls_session *old = a->live;
-    half_remove(t, a);
+    struct assoc_seat *old = a->live;
+    bool had = assoc_is_established(a);
+    if (old)
+        assoc_seat_leave(t, old);
+    assoc_forget_asleep(t, a);
     a->live = a->pending;
     a->pending = NULL;
-    if (!old)
+    deadline_cancel(&t->deadlines, &a->live->deadline);
+    a->live->wait = 0;
+    if (!had) {
         t->stats.established++;
+        idle_add(t, a);
+    }
     t->stats.completed++;
     touch(t, a, now);
+    assoc_seat_enter(t, a->live, ORDER_FRESH, instant_ms(now));
     bool welcome =
-        (old || t->stats.established <= t->config.max) && t->ops.established(t->user, a, now);
-    dtls_session_free(old);
+        (had || t->stats.established <= t->config.max) && t->ops.established(t->user, a, now);
+    assoc_seat_free(t, old);
     if (!welcome)
         assoc_close(t, a, "refused");
 }
@@ -286,7 +311,7 @@ static bool follow(struct assocs *t, struct assoc *a, enum dtls_event e, struct 
         promote(t, a, now);
     } else if (e == DTLS_CLOSED) {
         t->stats.failed++;
-        drop_pending(t, a, dtls_close_reason(a->pending));
+        drop_pending(t, a, dtls_close_reason(a->pending->dtls));
     }
     reschedule(t, a);
     return established && !a->dead;
@@ -305,11 +330,11 @@ static struct assoc *oldest_of_net(struct assocs *t, uint64_t net)
 {
     struct assoc *oldest = NULL;
     size_t n = 0;
-    for (struct assoc *a = t->half_first; a; a = a->half_next) {
-        if (peer_net(&a->peer) != net)
+    for (struct assoc_seat *s = t->orders[ORDER_HALF].first; s; s = s->next) {
+        if (peer_net(&s->assoc->peer) != net)
             continue;
         if (!oldest)
-            oldest = a;
+            oldest = s->assoc;
         n++;
     }
     return n >= t->config.max_half_per_net ? oldest : NULL;
@@ -321,17 +346,15 @@ static struct assoc *oldest_of_net(struct assocs *t, uint64_t net)
 static bool make_room(struct assocs *t, const struct peer *peer, bool known, struct instant now)
 {
     struct assoc *oldest = oldest_of_net(t, peer_net(peer));
-    if (!oldest && t->stats.half_open >= t->config.max_half)
-        oldest = t->half_first;
+    if (!oldest && half_open(t) >= t->config.max_half && half_open(t) > 0)
+        oldest = t->orders[ORDER_HALF].first->assoc;
     if (oldest)
         evict(t, oldest);
-    if (t->stats.half_open >= t->config.max_half)
+    if (half_open(t) >= t->config.max_half)
         return false; /* max_half is 0 */
     if (known || t->stats.established < t->config.max)
         return true;
     struct assoc *idle = t->idle_first;
-    while (idle && !idle->live)
-        idle = idle->idle_next;
     if (!idle || instant_ms(now) < idle->used_ms + t->config.idle_ms)
         return false;
     assoc_close(t, idle, "idle");
@@ -347,36 +370,35 @@ static struct assoc *welcome(struct assocs *t, int listener, const struct peer *
     struct assoc *a = lookup(t, listener, from);
     t->stats.cookies++;
     if (a && a->pending) {
-        if (dtls_began_with(a->pending, datagram)) /* our flight was lost */
-            return follow(t, a, dtls_receive(a->pending, datagram, now), now) ? a : NULL;
-        /* In silence: an alert would end the client's new handshake. */
-        half_remove(t, a);
-        dtls_session_free(a->pending);
-        a->pending = NULL;
+        struct dtls_session *s = a->pending->dtls;
+        if (dtls_began_with(s, datagram)) /* our flight was lost */
+            return follow(t, a, dtls_receive(s, datagram, now), now) ? a : NULL;
+        unseat_pending(t, a); /* in silence: an alert would end the client's new handshake */
     }
-    if (a && a->live && dtls_began_with(a->live, datagram)) { /* late on the way */
+    bool known = a && assoc_is_established(a);
+    if (known && (a->live ? dtls_began_with(a->live->dtls, datagram)
+                          : dtls_asleep_began_with(a->asleep, datagram))) { /* late on the way */
         t->stats.stray++;
         return NULL;
     }
-    if (!make_room(t, from, a && a->live, now)) {
-        t->stats.refused++;
-        if (a && !a->live)
-            assoc_close(t, a, "refused");
-        return NULL;
+    const char *refused = "refused";
+    struct dtls_session *s = NULL;
+    if (make_room(t, from, known, now)) {
+        refused = "out-of-memory";
+        if (!a)
+            a = assoc_new(t, listener, from);
+        s = a ? dtls_session_new(t->dtls, from, a) : NULL;
+        if (s && !(a->pending = assoc_seat_new(a, s)))
+            dtls_session_free(s);
     }
-    if (!a)
-        a = assoc_new(t, listener, from, now);
-    struct dtls_session *s = a ? dtls_session_new(t->dtls, from, a) : NULL;
-    if (!s) {
+    if (!a || !a->pending) {
         t->stats.refused++;
-        if (a && !a->live)
-            assoc_close(t, a, "out-of-memory");
+        if (a && !known)
+            assoc_close(t, a, refused);
         return NULL;
     }
     a->peer = *from; /* equal, but perhaps asked at another address of ours */
-    a->pending = s;
-    a->born_ms = instant_ms(now);
-    half_add(t, a);
+    assoc_seat_enter(t, a->pending, ORDER_HALF, instant_ms(now));
     t->stats.handshakes++;
     return follow(t, a, dtls_receive(s, datagram, now), now) ? a : NULL;
 }
@@ -404,33 +426,38 @@ static struct assoc *hello(struct assocs *t, int listener, const struct peer *fr
  * clear is the handshake's. A protected one goes to whom it is authentic for,
  * and to nobody else: a handshake that waits for its Finished would take any
  * other for a wrong key. */
-static struct dtls_session *recipient(const struct assoc *a, struct bytes datagram)
+static struct dtls_session *recipient(struct assocs *t, struct assoc *a, struct bytes datagram)
 {
-    if (!a->pending || !a->live)
-        return a->pending ? a->pending : a->live;
+    if (!a->pending && a->live)
+        return a->live->dtls;
+    if (!a->pending)
+        return assoc_owns(t, a, datagram) ? a->live->dtls : NULL;
+    if (!assoc_is_established(a))
+        return a->pending->dtls;
     struct bytes rest = datagram, record;
     if (!dtls_next_record(&rest, &record))
         return NULL;
     if (dtls_record_epoch(record) == 0)
-        return a->pending;
-    if (dtls_owns(a->live, datagram))
-        return a->live;
-    return dtls_owns(a->pending, datagram) ? a->pending : NULL;
+        return a->pending->dtls;
+    if (assoc_owns(t, a, datagram))
+        return a->live->dtls;
+    return dtls_owns(a->pending->dtls, datagram) ? a->pending->dtls : NULL;
 }
 
 struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *from,
                              struct bytes datagram, struct instant now)
 {
+    t->now = now;
     if (dtls_is_client_hello(datagram))
         return hello(t, listener, from, datagram, now);
     struct assoc *a = lookup(t, listener, from);
-    struct dtls_session *s = a ? recipient(a, datagram) : NULL;
+    struct dtls_session *s = a ? recipient(t, a, datagram) : NULL;
     if (!s) {
         t->stats.stray++;
         return NULL;
     }
     enum dtls_event e = dtls_receive(s, datagram, now);
-    if (s == a->pending)
+    if (a->pending && s == a->pending->dtls)
         return follow(t, a, e, now) ? a : NULL;
     return a;
 }
@@ -439,22 +466,23 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
 static void lost_live(struct assocs *t, struct assoc *a)
 {
     if (!a->pending) {
-        assoc_close(t, a, dtls_close_reason(a->live));
+        assoc_close(t, a, dtls_close_reason(a->live->dtls));
         return;
     }
     t->stats.established--;
-    dtls_session_free(a->live);
+    idle_remove(t, a);
+    assoc_seat_free(t, a->live);
     a->live = NULL;
-    reschedule(t, a);
 }
 
 struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, uint8_t *storage,
                         size_t cap)
 {
+    t->now = now;
     if (a->dead || !a->live)
         return BYTES_NONE;
     enum dtls_event e;
-    struct bytes plain = dtls_read(a->live, now, storage, cap, &e);
+    struct bytes plain = dtls_read(a->live->dtls, now, storage, cap, &e);
     if (plain.n)
         touch(t, a, now);
     if (e == DTLS_CLOSED)
@@ -462,15 +490,20 @@ struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, u
     return plain;
 }
 
-bool assoc_write(struct assoc *a, struct bytes plain, struct buf *out)
+bool assoc_write(struct assocs *t, struct assoc *a, struct bytes plain, struct buf *out)
 {
-    return !a->dead && a->live && dtls_write(a->live, plain, out);
+    struct dtls_session *s = a->dead || !assoc_is_established(a) ? NULL : assoc_awake(t, a);
+    if (!s)
+        return false;
+    assoc_seat_enter(t, a->live, a->live->order, instant_ms(t->now));
+    return dtls_write(s, plain, out);
 }
 
 void assoc_wake(struct assocs *t, struct assoc *a, struct instant now)
 {
+    t->now = now;
     if (!a->dead && a->pending)
-        (void)follow(t, a, dtls_wake(a->pending, now), now);
+        (void)follow(t, a, dtls_wake(a->pending->dtls, now), now);
 }
 
 struct assoc *assocs_find(struct assocs *t, uint64_t id)
@@ -483,9 +516,9 @@ struct assoc *assocs_find(struct assocs *t, uint64_t id)
 
 void assocs_each_pending(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user)
 {
-    for (struct assoc *a = t->half_first, *next; a; a = next) {
-        next = a->half_next;
-        visit(user, a);
+    for (struct assoc_seat *s = t->orders[ORDER_HALF].first, *next; s; s = next) {
+        next = s->next;
+        visit(user, s->assoc);
     }
 }
 
@@ -495,39 +528,57 @@ void assocs_each(struct assocs *t, void (*visit)(void *user, struct assoc *a), v
         next = a->idle_next;
         visit(user, a);
     }
+    for (struct assoc_seat *s = t->orders[ORDER_HALF].first, *next; s; s = next) {
+        next = s->next;
+        if (!assoc_is_established(s->assoc))
+            visit(user, s->assoc);
+    }
 }
 
 /* ---- time ---- */
 
+static uint64_t idle_deadline_ms(const struct assocs *t)
+{
+    return t->idle_first ? t->idle_first->used_ms + t->config.idle_ms : UINT64_MAX;
+}
+
 uint64_t assocs_deadline_ms(const struct assocs *t)
 {
-    return deadlines_next(&t->deadlines);
+    uint64_t next = deadlines_next(&t->deadlines);
+    uint64_t others[] = {idle_deadline_ms(t), assocs_sleep_deadline_ms(t)};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i] < next)
+            next = others[i];
+    return next;
 }
 
 static void expire(struct assocs *t, struct assoc *a, struct instant now)
 {
     uint64_t ms = instant_ms(now);
-    if (a->pending && ms >= a->born_ms + HANDSHAKE_MS) {
+    if (ms >= a->pending->since_ms + HANDSHAKE_MS) {
         t->stats.failed++;
         drop_pending(t, a, "handshake-timeout");
-    } else if (a->pending) {
-        (void)follow(t, a, dtls_expire(a->pending, now), now);
+        return;
     }
-    if (!a->dead && a->live && ms >= a->used_ms + t->config.idle_ms)
-        assoc_close(t, a, "idle");
-    reschedule(t, a);
-    if (!a->dead && a->deadline.at_ms <= ms) /* never twice in one turn */
-        (void)deadline_set(&t->deadlines, &a->deadline, ms + 1);
+    (void)follow(t, a, dtls_expire(a->pending->dtls, now), now);
+    if (!a->dead && a->pending && a->pending->deadline.at_ms <= ms) /* never twice in one turn */
+        (void)deadline_set(&t->deadlines, &a->pending->deadline, ms + 1);
 }
 
 void assocs_expire(struct assocs *t, struct instant now)
 {
     struct deadline *d;
+    t->now = now;
     while ((d = deadlines_pop(&t->deadlines, instant_ms(now))))
-        expire(t, (struct assoc *)((char *)d - offsetof(struct assoc, deadline)), now);
+        expire(t, ((struct assoc_seat *)((char *)d - offsetof(struct assoc_seat, deadline)))->assoc,
+               now);
+    for (size_t n = 0; n < SLEEP_BATCH && idle_deadline_ms(t) <= instant_ms(now); n++)
+        assoc_close(t, t->idle_first, "idle");
+    assocs_sleep_due(t, instant_ms(now));
 }
 
 void assocs_get_stats(const struct assocs *t, struct assocs_stats *out)
 {
     *out = t->stats;
+    out->half_open = half_open(t);
 }

@@ -1,10 +1,17 @@
 /* The table of security associations, keyed by listener and peer.
  *
- * An association is a live session, or a handshake under way, or both: a
- * client that comes back from the same address and port gets its new
+ * An association is an established session, or a handshake under way, or
+ * both: a client that comes back from the same address and port gets its new
  * handshake at once, and the old session lives until the new one is complete
  * (RFC 6347 4.2.8). Bounded: half-open handshakes give way first, an
  * established association never does for a stranger.
+ *
+ * An established session is awake or asleep. One that was not used for some
+ * seconds is put to sleep (dtls.h), and its next record, from either side,
+ * wakes it. A stranger's record does not: it is tried on a copy (and cheaply
+ * before that), and displaces nobody. No more than `max_awake` are awake
+ * from one turn of the loop to the next; beyond, whoever was used least
+ * lately sleeps early.
  *
  * Nothing is freed inside a call that was given it: assoc_close() marks it
  * dead, assocs_reap() frees at the end of the turn.
@@ -19,25 +26,42 @@
 struct exchange;
 struct assocs;
 
+/* A session that is awake, or a handshake, and its place in an order. */
+struct assoc_seat {
+    struct dtls_session *dtls;
+    struct assoc *assoc;
+    struct assoc_seat *prev, *next; /* kept by assoc.c */
+    uint64_t since_ms;              /* a handshake: its birth; else the last use, either way */
+    uint64_t wait;                  /* the question it waits for; kept by the gate */
+    struct deadline deadline;       /* of a handshake */
+    unsigned order;
+};
+
+/* There may be a hundred thousand of them, nearly all asleep: what only an
+ * awake one needs is in its seat. */
 struct assoc {
     uint64_t id; /* for logs and records; never reused */
     struct peer peer;
-    int listener;                 /* index of the listening socket it came by */
-    struct dtls_session *live;    /* established, or NULL */
-    struct dtls_session *pending; /* its handshake, or NULL */
-    uint64_t wait;                /* the question that its handshake waits for; kept by the gate */
-    struct pep_session *session;  /* opened by the gate when `live` is; or NULL */
-    struct exchange *exchanges;   /* head of its list, kept by exchange.c */
+    int listener;                /* index of the listening socket it came by */
+    struct assoc_seat *live;     /* established and awake, or NULL */
+    struct dtls_asleep *asleep;  /* established and asleep, or NULL */
+    struct assoc_seat *pending;  /* its handshake, or NULL */
+    struct pep_session *session; /* opened by the gate when established; or NULL */
+    struct exchange *exchanges;  /* head of its list, kept by exchange.c */
     unsigned n_exchanges;
     uint16_t next_mid; /* for our own messages to this client */
     bool dead;
-    uint64_t used_ms; /* last authentic record */
-    /* kept by assoc.c */
-    struct deadline deadline;
     struct deadline ends; /* kept by the gate: when the last grant ends */
-    struct assoc *hash_next, *id_next, *idle_prev, *idle_next, *half_prev, *half_next, *dead_next;
-    uint64_t born_ms;   /* of the pending handshake */
-    const char *reason; /* why dead */
+    /* kept by assoc.c */
+    struct assoc *hash_next, *id_next, *idle_prev;
+    union {
+        struct assoc *idle_next;
+        struct assoc *dead_next; /* once it is dead */
+    };
+    union {
+        uint64_t used_ms;   /* last authentic record */
+        const char *reason; /* why dead */
+    };
 };
 
 /* What the table asks of its owner. */
@@ -54,16 +78,22 @@ struct assoc_ops {
     /* The association is dead and about to be freed: let go of what refers
      * to it. Called by assocs_reap(), never earlier. `reason` is static text. */
     void (*closed)(void *user, struct assoc *a, const char *reason);
+    /* It fell asleep: what its owner can find again may go. NULL: nothing. */
+    void (*slept)(void *user, struct assoc *a);
 };
 
 struct assocs_config {
     size_t max, max_half, max_half_per_net; /* limits.h */
     uint64_t idle_ms;
+    size_t max_awake;  /* 0: as many as there are */
+    uint64_t sleep_ms; /* unused for so long: asleep; 0: never */
 };
 
 struct assocs_stats {
-    uint64_t established, half_open; /* now */
+    uint64_t established, half_open, asleep; /* now */
     uint64_t hellos, cookies, handshakes, completed, failed, evicted, refused, stray;
+    uint64_t slept, woken;
+    uint64_t tried; /* records that were not a sleeper's, as was found out on a copy */
 };
 
 MUST_USE struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_config *dc,
@@ -78,19 +108,22 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
 /* The next plaintext into storage, n 0: none left. */
 struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, uint8_t *storage,
                         size_t cap);
-/* Encrypts into `out`. False: not established or dead. */
-MUST_USE bool assoc_write(struct assoc *a, struct bytes plain, struct buf *out);
+/* Encrypts into `out`; wakes it. False: not established, or dead. */
+MUST_USE bool assoc_write(struct assocs *t, struct assoc *a, struct bytes plain, struct buf *out);
 
+/* What a handshake waited for is there. */
 void assoc_wake(struct assocs *t, struct assoc *a, struct instant now);
 void assoc_close(struct assocs *t, struct assoc *a, const char *reason);
 struct assoc *assocs_find(struct assocs *t, uint64_t id);
-/* All that are not dead, in no order; `visit` may close the one it is given. */
-/* Those with a handshake under way: few, whatever the table holds. */
+/* Those with a handshake under way: few, whatever the table holds. `visit`
+ * may close the one it is given. */
 void assocs_each_pending(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user);
+/* All that are not dead, in no order. */
 void assocs_each(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user);
 
 uint64_t assocs_deadline_ms(const struct assocs *t);
 void assocs_expire(struct assocs *t, struct instant now);
+/* At the end of a turn: the dead are freed, those beyond `max_awake` sleep. */
 void assocs_reap(struct assocs *t);
 void assocs_get_stats(const struct assocs *t, struct assocs_stats *out);
 

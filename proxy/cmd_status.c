@@ -106,7 +106,8 @@ static void print_status(const struct cmd_answer *a)
            cmd_time_text(since, number(cmd_answer_text_in(a, policy, "since"))));
     if (strcmp(cmd_answer_text_in(a, policy, "last_reload_failed"), "true") == 0)
         printf("               THE LAST RELOAD FAILED; this is the policy before it\n");
-    printf("associations   %s, handshakes under way %s\n", cmd_answer_text(a, "associations"),
+    printf("associations   %s, asleep %s, handshakes under way %s\n",
+           cmd_answer_text(a, "associations"), cmd_answer_text(a, "asleep"),
            cmd_answer_text(a, "half_open"));
     printf("exchanges      %s open, %s remembered\n", cmd_answer_text(a, "exchanges_open"),
            cmd_answer_text(a, "exchanges_kept"));

@@ -3,8 +3,11 @@
 #define POSTERN_PROXY_COMPAT_MBEDTLS_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
 #include <mbedtls/pk.h>
+#include <mbedtls/platform.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/version.h>
 
@@ -70,6 +73,45 @@ static inline bool compat_is_no_suite(int ret)
 #else
     return ret == MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE;
 #endif
+}
+
+/* Of an established session, what only a resumption would want: its id, and
+ * the peer's certificate, which was judged when it came. */
+static inline void compat_forget_session(mbedtls_ssl_context *ssl)
+{
+    mbedtls_ssl_session *s = ssl->MBEDTLS_PRIVATE(session);
+    if (!s)
+        return;
+    mbedtls_x509_crt_free(s->MBEDTLS_PRIVATE(peer_cert));
+    mbedtls_free(s->MBEDTLS_PRIVATE(peer_cert));
+    s->MBEDTLS_PRIVATE(peer_cert) = NULL;
+    s->MBEDTLS_PRIVATE(id_len) = 0;
+    memset(s->MBEDTLS_PRIVATE(id), 0, sizeof s->MBEDTLS_PRIVATE(id));
+}
+
+/* A context cannot be saved while it keeps the last flight of its handshake
+ * for a client that did not get it, which it does until the client's first
+ * record. There is no other way to tell it that the wait is over than its own
+ * function for that, which both versions export without declaring it. */
+void mbedtls_ssl_handshake_wrapup_free_hs_transform(mbedtls_ssl_context *ssl);
+
+static inline bool compat_keeps_flight(const mbedtls_ssl_context *ssl)
+{
+    return ssl->MBEDTLS_PRIVATE(handshake) != NULL;
+}
+
+static inline void compat_drop_flight(mbedtls_ssl_context *ssl)
+{
+    if (compat_keeps_flight(ssl))
+        mbedtls_ssl_handshake_wrapup_free_hs_transform(ssl);
+}
+
+/* The highest sequence number seen, and of it and the 63 before which were
+ * (bit 0 is the highest itself). */
+static inline void compat_window(const mbedtls_ssl_context *ssl, uint64_t *top, uint64_t *seen)
+{
+    *top = ssl->MBEDTLS_PRIVATE(in_window_top);
+    *seen = ssl->MBEDTLS_PRIVATE(in_window);
 }
 
 /* 3.x may route cryptography through PSA, which wants to be started. */

@@ -16,6 +16,7 @@ enum {
     HINT_MAX = 128, /* RFC 4279 5.3 */
     IDLE_MIN_S = 10,
     IDLE_MAX_S = 366 * 86400,
+    SLEEP_MIN_S = 1,
 };
 
 /* ---- listen ---- */
@@ -221,6 +222,8 @@ static void read_limits(struct config_reader *r, const struct yaml_node *n)
     config_read_size(r, yaml_map_get(&m, "handshakes"), 65536, &c->max_handshakes);
     config_read_size(r, yaml_map_get(&m, "exchanges"), 1000000, &c->max_exchanges);
     config_read_size(r, yaml_map_get(&m, "grants"), 1000000, &c->max_grants);
+    config_read_size(r, yaml_map_get(&m, "awake"), 1000000, &c->max_awake);
+    (void)config_read_duration(r, yaml_map_get(&m, "sleep"), SLEEP_MIN_S, IDLE_MAX_S, &c->sleep_s);
     (void)config_read_duration(r, yaml_map_get(&m, "idle"), IDLE_MIN_S, IDLE_MAX_S, &c->idle_s);
     yaml_map_close(&m);
 }
@@ -309,7 +312,9 @@ struct config *config_load(const char *file, struct buf *diag)
     l->c.max_handshakes = HANDSHAKES;
     l->c.max_exchanges = EXCHANGES;
     l->c.max_grants = GRANTS;
+    l->c.max_awake = ASSOCS_AWAKE;
     l->c.idle_s = ASSOC_IDLE_S;
+    l->c.sleep_s = SLEEP_AFTER_S;
 
     struct config_reader r = {yaml_load(file, bytes_of(text, n), diag), l};
     if (r.y)

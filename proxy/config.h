@@ -52,7 +52,8 @@ struct config {
     size_t n_devices;
     uint16_t access_token_option; /* 65000 */
     size_t max_assocs, max_handshakes, max_exchanges, max_grants;
-    uint64_t idle_s;
+    size_t max_awake;
+    uint64_t idle_s, sleep_s;
 };
 
 /* NULL on failure, with compiler-style diagnostics in `diag`. */

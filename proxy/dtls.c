@@ -8,16 +8,7 @@
 #include "../policy/cursor.h"
 #include "compat_mbedtls.h"
 #include "dtls_engine.h"
-#include "hello.h"
 #include "key_exchange.h"
-
-enum session_state {
-    SESSION_FRESH = 0, /* nothing was received */
-    SESSION_HANDSHAKE,
-    SESSION_PARKED, /* waits for find_psk */
-    SESSION_ESTABLISHED,
-    SESSION_CLOSED,
-};
 
 /* What only a handshake needs; freed when it is complete. */
 struct handshake {
@@ -27,24 +18,6 @@ struct handshake {
     struct key_exchange key_exchange;
     size_t parked_n;
     uint8_t parked[PARKED_MAX]; /* whole records */
-};
-
-struct dtls_session {
-    mbedtls_ssl_context ssl;
-    struct dtls *dtls;
-    void *owner;
-    struct peer peer;
-    enum session_state state;
-    bool alerted; /* a fatal alert has left */
-    const char *reason;
-    struct instant now;
-    uint64_t int_ms, fin_ms; /* the engine's timer; fin_ms 0: cancelled */
-    struct bytes in;         /* what is left of the datagram */
-    struct bytes record;     /* what the engine reads next */
-    struct buf *out;         /* where a record is to go instead of the wire */
-    uint8_t random[HELLO_RANDOM];
-    struct handshake *handshake;
-    struct pep_proof proof;
 };
 
 static struct dtls_session *session_of(mbedtls_ssl_context *ssl)
@@ -195,7 +168,7 @@ static int on_certificate(void *user, mbedtls_x509_crt *crt, int depth, uint32_t
 
 /* ---- making and ending ---- */
 
-struct dtls_session *dtls_session_new(struct dtls *d, const struct peer *peer, void *owner)
+struct dtls_session *dtls_session_make(struct dtls *d, const struct peer *peer, void *owner)
 {
     struct dtls_session *s = calloc(1, sizeof *s);
     if (!s)
@@ -205,14 +178,26 @@ struct dtls_session *dtls_session_new(struct dtls *d, const struct peer *peer, v
     s->peer = *peer;
     s->proof.subject = -1;
     mbedtls_ssl_init(&s->ssl);
+    if (mbedtls_ssl_setup(&s->ssl, &d->conf) != 0) {
+        dtls_session_free(s);
+        return NULL;
+    }
+    mbedtls_ssl_set_bio(&s->ssl, s, on_send, on_recv, NULL);
+    mbedtls_ssl_set_timer_cb(&s->ssl, s, on_set_timer, on_get_timer);
+    return s;
+}
+
+struct dtls_session *dtls_session_new(struct dtls *d, const struct peer *peer, void *owner)
+{
+    struct dtls_session *s = dtls_session_make(d, peer, owner);
+    if (!s)
+        return NULL;
     s->handshake = calloc(1, sizeof *s->handshake);
-    if (!s->handshake || mbedtls_ssl_setup(&s->ssl, &d->conf) != 0) {
+    if (!s->handshake) {
         dtls_session_free(s);
         return NULL;
     }
     mbedtls_ssl_set_mtu(&s->ssl, HANDSHAKE_MTU);
-    mbedtls_ssl_set_bio(&s->ssl, s, on_send, on_recv, NULL);
-    mbedtls_ssl_set_timer_cb(&s->ssl, s, on_set_timer, on_get_timer);
     mbedtls_ssl_set_verify(&s->ssl, on_certificate, s);
     return s;
 }
@@ -293,6 +278,7 @@ static enum dtls_event step(struct dtls_session *s)
             s->state = SESSION_ESTABLISHED;
             s->fin_ms = 0;
             handshake_free(s);
+            compat_forget_session(&s->ssl);
             mbedtls_ssl_set_mtu(&s->ssl, DATAGRAM_MAX);
             return DTLS_ESTABLISHED;
         }

@@ -86,6 +86,35 @@ bool dtls_is_parked(const struct dtls_session *s);
 /* A parked handshake goes on: find_psk is asked again. */
 MUST_USE enum dtls_event dtls_wake(struct dtls_session *s, struct instant now);
 
+/* ---- sleep (dtls_sleep.c) ----
+ *
+ * An established session at rest: a block of some 200 bytes in place of the
+ * engine's 40 KiB. It holds keys; sequence numbers and the replay window are
+ * in it as they were. The engine saves no session whose handshake is not
+ * over; all our suites are AEAD, as it wants them. */
+struct dtls_asleep;
+
+/* Whether s still keeps its last flight for a client that may not have got
+ * it (RFC 6347 4.2.4). Sleep drops it. */
+bool dtls_keeps_flight(const struct dtls_session *s);
+/* Turns s into bytes, and frees it. NULL: it cannot be now (a record is being
+ * read, the handshake is not over, no memory); s is as it was. */
+MUST_USE struct dtls_asleep *dtls_sleep(struct dtls_session *s);
+/* The session that `a` was. `a` stays, and must be freed before the session
+ * writes or reads anything: two of one would use a nonce twice. */
+MUST_USE struct dtls_session *dtls_rouse(struct dtls *d, const struct dtls_asleep *a,
+                                         const struct peer *peer, void *owner, struct instant now);
+void dtls_asleep_free(struct dtls_asleep *a); /* wipes; NULL is fine */
+/* Whether a record could be the session's, by its epoch, its length and the
+ * replay window: what costs nothing to know. */
+bool dtls_asleep_expects(const struct dtls_asleep *a, struct bytes record);
+/* As dtls_began_with(). */
+bool dtls_asleep_began_with(const struct dtls_asleep *a, struct bytes client_hello);
+/* For keeping it elsewhere: the block, borrowed; and a copy of one. Only
+ * bytes that are known to be ours may come back. */
+struct bytes dtls_asleep_bytes(const struct dtls_asleep *a);
+MUST_USE struct dtls_asleep *dtls_asleep_of(struct bytes block);
+
 /* What the handshake proved; valid once established. */
 const struct pep_proof *dtls_proof(const struct dtls_session *s);
 /* The owner has taken the proof: its key is wiped. */

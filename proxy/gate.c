@@ -23,7 +23,7 @@ void gate_reply(struct gate *g, const struct arrival *in, struct msg *m)
     }
     uint8_t storage[MESSAGE_MAX];
     struct buf plain = buf_on(storage, sizeof storage);
-    if (msg_write(m, &plain) && assoc_write(in->assoc, buf_bytes(&plain), &slot))
+    if (msg_write(m, &plain) && assoc_write(g->assocs, in->assoc, buf_bytes(&plain), &slot))
         udp_commit(udp, in->from, &slot);
 }
 
@@ -71,7 +71,7 @@ static void send_empty(struct gate *g, const struct arrival *in, enum msg_type t
         return;
     }
     struct buf slot = udp_slot(udp);
-    if (assoc_write(in->assoc, buf_bytes(&empty), &slot))
+    if (assoc_write(g->assocs, in->assoc, buf_bytes(&empty), &slot))
         udp_commit(udp, in->from, &slot);
 }
 
@@ -84,7 +84,7 @@ static void send_plain(struct gate *g, struct assoc *a, int listener, const stru
         return;
     }
     struct buf slot = udp_slot(udp);
-    if (assoc_write(a, message, &slot))
+    if (assoc_write(g->assocs, a, message, &slot))
         udp_commit(udp, to, &slot);
 }
 
@@ -396,7 +396,9 @@ static bool open_tables(struct gate *g, struct buf *diag)
     struct assocs_config ac = {.max = c->max_assocs,
                                .max_half = c->max_handshakes,
                                .max_half_per_net = HANDSHAKES_PER_NET,
-                               .idle_ms = c->idle_s * 1000};
+                               .idle_ms = c->idle_s * 1000,
+                               .max_awake = c->max_awake,
+                               .sleep_ms = c->sleep_s * 1000};
     g->assocs = assocs_new(&ac, &c->dtls, &gate_assoc_ops, g, diag);
     if (!g->assocs)
         return false;

@@ -47,8 +47,8 @@ static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes ide
     struct gate *g = user;
     struct policy_peer from = peer_policy(&a->peer);
     enum pep_key_state state = pep_find_psk(g->pep, identity, &from, g->now.wall_s, out);
-    a->wait = state == PEP_KEY_WAIT ? out->wait : 0;
-    if (a->wait)
+    a->pending->wait = state == PEP_KEY_WAIT ? out->wait : 0;
+    if (a->pending->wait)
         return state;
     if (out->kind == PEP_IDENTITY_TOKEN)
         gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, pep_taken_by_identity(g->pep));
@@ -94,15 +94,15 @@ static bool established(void *user, struct assoc *a, struct instant now)
         forget_exchanges(g, a);
         pep_session_close(a->session);
     }
-    a->session = pep_session_open(g->pep, dtls_proof(a->live));
-    dtls_forget_key(a->live);
+    a->session = pep_session_open(g->pep, dtls_proof(a->live->dtls));
+    dtls_forget_key(a->live->dtls);
     if (!a->session)
         return false;
     watch_end(g, a);
     char peer[PEER_TEXT];
     peer_text(&a->peer, peer);
     log_event(LOG_LEVEL_DEBUG, "association-open", "id", LOG_U(a->id), "peer", peer, "subject",
-              pep_session_subject(a->session), "suite", dtls_suite(a->live), NULL);
+              pep_session_subject(a->session), "suite", dtls_suite(a->live->dtls), NULL);
     return true;
 }
 
@@ -129,8 +129,8 @@ static void closed(void *user, struct assoc *a, const char *reason)
     a->session = NULL;
 }
 
-const struct assoc_ops gate_assoc_ops = {find_psk, judge_certificate, send_datagram, established,
-                                         closed};
+const struct assoc_ops gate_assoc_ops = {
+    find_psk, judge_certificate, send_datagram, established, closed, NULL};
 
 /* 4.01 to what runs, then the association ends (RFC 9202 5). */
 static void end_assoc(struct gate *g, struct assoc *a, const char *reason)

@@ -33,8 +33,7 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
         bool heard = x->up_end == UP_RESET || x->up_end == UP_TOO_LARGE;
         gate_msg(&out, heard ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
     } else {
-        struct forward_map map =
-            gate_device_map(upstream_config(g->upstreams, x->device_index));
+        struct forward_map map = gate_device_map(upstream_config(g->upstreams, x->device_index));
         uint8_t refused = forward_response(&g->forward, m, &map, &out);
         if (refused)
             gate_msg(&out, refused);

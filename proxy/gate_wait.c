@@ -56,9 +56,9 @@ static void take_up(void *user, struct exchange *x)
 static void wake(void *user, struct assoc *a)
 {
     struct gate *g = user;
-    if (a->wait == 0 || a->wait != g->replied)
+    if (a->pending->wait == 0 || a->pending->wait != g->replied)
         return;
-    a->wait = 0;
+    a->pending->wait = 0;
     assoc_wake(g->assocs, a, g->now);
 }
 

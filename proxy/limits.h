@@ -51,7 +51,16 @@ enum limits {
     EXCHANGES_PLAIN = 2048,
     PLAIN_MAX_AGE_S = 2, /* Max-Age of the 4.29 beyond: an answer takes about so long */
 
-    ASSOCS = 10000,             /* associations of a worker */
+    ASSOCS = 100000, /* associations of a worker: asleep they have room in 64 MiB */
+    /* Awake a DTLS session has 40 KiB of buffers. Asleep it has none, and
+     * costs some microseconds to wake: worth it after a pause that is longer
+     * than those within a client's work. */
+    ASSOCS_AWAKE = 10000,
+    SLEEP_AFTER_S = 10,
+    SLEEP_BATCH = 64, /* put to sleep, or closed as idle, in one turn of the loop */
+    /* The last flight of a handshake is kept so long for a client that did
+     * not get it: its timer has run five times by then (RFC 6347 4.2.4). */
+    FLIGHT_MS = 31000,
     HANDSHAKES = 256,           /* half-open handshakes; then the oldest gives way */
     HANDSHAKES_PER_NET = 32,    /* of them from one /24 or /56 */
     HANDSHAKE_MS = 30000,       /* a handshake that takes longer is dropped */

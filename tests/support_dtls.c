@@ -159,7 +159,7 @@ static void gateway_takes(struct rig *r, const struct rig_datagram *d)
     for (struct bytes plain;
          a && (plain = assoc_read(r->assocs, a, r->now, storage, sizeof storage)).n;) {
         struct buf out = buf_on(sealed, sizeof sealed);
-        if (assoc_write(a, plain, &out))
+        if (assoc_write(r->assocs, a, plain, &out))
             gateway_sends(r, 0, &a->peer, buf_bytes(&out));
     }
     assocs_reap(r->assocs);
@@ -170,7 +170,7 @@ static void gateway_takes(struct rig *r, const struct rig_datagram *d)
 
 struct rig *rig_new(const struct assocs_config *c, const char *certificate, const char *ca)
 {
-    static const struct assoc_ops ops = {find_psk, judge, gateway_sends, established, closed};
+    static const struct assoc_ops ops = {find_psk, judge, gateway_sends, established, closed, NULL};
     static const struct assocs_config usual = {
         .max = 100, .max_half = 16, .max_half_per_net = 8, .idle_ms = 3600000};
     char crt[512], key[512], ca_file[512], text[512];

@@ -31,7 +31,7 @@ static const char good[] =
     "control: state/control.sock\n"
     "access-token-option: 65032\n"
     "limits: {associations: 7, handshakes: 8, exchanges: 9, grants: 10, "
-    "idle: 5m}\n"
+    "idle: 5m, awake: 6, sleep: 30s}\n"
     "devices:\n"
     "  - name: lamp\n"
     "    path: /lamp/a\n"
@@ -158,6 +158,8 @@ static void a_good_file(void **state)
     assert_int_equal(c->max_exchanges, 9);
     assert_int_equal(c->max_grants, 10);
     assert_int_equal(c->idle_s, 300);
+    assert_int_equal(c->max_awake, 6);
+    assert_int_equal(c->sleep_s, 30);
 
     assert_int_equal(c->n_devices, 2);
     const struct config_device *lamp = &c->devices[0], *meter = &c->devices[1];
@@ -203,6 +205,8 @@ static void defaults(void **state)
     assert_int_equal(c->max_assocs, ASSOCS);
     assert_int_equal(c->max_grants, GRANTS);
     assert_int_equal(c->idle_s, ASSOC_IDLE_S);
+    assert_int_equal(c->max_awake, ASSOCS_AWAKE);
+    assert_int_equal(c->sleep_s, SLEEP_AFTER_S);
     config_free(c);
 }
 
@@ -384,6 +388,12 @@ static const struct row rows[] = {
     {"idle of months", "idle: 5m", "idle: 5M",
      "12:74: error: expected a duration such as 30s, 5m, 24h or 7d"},
     {"idle too short", "idle: 5m", "idle: 9s", "12:74: error: out of range; expected 10s to 366d"},
+
+    {"none awake", "awake: 6", "awake: 0",
+     "12:85: error: 0 is out of range; expected 1 to 1000000"},
+    {"no sleep", "sleep: 30s", "sleep: 0s", "12:95: error: out of range; expected 1s to 366d"},
+    {"sleep without a unit", "sleep: 30s", "sleep: 30",
+     "12:95: error: expected a duration such as 30s, 5m, 24h or 7d"},
 
     {"device without a name", "  - name: lamp\n    path", "  - path",
      "14:5: error: missing key 'name'"},

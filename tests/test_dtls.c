@@ -327,7 +327,7 @@ static void test_wait_and_wake(void **state)
         rig_connect(k);
         assert_int_equal(r->asked, 1);
         assert_non_null(r->last);
-        assert_true(dtls_is_parked(r->last->pending));
+        assert_true(dtls_is_parked(r->last->pending->dtls));
         /* The client asks again and again; it is asked about once. */
         size_t sent = r->n_sent;
         rig_pass(r, 8000);
@@ -931,7 +931,7 @@ static void test_close_by_us(void **state)
     assert_null(assocs_find(r->assocs, id));
     uint8_t storage[64];
     struct buf out = buf_on(storage, sizeof storage);
-    assert_false(assoc_write(a, BYTES_LIT("late"), &out));
+    assert_false(assoc_write(r->assocs, a, BYTES_LIT("late"), &out));
     assocs_reap(r->assocs);
     assert_int_equal(r->n_closed, 1);
     assert_string_equal(r->reason, "grants-ended");

@@ -1,0 +1,67 @@
+/* What the table of associations and its sleep share. Included by assoc*.c
+ * only. */
+#ifndef POSTERN_ASSOC_INSIDE_H
+#define POSTERN_ASSOC_INSIDE_H
+
+#include "assoc.h"
+
+/* Where a seat stands. Within each, by `since_ms`, oldest first. */
+enum assoc_order {
+    ORDER_NONE = 0,
+    ORDER_HALF,  /* handshakes, by birth */
+    ORDER_FRESH, /* established, its client not heard of since: it keeps its last flight */
+    ORDER_AWAKE,
+    ORDERS,
+};
+
+struct assocs {
+    struct assocs_config config;
+    struct assoc_ops ops;
+    void *user;
+    struct dtls *dtls;
+    uint8_t seed[16];
+    uint64_t last_id;
+    struct instant now; /* of the entry point that ran last */
+    size_t mask;        /* buckets, a power of two, less one */
+    struct assoc **by_peer, **by_id;
+    /* Established ones by their last authentic record, oldest first. */
+    struct assoc *idle_first, *idle_last, *dead;
+    struct {
+        struct assoc_seat *first, *last;
+        size_t n;
+    } orders[ORDERS];
+    struct deadlines deadlines; /* of handshakes */
+    /* A sleeper's copy, on which a record was tried that was not its own:
+     * kept for the next of its kind. It never writes. */
+    struct dtls_session *trial;
+    const struct assoc *trial_of;
+    struct assocs_stats stats;
+};
+
+static inline bool assoc_is_established(const struct assoc *a)
+{
+    return a->live || a->asleep;
+}
+
+/* assoc.c */
+void assoc_seat_enter(struct assocs *t, struct assoc_seat *s, enum assoc_order order,
+                      uint64_t since_ms);
+void assoc_seat_leave(struct assocs *t, struct assoc_seat *s);
+MUST_USE struct assoc_seat *assoc_seat_new(struct assoc *a, struct dtls_session *dtls);
+void assoc_seat_free(struct assocs *t, struct assoc_seat *s); /* NULL is fine */
+
+/* assoc_sleep.c */
+
+/* The engine of an established session, woken if need be. NULL: it cannot
+ * be (no memory). */
+MUST_USE struct dtls_session *assoc_awake(struct assocs *t, struct assoc *a);
+/* Whether a record of the datagram is the established session's; then it is
+ * awake. */
+bool assoc_owns(struct assocs *t, struct assoc *a, struct bytes datagram);
+void assoc_forget_asleep(struct assocs *t, struct assoc *a);
+void assocs_forget_trial(struct assocs *t);
+uint64_t assocs_sleep_deadline_ms(const struct assocs *t);
+void assocs_sleep_due(struct assocs *t, uint64_t now_ms);
+void assocs_sleep_beyond(struct assocs *t);
+
+#endif

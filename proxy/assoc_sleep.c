@@ -1,0 +1,130 @@
+/* Sleep and waking of established associations. */
+#include <stdlib.h>
+
+#include "assoc_inside.h"
+#include "hello.h"
+
+void assocs_forget_trial(struct assocs *t)
+{
+    dtls_session_free(t->trial);
+    t->trial = NULL;
+    t->trial_of = NULL;
+}
+
+void assoc_forget_asleep(struct assocs *t, struct assoc *a)
+{
+    if (t->trial_of == a)
+        assocs_forget_trial(t);
+    t->stats.asleep -= a->asleep != NULL;
+    dtls_asleep_free(a->asleep);
+    a->asleep = NULL;
+}
+
+/* The copy of a that records are tried on. */
+static struct dtls_session *trial(struct assocs *t, struct assoc *a)
+{
+    if (t->trial_of == a)
+        return t->trial;
+    assocs_forget_trial(t);
+    t->trial = dtls_rouse(t->dtls, a->asleep, &a->peer, a, t->now);
+    t->trial_of = t->trial ? a : NULL;
+    return t->trial;
+}
+
+struct dtls_session *assoc_awake(struct assocs *t, struct assoc *a)
+{
+    if (a->live)
+        return a->live->dtls;
+    struct dtls_session *s = trial(t, a);
+    struct assoc_seat *seat = s ? assoc_seat_new(a, s) : NULL;
+    if (!seat)
+        return NULL;
+    /* The copy becomes the session, and the bytes go: there is one again. */
+    t->trial = NULL;
+    t->trial_of = NULL;
+    assoc_forget_asleep(t, a);
+    a->live = seat;
+    assoc_seat_enter(t, seat, ORDER_AWAKE, instant_ms(t->now));
+    t->stats.woken++;
+    return s;
+}
+
+/* Records one by one, as an awake session reads them. What costs nothing
+ * comes first; then a stranger costs a copy, and the next of the same kind
+ * only a decryption, as with a session that is awake. */
+static bool asleep_owns(struct assocs *t, struct assoc *a, struct bytes datagram)
+{
+    bool tried = false;
+    for (struct bytes record; dtls_next_record(&datagram, &record);) {
+        if (!dtls_asleep_expects(a->asleep, record))
+            continue;
+        struct dtls_session *s = trial(t, a);
+        if (s && dtls_owns(s, record))
+            return assoc_awake(t, a) != NULL;
+        tried = true;
+    }
+    t->stats.tried += tried;
+    return false;
+}
+
+bool assoc_owns(struct assocs *t, struct assoc *a, struct bytes datagram)
+{
+    return a->live ? dtls_owns(a->live->dtls, datagram) : asleep_owns(t, a, datagram);
+}
+
+/* False: it cannot now. It counts as used, so that it is tried again later
+ * and not at once. */
+static bool put_to_sleep(struct assocs *t, struct assoc_seat *seat)
+{
+    struct assoc *a = seat->assoc;
+    a->asleep = dtls_sleep(seat->dtls);
+    if (!a->asleep) {
+        assoc_seat_enter(t, seat, seat->order, instant_ms(t->now));
+        return false;
+    }
+    seat->dtls = NULL;
+    a->live = NULL;
+    assoc_seat_free(t, seat);
+    t->stats.asleep++;
+    t->stats.slept++;
+    if (t->ops.slept)
+        t->ops.slept(t->user, a);
+    return true;
+}
+
+static uint64_t due_ms(const struct assocs *t, enum assoc_order order)
+{
+    const struct assoc_seat *first = t->orders[order].first;
+    if (!first || t->config.sleep_ms == 0)
+        return UINT64_MAX;
+    uint64_t wait = t->config.sleep_ms;
+    if (order == ORDER_FRESH && wait < FLIGHT_MS)
+        wait = FLIGHT_MS;
+    return first->since_ms + wait;
+}
+
+uint64_t assocs_sleep_deadline_ms(const struct assocs *t)
+{
+    uint64_t fresh = due_ms(t, ORDER_FRESH), awake = due_ms(t, ORDER_AWAKE);
+    return fresh < awake ? fresh : awake;
+}
+
+void assocs_sleep_due(struct assocs *t, uint64_t now_ms)
+{
+    for (enum assoc_order o = ORDER_FRESH; o <= ORDER_AWAKE; o++)
+        for (size_t n = 0; n < SLEEP_BATCH && due_ms(t, o) <= now_ms; n++)
+            (void)put_to_sleep(t, t->orders[o].first);
+}
+
+/* Those that keep a flight are the last: it may still be wanted. */
+void assocs_sleep_beyond(struct assocs *t)
+{
+    size_t max = t->config.max_awake;
+    if (max == 0)
+        return;
+    while (t->orders[ORDER_AWAKE].n + t->orders[ORDER_FRESH].n > max) {
+        struct assoc_seat *first = t->orders[ORDER_AWAKE].first;
+        if (!put_to_sleep(t, first ? first : t->orders[ORDER_FRESH].first))
+            return; /* memory is short; the next turn tries again */
+    }
+}

@@ -1,0 +1,190 @@
+/* A session at rest, and woken. What the engine saves is half zeros (an id
+ * that we do not keep, counters): runs of them are squeezed. */
+#include <stdlib.h>
+
+#include "../pep/crypto.h"
+#include "compat_mbedtls.h"
+#include "dtls_engine.h"
+
+enum {
+    SAVED_MAX = 1024, /* about 220 bytes with either version */
+    NO_RANDOM = 0xffff,
+    EPOCH = 1, /* the only one with keys: there is no renegotiation */
+};
+
+struct dtls_asleep {
+    uint64_t window_top, window; /* a copy, to be looked at without waking */
+    uint16_t n, saved_n;
+    uint16_t random_at; /* where the ClientHello's random stands in what was saved */
+    uint8_t squeezed[];
+};
+
+enum { SQUEEZED_AT = offsetof(struct dtls_asleep, squeezed) };
+
+/* ---- squeezing ---- */
+
+/* 0 stands before the count of zeros. */
+static void squeeze(struct bytes in, struct buf *out)
+{
+    for (size_t i = 0; i < in.n;) {
+        buf_put_u8(out, in.p[i]);
+        if (in.p[i++] != 0)
+            continue;
+        uint8_t more = 0;
+        for (; i < in.n && in.p[i] == 0 && more < UINT8_MAX; i++)
+            more++;
+        buf_put_u8(out, more);
+    }
+}
+
+static void unsqueeze(struct bytes in, struct buf *out)
+{
+    for (size_t i = 0; i < in.n; i++) {
+        buf_put_u8(out, in.p[i]);
+        if (in.p[i] != 0 || ++i == in.n)
+            continue;
+        for (uint8_t more = in.p[i]; more > 0; more--)
+            buf_put_u8(out, 0);
+    }
+}
+
+static struct bytes saved(const struct dtls_asleep *a, uint8_t storage[SAVED_MAX])
+{
+    struct buf b = buf_on(storage, SAVED_MAX);
+    unsqueeze(bytes_of(a->squeezed, a->n), &b);
+    return !b.full && b.n == a->saved_n ? buf_bytes(&b) : BYTES_NONE;
+}
+
+/* ---- sleep ---- */
+
+bool dtls_keeps_flight(const struct dtls_session *s)
+{
+    return compat_keeps_flight(&s->ssl);
+}
+
+static uint16_t find_random(struct bytes in, const uint8_t random[HELLO_RANDOM])
+{
+    const uint8_t *at = memmem(in.p, in.n, random, HELLO_RANDOM);
+    return at ? (uint16_t)(at - in.p) : NO_RANDOM;
+}
+
+struct dtls_asleep *dtls_sleep(struct dtls_session *s)
+{
+    uint8_t plain[SAVED_MAX], small[2 * SAVED_MAX];
+    size_t n = 0;
+    struct dtls_asleep head = {.n = 0};
+    if (s->state != SESSION_ESTABLISHED || s->in.n > 0 || s->record.n > 0 || s->out)
+        return NULL;
+    /* Room first: what the engine has saved it does not have any more. */
+    struct dtls_asleep *room = malloc(SQUEEZED_AT + sizeof small);
+    if (!room)
+        return NULL;
+    compat_drop_flight(&s->ssl);
+    compat_forget_session(&s->ssl);
+    compat_window(&s->ssl, &head.window_top, &head.window);
+    int ret = mbedtls_ssl_context_save(&s->ssl, plain, sizeof plain, &n);
+    /* Without memory it fails after that, on its way back to a fresh context. */
+    if (ret != 0 && !(ret == MBEDTLS_ERR_SSL_ALLOC_FAILED && n > 0)) {
+        free(room);
+        crypto_wipe(plain, sizeof plain);
+        return NULL;
+    }
+    struct buf b = buf_on(small, sizeof small); /* never longer than twice the saved */
+    squeeze(bytes_of(plain, n), &b);
+    head.n = (uint16_t)b.n;
+    head.saved_n = (uint16_t)n;
+    head.random_at = find_random(bytes_of(plain, n), s->random);
+    dtls_session_free(s); /* its 40 KiB have room for what it leaves */
+    struct dtls_asleep *a = malloc(SQUEEZED_AT + b.n);
+    if (a)
+        free(room);
+    else
+        a = room;
+    memcpy(a, &head, SQUEEZED_AT);
+    memcpy(a->squeezed, small, b.n);
+    crypto_wipe(plain, sizeof plain);
+    crypto_wipe(small, sizeof small);
+    return a;
+}
+
+struct dtls_session *dtls_rouse(struct dtls *d, const struct dtls_asleep *a,
+                                const struct peer *peer, void *owner, struct instant now)
+{
+    uint8_t storage[SAVED_MAX];
+    struct bytes plain = saved(a, storage);
+    struct dtls_session *s = plain.n ? dtls_session_make(d, peer, owner) : NULL;
+    bool ok = s && mbedtls_ssl_context_load(&s->ssl, plain.p, plain.n) == 0;
+    if (ok) {
+        s->state = SESSION_ESTABLISHED;
+        s->now = now;
+        if (a->random_at <= plain.n - HELLO_RANDOM)
+            memcpy(s->random, plain.p + a->random_at, HELLO_RANDOM);
+    }
+    crypto_wipe(storage, sizeof storage);
+    if (!ok) {
+        dtls_session_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void dtls_asleep_free(struct dtls_asleep *a)
+{
+    if (a)
+        crypto_wipe(a, SQUEEZED_AT + a->n);
+    free(a);
+}
+
+/* ---- asked in its sleep ---- */
+
+/* RFC 6347 4.1.2.6, as the engine has it: 64 numbers back. */
+static bool is_new(const struct dtls_asleep *a, uint64_t number)
+{
+    uint64_t back = a->window_top - number;
+    return number > a->window_top || (back < 64 && (a->window >> back & 1) == 0);
+}
+
+bool dtls_asleep_expects(const struct dtls_asleep *a, struct bytes record)
+{
+    enum { NUMBER_AT = 5, TAG_MIN = 8 };
+    if (record.n <= DTLS_RECORD_HEADER + TAG_MIN || dtls_record_epoch(record) != EPOCH)
+        return false;
+    uint64_t number = 0;
+    for (size_t i = NUMBER_AT; i < NUMBER_AT + 6; i++)
+        number = number << 8 | record.p[i];
+    return is_new(a, number);
+}
+
+bool dtls_asleep_began_with(const struct dtls_asleep *a, struct bytes client_hello)
+{
+    struct hello h;
+    uint8_t storage[SAVED_MAX];
+    if (!hello_parse(client_hello, &h))
+        return false;
+    struct bytes plain = saved(a, storage);
+    bool same = plain.n >= HELLO_RANDOM && a->random_at <= plain.n - HELLO_RANDOM &&
+                bytes_equal(h.random, bytes_of(plain.p + a->random_at, HELLO_RANDOM));
+    crypto_wipe(storage, sizeof storage);
+    return same;
+}
+
+/* ---- kept elsewhere ---- */
+
+struct bytes dtls_asleep_bytes(const struct dtls_asleep *a)
+{
+    return bytes_of(a, SQUEEZED_AT + a->n);
+}
+
+struct dtls_asleep *dtls_asleep_of(struct bytes block)
+{
+    struct dtls_asleep head;
+    if (block.n <= SQUEEZED_AT)
+        return NULL;
+    memcpy(&head, block.p, SQUEEZED_AT);
+    if (block.n != (size_t)SQUEEZED_AT + head.n)
+        return NULL;
+    struct dtls_asleep *a = malloc(block.n);
+    if (a)
+        memcpy(a, block.p, block.n);
+    return a;
+}
