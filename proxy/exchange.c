@@ -509,6 +509,22 @@ static void await_ack(struct exchanges *t, struct exchange *x, uint32_t tag, str
     arm(t, x, now);
 }
 
+/* Elsewhere than in the slot: parts of `m` may lie there. */
+static struct bytes write_out(struct exchanges *t, struct msg *m)
+{
+    struct buf b = buf_on(t->scratch, sizeof t->scratch);
+    if (msg_write(m, &b))
+        return buf_bytes(&b);
+    m->code = MSG_CODE(5, 2);
+    m->n_options = 0;
+    m->payload = BYTES_NONE;
+    b = buf_on(t->scratch, sizeof t->scratch);
+    bool fits = msg_write(m, &b); /* a header and a token */
+    assert(fits);
+    (void)fits;
+    return buf_bytes(&b);
+}
+
 void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now)
 {
     if (x->gone || x->own) {
@@ -526,23 +542,66 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
     m->token_n = x->token_n;
     memcpy(m->token, x->token, sizeof m->token);
 
-    /* Written elsewhere first: parts of `m` may lie in the slot. */
-    struct buf b = buf_on(t->scratch, sizeof t->scratch);
-    if (!msg_write(m, &b)) {
-        m->code = MSG_CODE(5, 2);
-        m->n_options = 0;
-        m->payload = BYTES_NONE;
-        b = buf_on(t->scratch, sizeof t->scratch);
-        bool fits = msg_write(m, &b); /* a header and a token */
-        assert(fits);
-        (void)fits;
-    }
+    struct bytes b = write_out(t, m);
     keep(t, x, now);
-    keep_answer(t, x, x->type == TYPE_CON ? buf_bytes(&b) : BYTES_NONE);
+    keep_answer(t, x, x->type == TYPE_CON ? b : BYTES_NONE);
     if (m->type == TYPE_CON)
         await_ack(t, x, tag, now);
     /* Last: a send that fails may close the association, and forget x. */
-    t->ops->send(t->user, x, buf_bytes(&b));
+    t->ops->send(t->user, x, b);
+}
+
+/* ---- notifications ---- */
+
+bool exchange_notify(struct exchanges *t, struct assoc *a, uint64_t watch, struct msg *m,
+                     struct instant now, struct exchange **kept)
+{
+    struct exchange *x = take_slot(t, now);
+    if (!x) {
+        t->stats.full++;
+        return false;
+    }
+    x->notice = true;
+    x->watch = watch;
+    x->type = m->type;
+    x->peer = a->peer;
+    x->listener = a->listener;
+    assoc_enter(x, a);
+    a->n_exchanges++;
+    uint32_t tag;
+    m->mid = x->answer_mid = own_mid(t, x, &tag);
+    struct bytes b = write_out(t, m);
+    *kept = m->type == TYPE_CON ? x : NULL;
+    if (*kept) {
+        keep(t, x, now);
+        keep_answer(t, x, b);
+        await_ack(t, x, tag, now);
+    }
+    t->ops->send(t->user, x, b);
+    if (!*kept)
+        release(t, x);
+    return true;
+}
+
+/* The slot is free before its owner hears of it. */
+static void end_notice(struct exchanges *t, struct exchange *x, enum exchange_heard heard,
+                       struct instant now)
+{
+    uint64_t watch = x->watch, rtt_us = x->tries == 1 ? now.mono_us - x->born.mono_us : 0;
+    release(t, x);
+    t->stats.undelivered += heard != HEARD_ACK;
+    t->ops->notified(t->user, watch, heard, rtt_us);
+}
+
+bool exchange_is_unheard(const struct exchange *x, uint64_t watch)
+{
+    return x->notice && x->confirm && x->watch == watch;
+}
+
+void exchange_unsay(struct exchanges *t, struct exchange *x, uint64_t watch)
+{
+    if (exchange_is_unheard(x, watch))
+        release(t, x);
 }
 
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
@@ -556,15 +615,19 @@ void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
     leave_room(t, x);
 }
 
-void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
+bool exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
                            int listener, uint16_t mid, bool reset, struct instant now)
 {
     if (t->by_answer.n == 0)
-        return;
+        return false;
     uint32_t tag = key_tag(t, a, listener, from, mid);
     struct exchange *x = find_answer(t, tag, a, listener, from, mid);
     if (!x)
-        return;
+        return false;
+    if (x->notice) {
+        end_notice(t, x, reset ? HEARD_RESET : HEARD_ACK, now);
+        return true;
+    }
     lose_confirm(t, x);
     keep(t, x, now);
     keep_answer(t, x, BYTES_NONE); /* a duplicate gets its empty ACK again */
@@ -572,6 +635,7 @@ void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct pe
         t->stats.undelivered++;
         t->ops->undelivered(t->user, x, true);
     }
+    return true;
 }
 
 void exchange_forget(struct exchanges *t, struct assoc *a)
@@ -647,6 +711,10 @@ uint64_t exchanges_deadline_ms(const struct exchanges *t)
 
 static void retransmit(struct exchanges *t, struct exchange *x, struct instant now)
 {
+    if (x->tries > MAX_RETRANSMIT && x->notice) {
+        end_notice(t, x, HEARD_NOTHING, now);
+        return;
+    }
     if (x->tries > MAX_RETRANSMIT) {
         lose_confirm(t, x);
         keep(t, x, now);

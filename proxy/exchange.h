@@ -87,6 +87,7 @@ struct exchange {
     bool confirm;  /* our separate CON answer awaits its ACK */
     bool findable; /* by its message ID */
     uint8_t list;  /* which of the table's lists it is in */
+    bool notice;   /* a notification that awaits its ACK: no request of a client */
     uint8_t tries; /* transmissions of the separate answer */
     uint16_t answer_mid;
     uint32_t wait_ms; /* until its next transmission */
@@ -96,6 +97,7 @@ struct exchange {
     int64_t ends_s;                        /* when the grant it rests on ends; kept by the gate */
     struct pep_basis basis;                /* likewise */
     int device_index;                      /* whom it went to; kept by the gate */
+    uint64_t watch; /* the observation that it opens, or whose notification it is; or 0 */
     int listener;
     struct peer peer;
     struct deadline deadline; /* of the separate answer */
@@ -119,12 +121,21 @@ struct exchange {
     uint8_t small[EXCHANGE_SMALL]; /* the answer's bytes when it has no room */
 };
 
+/* How the client took a notification of type CON. */
+enum exchange_heard {
+    HEARD_NOTHING = 0, /* no answer to any of its transmissions */
+    HEARD_RESET,
+    HEARD_ACK,
+};
+
 /* What the table asks of its owner. */
 struct exchange_ops {
     /* Plain bytes to the client of x (DTLS when it has an association). */
     void (*send)(void *user, struct exchange *x, struct bytes message);
     /* Our separate CON was not acknowledged, or answered by RST. */
     void (*undelivered)(void *user, struct exchange *x, bool reset);
+    /* What became of exchange_notify() as CON. May be NULL. */
+    void (*notified)(void *user, uint64_t watch, enum exchange_heard heard, uint64_t rtt_us);
 };
 
 struct exchanges_stats {
@@ -157,9 +168,19 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
  * none): duplicates stay quiet, but for a CON that we had acknowledged. */
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now);
 
+/* Sends a notification (RFC 7641 4.2), of which type and token are set: NON
+ * once, CON until it is acknowledged. m->mid tells its message ID; too long
+ * for a message, it becomes an empty 5.02 and `m` says so. False: no slot.
+ * *kept is the CON under way, for exchange_unsay(); NULL for a NON. */
+MUST_USE bool exchange_notify(struct exchanges *t, struct assoc *a, uint64_t watch, struct msg *m,
+                              struct instant now, struct exchange **kept);
+/* The CON is not sent again, if `x` is still this observation's. */
+void exchange_unsay(struct exchanges *t, struct exchange *x, uint64_t watch);
+bool exchange_is_unheard(const struct exchange *x, uint64_t watch);
+
 /* ACK or RST from a client: ends the retransmission that it names; what
- * names none is ignored. */
-void exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
+ * names none is ignored: false. */
+bool exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
                            int listener, uint16_t mid, bool reset, struct instant now);
 
 /* The association is gone or has new keys: its answered slots are freed,

@@ -262,7 +262,8 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
         return;
     }
     if (m.type == TYPE_ACK || m.type == TYPE_RST) { /* over plain coap too: what was parked */
-        exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST, g->now);
+        exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST,
+                                    g->now);
         return;
     }
     if (!msg_is_request(&m)) {
@@ -372,7 +373,8 @@ static uint32_t random32(void *user)
     return v;
 }
 
-static const struct exchange_ops exchange_ops = {exchange_send, exchange_undelivered};
+static const struct exchange_ops exchange_ops = {.send = exchange_send,
+                                                 .undelivered = exchange_undelivered};
 static const struct upstream_ops upstream_ops = {.answered = gate_served};
 
 static bool open_discovery(struct gate *g)

@@ -26,7 +26,9 @@ static struct world {
         size_t n;
         uint8_t bytes[MESSAGE_MAX];
     } sent[SENT_MAX];
-    size_t n_sent, n_undelivered, n_reset;
+    size_t n_sent, n_undelivered, n_reset, n_heard;
+    uint64_t heard_of, rtt_us;
+    int heard;
 } w;
 
 static struct instant now(void)
@@ -70,7 +72,16 @@ static void on_undelivered(void *user, struct exchange *x, bool reset)
     w.n_reset += reset;
 }
 
-static const struct exchange_ops ops = {on_send, on_undelivered};
+static void on_notified(void *user, uint64_t watch, enum exchange_heard heard, uint64_t rtt_us)
+{
+    (void)user;
+    w.heard_of = watch;
+    w.heard = (int)heard;
+    w.rtt_us = rtt_us;
+    w.n_heard++;
+}
+
+static const struct exchange_ops ops = {on_send, on_undelivered, on_notified};
 
 static void begin(size_t slots)
 {
@@ -563,6 +574,98 @@ static void test_cap_of_plain_coap(void **state)
     end();
 }
 
+static struct exchange *notify(uint8_t type, uint64_t watch)
+{
+    struct exchange *kept = NULL;
+    struct msg m = {.type = type, .code = MSG_CODE(2, 5), .token_n = 1, .token = {0xab}};
+    m.payload = BYTES_LIT("on");
+    assert_true(exchange_notify(w.t, &w.assocs[0], watch, &m, now(), &kept));
+    assert_int_equal(m.mid, w.sent[w.n_sent - 1].m.mid);
+    return kept;
+}
+
+/* How a notification ends: what its client says, or nothing. */
+static void test_notifications(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint8_t type;
+        int client; /* 0: silence */
+        bool unsaid;
+        size_t sent, heard;
+        enum exchange_heard how;
+    } rows[] = {
+        {"CON, acknowledged", TYPE_CON, ACKS, false, 1, 1, HEARD_ACK},
+        {"CON, answered by RST", TYPE_CON, RESETS, false, 1, 1, HEARD_RESET},
+        {"CON, silence", TYPE_CON, 0, false, 1 + MAX_RETRANSMIT, 1, HEARD_NOTHING},
+        {"CON, taken back", TYPE_CON, 0, true, 1, 0, HEARD_NOTHING},
+        {"CON, taken back, then acknowledged", TYPE_CON, ACKS, true, 1, 0, HEARD_NOTHING},
+        {"NON, acknowledged", TYPE_NON, ACKS, false, 1, 0, HEARD_NOTHING},
+        {"NON, silence", TYPE_NON, 0, false, 1, 0, HEARD_NOTHING},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        begin(2);
+        at(0);
+        struct exchange *x = notify(rows[i].type, 77);
+        bool kept = x != NULL;
+        assert_int_equal(kept, rows[i].type == TYPE_CON);
+        if (kept)
+            assert_true(exchange_is_unheard(x, 77) && !exchange_is_unheard(x, 78));
+        if (rows[i].unsaid) {
+            exchange_unsay(w.t, x, 78); /* another's */
+            assert_true(exchange_is_unheard(x, 77));
+            exchange_unsay(w.t, x, 77);
+            assert_false(exchange_is_unheard(x, 77));
+        }
+        at(500);
+        if (rows[i].client) {
+            uint16_t mid = w.sent[0].m.mid;
+            bool reset = rows[i].client == RESETS;
+            assert_false(exchange_acknowledged(w.t, &w.assocs[1], &w.peer, 0, mid, reset, now()));
+            assert_int_equal(
+                exchange_acknowledged(w.t, &w.assocs[0], &w.peer, 0, mid, reset, now()),
+                kept && !rows[i].unsaid);
+        }
+        for (uint64_t due; (due = due_ms()) != UINT64_MAX;) {
+            at(due);
+            exchanges_expire(w.t, now());
+        }
+        bool ok = w.n_sent == rows[i].sent && w.n_heard == rows[i].heard && w.n_undelivered == 0;
+        ok = ok && (w.n_heard == 0 || (w.heard_of == 77 && w.heard == (int)rows[i].how));
+        ok = ok && (w.heard != HEARD_ACK || w.rtt_us == 500000);
+        struct exchanges_stats s;
+        exchanges_get_stats(w.t, &s);
+        if (!ok || s.open || s.kept || w.assocs[0].n_exchanges || w.assocs[0].exchanges)
+            fail_msg("%s: sent %zu, heard %zu (%d)", rows[i].name, w.n_sent, w.n_heard, w.heard);
+        end();
+    }
+}
+
+/* A full table has no room for one, and says so; a client that goes takes
+ * its own along. */
+static void test_notifications_and_the_table(void **state)
+{
+    (void)state;
+    begin(2);
+    struct exchange *x, *kept;
+    struct bytes again;
+    struct msg m = {.type = TYPE_CON, .code = MSG_CODE(2, 5)};
+    notify(TYPE_CON, 1);
+    assert_int_equal(arrive(&w.assocs[1], &w.peer, TYPE_CON, 1, 0, &x, &again), EXCHANGE_NEW);
+    notify(TYPE_CON, 2); /* what only waits for its ACK gives way at last */
+    assert_int_equal(arrive(&w.assocs[1], &w.peer, TYPE_CON, 2, 0, &x, &again), EXCHANGE_NEW);
+    assert_false(exchange_notify(w.t, &w.assocs[0], 3, &m, now(), &kept));
+    assert_int_equal(w.assocs[0].n_exchanges, 0);
+    end();
+    begin(2);
+    x = notify(TYPE_CON, 1);
+    exchange_forget(w.t, &w.assocs[0]);
+    assert_false(exchange_is_unheard(x, 1));
+    assert_int_equal(w.n_heard, 0);
+    end();
+}
+
 static struct exchange *victim;
 
 /* Every third waits anew; one ends another that waits too. */
@@ -1049,6 +1152,8 @@ int main(void)
         cmocka_unit_test(test_oldest_gives_way),
         cmocka_unit_test(test_unconfirmed_gives_way_last),
         cmocka_unit_test(test_cap_of_one_client),
+        cmocka_unit_test(test_notifications),
+        cmocka_unit_test(test_notifications_and_the_table),
         cmocka_unit_test(test_cap_of_plain_coap),
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_forgotten_association),
