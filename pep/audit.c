@@ -59,15 +59,51 @@ static size_t escape_segment(struct bytes b, char unit[8], size_t *unit_n)
     return n;
 }
 
-/* `plain` has a bit for each byte that is left as it is. */
+#define EACH(c) (UINT64_C(0x0101010101010101) * (c)) /* in each byte of a word */
+
+/* What is left as it is: ASCII from `lowest` on but for five, which stand in
+ * each byte of a word so that eight are looked at at once. */
 struct escape {
     escape_fn *unit;
-    uint32_t plain[8];
+    uint64_t lowest, but[5];
 };
-/* ' ' to '~', but for '"' and '\\' */
-static const struct escape json = {escape_json, {0, 0xfffffffb, 0xefffffff, 0x7fffffff}};
-/* '!' to '~', but for '"', '%', '/' and '\\' */
-static const struct escape segment = {escape_segment, {0, 0xffff7fda, 0xefffffff, 0x7fffffff}};
+static const struct escape json = {
+    escape_json, EACH(' '), {EACH(0x7f), EACH('"'), EACH('\\'), EACH('\\'), EACH('\\')}};
+static const struct escape segment = {
+    escape_segment, EACH('!'), {EACH(0x7f), EACH('"'), EACH('\\'), EACH('/'), EACH('%')}};
+
+/* A high bit is set if some byte is zero. */
+static uint64_t has_zero(uint64_t word)
+{
+    return (word - EACH(1)) & ~word;
+}
+
+/* Not 0: some byte of the word is to be escaped. */
+static uint64_t not_plain(uint64_t word, const struct escape *e)
+{
+    const uint64_t *but = e->but;
+    return (word | ((word - e->lowest) & ~word) | has_zero(word ^ but[0]) |
+            has_zero(word ^ but[1]) | has_zero(word ^ but[2]) | has_zero(word ^ but[3]) |
+            has_zero(word ^ but[4])) &
+           EACH(0x80);
+}
+
+static bool is_plain(struct bytes s, const struct escape *e)
+{
+    uint64_t word, found = 0;
+    if (s.n < sizeof word) {
+        word = EACH('a');
+        for (size_t i = 0; i < s.n; i++)
+            word = word << 8 | s.p[i];
+        return not_plain(word, e) == 0;
+    }
+    for (size_t i = 0; i + sizeof word <= s.n; i += sizeof word) {
+        memcpy(&word, s.p + i, sizeof word);
+        found |= not_plain(word, e);
+    }
+    memcpy(&word, s.p + s.n - sizeof word, sizeof word);
+    return (found | not_plain(word, e)) == 0;
+}
 
 /* At most `cut` bytes of escaped text, with an ellipsis when that was less
  * than all. False: it was cut. */
@@ -75,24 +111,20 @@ static bool put_escaped(struct buf *out, struct bytes s, size_t cut, const struc
 {
     const size_t tail = sizeof ELLIPSIS - 1;
     size_t begin = out->n, safe = out->n; /* up to `safe` an ellipsis still fits */
+    /* Nearly all text is short and plain. */
+    if (s.n <= cut && is_plain(s, escape)) {
+        buf_put(out, s);
+        return true;
+    }
     while (s.n > 0) {
-        /* Most text is plain, and goes in runs that leave room for the tail. */
-        size_t used = 0, room = cut - (out->n - begin), run = room > tail ? room - tail : 0;
-        run = s.n < run ? s.n : run;
-        while (used < run && (escape->plain[s.p[used] / 32] >> s.p[used] % 32 & 1) != 0)
-            used++;
-        struct bytes unit = {s.p, used};
-        char storage[8];
-        if (used == 0) {
-            used = escape->unit(s, storage, &unit.n);
-            unit.p = (const uint8_t *)storage;
-        }
-        if (unit.n > room || out->full) {
+        char unit[8];
+        size_t unit_n, used = escape->unit(s, unit, &unit_n);
+        if (unit_n > cut - (out->n - begin) || out->full) {
             out->n = safe;
             buf_put_str(out, ELLIPSIS);
             return false;
         }
-        buf_put(out, unit);
+        buf_put(out, bytes_of(unit, unit_n));
         if (out->n - begin + tail <= cut)
             safe = out->n;
         s.p += used;
@@ -105,7 +137,7 @@ static bool put_escaped(struct buf *out, struct bytes s, size_t cut, const struc
 #define NAME(name) BYTES_LIT(",\"" name "\":")
 #define TEXT(name) BYTES_LIT(",\"" name "\":\"") /* with the quote that begins its value */
 
-static void put_text(struct buf *out, struct bytes name, struct bytes s, size_t cut)
+static inline void put_text(struct buf *out, struct bytes name, struct bytes s, size_t cut)
 {
     buf_put(out, name);
     (void)put_escaped(out, s, cut, &json);
@@ -113,14 +145,14 @@ static void put_text(struct buf *out, struct bytes name, struct bytes s, size_t 
 }
 
 /* A word of ours: nothing in it to escape or to cut. */
-static void put_word(struct buf *out, struct bytes name, const char *word)
+static inline void put_word(struct buf *out, struct bytes name, const char *word)
 {
     buf_put(out, name);
     buf_put_str(out, word);
     buf_put_u8(out, '"');
 }
 
-static void put_number(struct buf *out, struct bytes name, uint64_t v)
+static inline void put_number(struct buf *out, struct bytes name, uint64_t v)
 {
     buf_put(out, name);
     buf_put_decimal(out, v, 1);
@@ -128,15 +160,16 @@ static void put_number(struct buf *out, struct bytes name, uint64_t v)
 
 static void set_two(char *to, unsigned v)
 {
-    to[0] = (char)('0' + v / 10 % 10);
-    to[1] = (char)('0' + v % 10);
+    memcpy(to, bytes_two_digits + v % 100 * 2, 2);
 }
 
+enum { TIME = 37, TIME_US = 29 }; /* its length, and where the microseconds stand */
+
 /* RFC 3339 5.6, in UTC. What it cannot name is shown as the epoch. */
-static void put_time(struct buf *out, int64_t wall_s, uint32_t wall_us)
+static void tell_second(int64_t wall_s, uint8_t text[TIME])
 {
     enum { DAY_S = 86400 };
-    char text[] = "{\"time\":\"0000-00-00T00:00:00.000000Z\"", *at = text + 9;
+    char *at = (char *)text + 9;
     int64_t year, days = wall_s / DAY_S - (wall_s % DAY_S < 0);
     unsigned month, day;
     civil_from_days(days, &year, &month, &day);
@@ -145,6 +178,7 @@ static void put_time(struct buf *out, int64_t wall_s, uint32_t wall_us)
         civil_from_days(days, &year, &month, &day);
     }
     unsigned second = (unsigned)(wall_s - days * DAY_S);
+    memcpy(text, "{\"time\":\"0000-00-00T00:00:00.000000Z\"", TIME);
     set_two(at, (unsigned)year / 100);
     set_two(at + 2, (unsigned)year);
     set_two(at + 5, month);
@@ -152,10 +186,25 @@ static void put_time(struct buf *out, int64_t wall_s, uint32_t wall_us)
     set_two(at + 11, second / 3600);
     set_two(at + 14, second / 60 % 60);
     set_two(at + 17, second % 60);
-    set_two(at + 20, wall_us / 10000);
-    set_two(at + 22, wall_us / 100);
-    set_two(at + 24, wall_us);
-    buf_put(out, bytes_of(text, sizeof text - 1));
+}
+
+static void put_time(struct buf *out, struct audit_memo *memo, int64_t wall_s, uint32_t wall_us)
+{
+    uint8_t *to = buf_reserve(out, TIME);
+    if (!to)
+        return;
+    if (!memo) {
+        tell_second(wall_s, to);
+    } else {
+        if (memo->second != wall_s || memo->time[0] == 0) {
+            tell_second(wall_s, memo->time);
+            memo->second = wall_s;
+        }
+        memcpy(to, memo->time, TIME);
+    }
+    set_two((char *)to + TIME_US, wall_us / 10000);
+    set_two((char *)to + TIME_US + 2, wall_us / 100);
+    set_two((char *)to + TIME_US + 4, wall_us);
 }
 
 /* "/a/b"; a segment that is empty shows as "%" alone, which nothing else
@@ -203,7 +252,7 @@ static void put_rule(struct buf *out, struct policy_rule_ref rule)
 
 static void put_start(struct buf *out, const struct audit_start *s, const char *subject)
 {
-    put_time(out, s->wall_s, s->wall_us);
+    put_time(out, s->memo, s->wall_s, s->wall_us);
     if (s->association)
         put_number(out, NAME("association"), s->association);
     if (s->peer)
@@ -219,6 +268,71 @@ static const char *method_name(uint8_t code)
     return names[code < sizeof names / sizeof *names ? code : 0];
 }
 
+static void put_verdict(struct buf *out, const struct pep_decision *d)
+{
+    bool permit = d->verdict == POLICY_PERMIT;
+    put_word(out, TEXT("verdict"), permit ? "permit" : "deny");
+    if (!permit && d->outcome == PEP_FORWARD)
+        buf_put_str(out, ",\"reported\":true"); /* let pass by mode: report */
+    put_text(out, TEXT("reason"), bytes_str(d->reason), CUT_WORD);
+    if (d->missing)
+        put_text(out, TEXT("missing"), bytes_str(d->missing), CUT_WORD);
+    put_rule(out, d->rule);
+}
+
+static void put_basis(struct buf *out, const struct pep_decision *d)
+{
+    if (d->authority)
+        put_text(out, TEXT("authority"), bytes_str(d->authority), CUT_SHORT);
+    if (d->policy_hash)
+        put_text(out, TEXT("policy"), bytes_str(d->policy_hash), CUT_WORD);
+}
+
+static void put_decision(struct buf *out, const struct pep_decision *d)
+{
+    put_verdict(out, d);
+    if (d->grant)
+        put_number(out, NAME("grant"), d->grant);
+    put_basis(out, d);
+}
+
+static bool is_of(const struct audit_parts *p, const struct pep_decision *d)
+{
+    return p->load == d->load && p->rule.line == d->rule.line && p->rule.file == d->rule.file &&
+           p->reason == d->reason && p->authority == d->authority &&
+           p->policy_hash == d->policy_hash && p->rule_n > 0;
+}
+
+static bool take_down(struct audit_parts *p, const struct pep_decision *d)
+{
+    struct buf to_rule = buf_on(p->to_rule, sizeof p->to_rule);
+    struct buf to_hash = buf_on(p->to_hash, sizeof p->to_hash);
+    put_verdict(&to_rule, d);
+    put_basis(&to_hash, d);
+    bool fits = !to_rule.full && !to_hash.full;
+    p->rule_n = (uint8_t)(fits ? to_rule.n : 0);
+    p->hash_n = (uint8_t)to_hash.n;
+    p->load = d->load;
+    p->rule = d->rule;
+    p->reason = d->reason;
+    p->authority = d->authority;
+    p->policy_hash = d->policy_hash;
+    return fits;
+}
+
+static void put_permitted(struct buf *out, struct audit_memo *memo, const struct pep_decision *d)
+{
+    struct audit_parts *p = &memo->parts[d->rule.line % (sizeof memo->parts / sizeof *memo->parts)];
+    if (!is_of(p, d) && !take_down(p, d)) {
+        put_decision(out, d);
+        return;
+    }
+    buf_put(out, bytes_of(p->to_rule, p->rule_n));
+    if (d->grant)
+        put_number(out, NAME("grant"), d->grant);
+    buf_put(out, bytes_of(p->to_hash, p->hash_n));
+}
+
 bool audit_begin(const struct audit_start *s, const struct request *r, const struct pep_decision *d,
                  struct buf *out)
 {
@@ -229,19 +343,10 @@ bool audit_begin(const struct audit_start *s, const struct request *r, const str
     put_word(out, TEXT("method"), method_name(r->method));
     /* The query stays out: it may carry secrets. */
     put_path(out, r->path, r->n_path);
-    put_word(out, TEXT("verdict"), permit ? "permit" : "deny");
-    if (!permit && d->outcome == PEP_FORWARD)
-        buf_put_str(out, ",\"reported\":true"); /* let pass by mode: report */
-    put_text(out, TEXT("reason"), bytes_str(d->reason), CUT_WORD);
-    if (d->missing)
-        put_text(out, TEXT("missing"), bytes_str(d->missing), CUT_WORD);
-    put_rule(out, d->rule);
-    if (d->grant)
-        put_number(out, NAME("grant"), d->grant);
-    if (d->authority)
-        put_text(out, TEXT("authority"), bytes_str(d->authority), CUT_SHORT);
-    if (d->policy_hash)
-        put_text(out, TEXT("policy"), bytes_str(d->policy_hash), CUT_WORD);
+    if (permit && s->memo && !d->missing)
+        put_permitted(out, s->memo, d);
+    else
+        put_decision(out, d);
     if (s->device)
         put_text(out, TEXT("device"), bytes_str(s->device), CUT_SHORT);
     return !out->full;
@@ -286,7 +391,7 @@ static void put_hex(struct buf *out, struct bytes name, struct bytes s, size_t c
 
 bool audit_event(const struct audit_event *e, const char *policy_hash, struct buf *out)
 {
-    put_time(out, e->wall_s, e->wall_us);
+    put_time(out, NULL, e->wall_s, e->wall_us);
     put_text(out, TEXT("event"), bytes_str(e->event), CUT_WORD);
     put_text(out, TEXT("by"), bytes_str(e->by), CUT_WORD);
     if (e->kind)

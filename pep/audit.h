@@ -8,7 +8,24 @@
 
 enum audit_limits { AUDIT_PATH_MAX = 256 };
 
+/* What a record shares with those before it, so that it is not told anew:
+ * the second that it is of, and the parts that are the same for all that one
+ * rule permits. Zeroed, and kept between the calls, by its owner: one for
+ * each pep. */
+struct audit_memo {
+    int64_t second;
+    uint8_t time[40]; /* all zero: none yet */
+    struct audit_parts {
+        uint64_t load; /* of the policy: within one, equal pointers are equal texts */
+        const char *reason, *authority, *policy_hash;
+        struct policy_rule_ref rule;
+        uint8_t rule_n, hash_n;
+        uint8_t to_rule[240], to_hash[120]; /* from verdict, and from authority on */
+    } parts[8];
+};
+
 struct audit_start {
+    struct audit_memo *memo; /* or NULL */
     int64_t wall_s;
     uint32_t wall_us;
     uint64_t association; /* 0: none */

@@ -301,6 +301,7 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     out->verdict = POLICY_DENY;
     out->rule = (struct policy_rule_ref){NULL, 0};
     out->missing = out->authority = out->policy_hash = NULL;
+    out->load = p->loads;
     out->grant = 0;
     out->basis.kind = PEP_ON_NOTHING;
     out->ends_s = INT64_MAX;

@@ -157,6 +157,7 @@ struct pep_decision {
     int64_t ends_s; /* when that grant ends: an answer that comes later is 4.01 to the
                        client (RFC 9200 5.10.3). INT64_MAX: never */
     const char *policy_hash;
+    uint64_t load; /* the pep_load() that the texts above are of; they live until the next */
 };
 
 /* Judges one request. `s` is NULL for a request without an association.

@@ -100,16 +100,26 @@ static inline void buf_put_str(struct buf *b, const char *s)
     buf_put(b, bytes_str(s));
 }
 
+/* "00" to "99", one behind the other. */
+static const char bytes_two_digits[] = "00010203040506070809101112131415161718192021222324"
+                                       "25262728293031323334353637383940414243444546474849"
+                                       "50515253545556575859606162636465666768697071727374"
+                                       "75767778798081828384858687888990919293949596979899";
+
 /* v in decimal digits, `width` of them at least (20 at most). */
 static inline void buf_put_decimal(struct buf *b, uint64_t v, size_t width)
 {
     uint8_t text[20];
-    size_t n = 0;
-    do {
-        text[sizeof text - ++n] = (uint8_t)('0' + v % 10);
-        v /= 10;
-    } while (v > 0 || n < width);
-    buf_put(b, bytes_of(text + sizeof text - n, n));
+    size_t at = sizeof text;
+    for (; v >= 100; v /= 100)
+        memcpy(text + (at -= 2), bytes_two_digits + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(text + (at -= 2), bytes_two_digits + v * 2, 2);
+    else
+        text[--at] = (uint8_t)('0' + v);
+    while (sizeof text - at < width)
+        text[--at] = '0';
+    buf_put(b, bytes_of(text + at, sizeof text - at));
 }
 
 #endif

@@ -356,13 +356,15 @@ static void on_random(void *user, void *to, size_t n)
 {
     struct gate *g = user;
     uint8_t *p = to;
-    for (; n > 0; n--) {
+    for (size_t part; n > 0; p += part, n -= part) {
         if (g->random_left == 0) {
             dtls_random(assocs_dtls(g->assocs), g->random, sizeof g->random);
             g->random_left = sizeof g->random;
         }
-        *p++ = g->random[--g->random_left];
-        g->random[g->random_left] = 0;
+        part = n < g->random_left ? n : g->random_left;
+        g->random_left -= part;
+        memcpy(p, g->random + g->random_left, part);
+        memset(g->random + g->random_left, 0, part);
     }
 }
 

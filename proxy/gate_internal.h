@@ -36,6 +36,7 @@ struct gate {
     /* scratch of the request that is being judged: too large for the stack */
     struct request request;
     struct pep_decision decision;
+    struct audit_memo memo;
     uint8_t plain[DATAGRAM_MAX]; /* what is too large is read, to be told so */
     uint8_t document[LISTING_TEXT_MAX];
     /* randomness in stock, so that a token does not cost a generator's run */

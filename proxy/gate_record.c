@@ -11,7 +11,8 @@ static void write_out(struct gate *g, bool whole, const struct buf *line)
 static struct audit_start start_of(struct gate *g, struct assoc *a, const char *peer,
                                    const char *device)
 {
-    return (struct audit_start){.wall_s = g->now.wall_s,
+    return (struct audit_start){.memo = &g->memo,
+                                .wall_s = g->now.wall_s,
                                 .wall_us = g->now.wall_us,
                                 .association = a ? a->id : 0,
                                 .peer = peer,

@@ -25,11 +25,16 @@ static bool is_mapped(const struct peer *a)
 static void put_ipv4(struct buf *out, const void *address)
 {
     const uint8_t *a = address;
+    char text[4 * 4], *to = text;
     for (size_t i = 0; i < 4; i++) {
-        if (i > 0)
-            buf_put_u8(out, '.');
-        buf_put_decimal(out, a[i], 1);
+        if (a[i] >= 100)
+            *to++ = (char)('0' + a[i] / 100);
+        if (a[i] >= 10)
+            *to++ = bytes_two_digits[a[i] % 100 * 2];
+        *to++ = bytes_two_digits[a[i] % 100 * 2 + 1];
+        *to++ = '.';
     }
+    buf_put(out, bytes_of(text, (size_t)(to - text) - 1));
 }
 
 /* Each request's record has one: hence no printf. */

@@ -237,6 +237,99 @@ static void texts(void **state)
     }
 }
 
+/* Each byte at each place of texts of many lengths, as it would be alone. */
+static void every_byte(void **state)
+{
+    (void)state;
+    struct pep_decision d = {.reason = "x"};
+    for (unsigned c = 1; c < 256; c++)
+        for (size_t n = 1; n <= 19; n++)
+            for (size_t at = 0; at < n; at++) {
+                char in[20] = {0}, subject[64], path[64], want[200];
+                memset(in, 'x', n);
+                in[at] = (char)c;
+                bool control = c < 0x20 || c == 0x7f;
+                (void)snprintf(subject, sizeof subject,
+                               c >= 0x80               ? "\\ufffd"
+                               : control               ? "\\u%04x"
+                               : c == '"' || c == '\\' ? "\\%c"
+                                                       : "%c",
+                               c);
+                (void)snprintf(path, sizeof path,
+                               control || c >= 0x80 || strchr(" \"%/\\", (int)c) ? "%%%02X" : "%c",
+                               c);
+                (void)snprintf(want, sizeof want,
+                               "\"subject\":\"%.*s%s%.*s\",\"method\":\"?\","
+                               "\"path\":\"/%.*s%s%.*s\"",
+                               (int)at, "xxxxxxxxxxxxxxxxxxx", subject, (int)(n - at - 1),
+                               "xxxxxxxxxxxxxxxxxxx", (int)at, "xxxxxxxxxxxxxxxxxxx", path,
+                               (int)(n - at - 1), "xxxxxxxxxxxxxxxxxxx");
+                struct audit_start s = {.subject = in};
+                struct request r = {.method = 9, .path = {bytes_of(in, n)}, .n_path = 1};
+                struct buf b = buf_on(text, RECORD);
+                assert_true(audit_begin(&s, &r, &d, &b));
+                if (!strstr(ended(&b), want))
+                    fail_msg("%02x at %zu of %zu: got %s, wanted %s", c, at, n, text, want);
+            }
+}
+
+/* With a memo a record is what it is without. */
+static void memo(void **state)
+{
+    (void)state;
+    static struct audit_memo kept;
+    static char authority[2][16] = {"home-as", "town-as"}, file[2][16] = {"policy.yaml", "b.yaml"};
+    const char *reasons[] = {"permitted", "no-grant"};
+    struct bytes path[] = {BYTES_LIT("lamp")};
+    struct request r = request_of(path, 1);
+    uint64_t load = 1;
+    unsigned n = 1;
+    for (unsigned i = 0; i < 3000; i++) {
+        char plain[RECORD + 1];
+        n = n * 1103515245 + 12345;
+        unsigned v = n >> 8;
+        if (v % 50 == 0) { /* another policy, its texts at the same places */
+            load++;
+            authority[v / 50 % 2][0] = (char)('a' + v % 26);
+            file[v / 50 % 2][0] = (char)('a' + v % 26);
+        }
+        struct audit_start s = start;
+        s.wall_s += i / 10 % 3 - i % 2;
+        s.wall_us = n % 1000000;
+        struct pep_decision d = {.outcome = PEP_FORWARD,
+                                 .verdict = v % 7 ? POLICY_PERMIT : POLICY_DENY,
+                                 .reason = reasons[v / 7 % 2],
+                                 .missing = v % 11 == 0 ? "hours" : NULL,
+                                 .rule = {v % 5 ? file[v / 3 % 2] : NULL, v / 13 % 20},
+                                 .authority = v % 3 ? authority[v / 17 % 2] : NULL,
+                                 .grant = v / 19 % 4,
+                                 .policy_hash = "0123456789abcdef",
+                                 .load = load};
+        struct buf b = buf_on(plain, RECORD);
+        assert_true(audit_begin(&s, &r, &d, &b));
+        plain[b.n] = 0;
+        s.memo = &kept;
+        b = buf_on(text, RECORD);
+        assert_true(audit_begin(&s, &r, &d, &b));
+        assert_string_equal(ended(&b), plain);
+    }
+}
+
+static void numbers(void **state)
+{
+    (void)state;
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 4000; i++) {
+        char want[64];
+        struct buf b = buf_on(text, RECORD);
+        assert_true(audit_end(0x45, v, &b));
+        (void)snprintf(want, sizeof want, ",\"code\":\"2.05\",\"us\":%llu}\n",
+                       (unsigned long long)v);
+        assert_string_equal(ended(&b), want);
+        v = i < 2000 ? v + 1 : i == 2000 ? UINT64_MAX : v / 2 + i % 7;
+    }
+}
+
 static void tokens(void **state)
 {
     (void)state;
@@ -298,8 +391,9 @@ static void events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_records), cmocka_unit_test(paths),  cmocka_unit_test(worst_case),
-        cmocka_unit_test(texts),         cmocka_unit_test(tokens), cmocka_unit_test(events),
+        cmocka_unit_test(whole_records), cmocka_unit_test(paths),      cmocka_unit_test(worst_case),
+        cmocka_unit_test(texts),         cmocka_unit_test(every_byte), cmocka_unit_test(numbers),
+        cmocka_unit_test(memo),          cmocka_unit_test(tokens),     cmocka_unit_test(events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
