@@ -184,8 +184,10 @@ static void put_device(const struct admin *a, size_t i, struct buf *out)
         buf_put_u8(out, ',');
     buf_put_u8(out, '{');
     json_member(out, "name", d->upstream.name);
-    json_member(out, "url", d->url);
+    json_member(out, "url", s.url);
     json_member_bool(out, "down", s.down);
+    json_member_u64(out, "since", s.since_s > 0 ? (uint64_t)s.since_s : (uint64_t)a->started_s);
+    json_member(out, "reason", s.down ? s.reason : NULL);
     json_member_u64(out, "in_flight", s.in_flight);
     json_member_u64(out, "queued", s.queued);
     json_member_u64(out, "rtt_us", s.rtt_us);
@@ -195,6 +197,7 @@ static void put_device(const struct admin *a, size_t i, struct buf *out)
     json_member_u64(out, "silent", s.silent);
     json_member_u64(out, "refused", s.refused);
     json_member_u64(out, "stray", s.stray);
+    json_member_u64(out, "moved", s.moved);
     close_object(out);
 }
 

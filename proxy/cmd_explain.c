@@ -359,7 +359,8 @@ static void print(const struct asking *a)
     printf("%.*s\n", (int)out.n, text);
     print_report(a);
     if (a->device >= 0)
-        printf("device: %s (%s)\n", c->devices[a->device].upstream.name, c->devices[a->device].url);
+        printf("device: %s (%s)\n", c->devices[a->device].upstream.name,
+               c->devices[a->device].upstream.urls[0].text);
     else
         printf("device: none has this path\n");
     uint8_t answer = code_of(a);

@@ -425,6 +425,8 @@ void config_free(struct config *c)
     if (!c)
         return;
     struct loaded *l = (struct loaded *)c;
+    for (size_t i = 0; l->devices && i < l->c.n_devices; i++)
+        config_forget_secrets(&l->devices[i]);
     arena_clear(&l->arena);
     free(l);
 }

@@ -23,10 +23,16 @@ struct config_listener {
     const char *text;
 };
 
+struct config_blob {
+    uint8_t *p;
+    size_t n;
+};
+
 struct config_device {
     struct device_config upstream;
-    const char *audience, *authority; /* may be NULL */
-    const char *url;                  /* as written */
+    struct device_tls tls;                        /* what upstream.tls is, when there is any */
+    struct config_blob psk, ca, certificate, key; /* its content; wiped at the end */
+    const char *audience, *authority;             /* may be NULL */
     unsigned line, authority_line;
 };
 

@@ -21,8 +21,7 @@ static bool is_name(const char *s)
     return true;
 }
 
-/* Segments of a raw path; NULL with n 0 when there are none or on error. */
-static const struct bytes *read_segments(struct config_reader *r, const struct yaml_node *n,
+const struct bytes *config_read_segments(struct config_reader *r, const struct yaml_node *n,
                                          struct bytes path, size_t *count)
 {
     uint8_t text[URL_SEGMENT_MAX];
@@ -61,7 +60,7 @@ static void read_prefix(struct config_reader *r, const struct yaml_node *n, stru
         yaml_error(r->y, n, "a device's path holds none of * %% ? #");
         return;
     }
-    u->prefix = read_segments(r, n, bytes_str(text), &u->n_prefix);
+    u->prefix = config_read_segments(r, n, bytes_str(text), &u->n_prefix);
     if (u->n_prefix > 0 && (bytes_equal_str(u->prefix[0], "authz-info") ||
                             bytes_equal_str(u->prefix[0], ".well-known")))
         yaml_error(r->y, n, "%s is the gateway's own", text);
@@ -84,39 +83,6 @@ static void read_host(struct config_reader *r, const struct yaml_node *n, struct
     d->upstream.host = arena_text(&r->l->arena, bytes_str(url.host));
 }
 
-static void read_url(struct config_reader *r, const struct yaml_node *n, struct config_device *d)
-{
-    struct device_config *u = &d->upstream;
-    struct url url;
-    const char *why;
-    if (!n || !yaml_text(r->y, n, &r->l->arena, &d->url))
-        return;
-    if (!url_parse(bytes_str(d->url), &url, &why)) {
-        yaml_error(r->y, n, "%s", why);
-        return;
-    }
-    if (!bytes_equal_str(url.scheme, "coap")) {
-        yaml_error(r->y, n, "'%.*s' to a device is not supported by this version; coap is",
-                   (int)url.scheme.n, (const char *)url.scheme.p);
-        return;
-    }
-    why = config_resolve(url.host, url.port > 0 ? url.port : COAP_PORT, url.is_v6_literal, &u->to);
-    if (why) {
-        yaml_error(r->y, n, "cannot resolve '%s': %s", url.host, why);
-        return;
-    }
-    const uint8_t *any = u->to.sa.sa_family == AF_INET6 ? u->to.in6.sin6_addr.s6_addr
-                                                        : (const uint8_t *)&u->to.in4.sin_addr;
-    bool multicast = u->to.sa.sa_family == AF_INET6 ? any[0] == 0xff : (any[0] & 0xf0) == 0xe0;
-    if (multicast) {
-        /* One request would have many answers (RFC 7252 8.2). */
-        yaml_error(r->y, n, "'%s' is a multicast address", url.host);
-        return;
-    }
-    if (url.path.n > 1)
-        u->base = read_segments(r, n, url.path, &u->n_base);
-}
-
 static void read_device(struct config_reader *r, const struct yaml_node *n, struct config_device *d)
 {
     struct yaml_map m;
@@ -129,12 +95,11 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     const struct yaml_node *name = yaml_map_need(&m, "name");
     const struct yaml_node *path = yaml_map_get(&m, "path");
     const struct yaml_node *host = yaml_map_get(&m, "host");
-    const struct yaml_node *url = yaml_map_need(&m, "url");
+    config_read_where(r, n, &m, d);
     const struct yaml_node *window = yaml_map_get(&m, "window");
     const struct yaml_node *queue = yaml_map_get(&m, "queue");
     const struct yaml_node *audience = yaml_map_get(&m, "audience");
     const struct yaml_node *authority = yaml_map_get(&m, "authority");
-    yaml_map_refuse(&m, "psk");
     yaml_map_refuse(&m, "dialect");
     yaml_map_refuse(&m, "onem2m-options");
     yaml_map_close(&m);
@@ -153,7 +118,6 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
         read_prefix(r, path, d);
     else
         read_host(r, host, d);
-    read_url(r, url, d);
     if (window && yaml_int(r->y, window, 1, WINDOW_MAX, &v))
         d->upstream.window = (unsigned)v;
     if (queue && yaml_int(r->y, queue, 0, QUEUE_MAX, &v))

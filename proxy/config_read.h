@@ -31,6 +31,8 @@ const char *config_read_place(struct config_reader *r, const struct yaml_node *n
 /* "30s", "5m", "24h", "7d". */
 bool config_read_duration(struct config_reader *r, const struct yaml_node *n, uint64_t min_s,
                           uint64_t max_s, uint64_t *out);
+/* "200ms", "2s"; at most DEVICE_PAUSE_MAX_MS. */
+void config_read_pause(struct config_reader *r, const struct yaml_node *n, unsigned *out_ms);
 /* "262144", "256K", "64M", "1G". */
 bool config_read_bytes(struct config_reader *r, const struct yaml_node *n, uint64_t min,
                        uint64_t max, uint64_t *out);
@@ -46,6 +48,16 @@ void config_read_ship(struct config_reader *r, const struct yaml_node *n);
 /* ---- config_devices.c ---- */
 
 void config_read_devices(struct config_reader *r, const struct yaml_node *n);
+/* Segments of a raw path; NULL with n 0 when there are none or on error. */
+const struct bytes *config_read_segments(struct config_reader *r, const struct yaml_node *n,
+                                         struct bytes path, size_t *count);
+
+/* ---- config_urls.c ---- */
+
+/* Asks the map of a device for what says where it is. */
+void config_read_where(struct config_reader *r, const struct yaml_node *n, struct yaml_map *m,
+                       struct config_device *d);
+void config_forget_secrets(struct config_device *d);
 
 enum config_ports { COAP_PORT = 5683, COAPS_PORT = 5684 }; /* RFC 7252 12.6, 12.7 */
 

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "limits.h"
+
 enum { LOOSER_THAN_0640 = 0037 }; /* bits that a secret's file must not have */
 
 /* ---- files ---- */
@@ -126,6 +128,25 @@ bool config_read_duration(struct config_reader *r, const struct yaml_node *n, ui
     }
     *out = v * unit;
     return true;
+}
+
+void config_read_pause(struct config_reader *r, const struct yaml_node *n, unsigned *out_ms)
+{
+    struct bytes s = n ? yaml_raw(n) : BYTES_NONE;
+    unsigned v = 0;
+    size_t i = 0;
+    if (!n)
+        return;
+    for (; i < s.n && i < 6 && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+        v = v * 10 + (unsigned)(s.p[i] - '0');
+    struct bytes unit = bytes_of(s.p + i, s.n - i);
+    unsigned scale = bytes_equal_str(unit, "ms") ? 1 : bytes_equal_str(unit, "s") ? 1000 : 0;
+    if (i == 0 || scale == 0)
+        yaml_error(r->y, n, "expected a pause such as 200ms or 2s");
+    else if (v > DEVICE_PAUSE_MAX_MS / scale)
+        yaml_error(r->y, n, "out of range; expected at most %ds", DEVICE_PAUSE_MAX_MS / 1000);
+    else
+        *out_ms = v * scale;
 }
 
 bool config_read_bytes(struct config_reader *r, const struct yaml_node *n, uint64_t min,

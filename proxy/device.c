@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "tagmap.h"
+#include "way.h"
 
 enum {
     TOKEN_BYTES = 8,
@@ -14,13 +15,16 @@ enum {
      * NON it takes two in a row, for one may just have been lost. */
     SILENCE_CON = 2,
     SILENCE_NON = 1,
-    SILENCE_DOWN = 2,
 };
 
 struct device {
     const struct device_config *config;
     struct device_shared *shared;
-    struct udp *udp;
+    struct way *ways; /* of config->urls */
+    size_t n_ways;
+    size_t trial; /* the way that is tried while all are down */
+    struct deadline timer;
+    uint64_t pause_until_ms;
     uint16_t next_mid;
 
     /* The flight. A token ends in the number of its place; an empty ACK has
@@ -41,10 +45,6 @@ struct device {
 
     struct exchange *queue_head, *queue_tail;
     size_t n_queued;
-
-    bool down;
-    unsigned silence;
-    uint64_t heard_us; /* last authentic message */
 
     struct {
         uint16_t mid;
@@ -70,48 +70,28 @@ static void random_bytes(struct device_shared *s, void *to, size_t n)
     memset(s->pool + s->pool_n, 0, n);
 }
 
-struct device *device_new(const struct device_config *c, struct device_shared *shared,
-                          struct buf *diag)
-{
-    struct device *d = calloc(1, sizeof *d);
-    if (!d)
-        return NULL;
-    d->config = c;
-    d->shared = shared;
-    d->n_places = d->n_free = device_places(c);
-    d->places = calloc(d->n_places + DEVICE_OBSERVATIONS, sizeof *d->places);
-    d->free_places = calloc(d->n_places, sizeof *d->free_places);
-    if (d->places && d->free_places && tagmap_init(&d->by_mid, d->n_places + DEVICE_OBSERVATIONS))
-        d->udp = udp_connect(&c->to, diag);
-    if (!d->udp) {
-        device_free(d);
-        return NULL;
-    }
-    for (size_t i = 0; i < d->n_places; i++)
-        d->free_places[i] = (uint16_t)(d->n_places - 1 - i);
-    random_bytes(shared, &d->next_mid, sizeof d->next_mid); /* RFC 7252 4.4 */
-    return d;
-}
-
-void device_free(struct device *d)
-{
-    if (!d)
-        return;
-    udp_free(d->udp);
-    free(d->free_places);
-    tagmap_clear(&d->by_mid);
-    free(d->places);
-    free(d);
-}
-
-struct udp *device_udp(const struct device *d)
-{
-    return d->udp;
-}
-
 /* ---- the flight ---- */
 
-static struct exchange *find_token(const struct device *d, const struct msg *m, uint64_t *token)
+/* With those of the observations. */
+static size_t all_places(const struct device *d)
+{
+    return d->n_places + DEVICE_OBSERVATIONS;
+}
+
+/* Sent by the connection that its way has now: nothing of an older one can
+ * be answered, nor sent again (RFC 7252 9.1.1). */
+static bool is_current(const struct device *d, const struct exchange *x)
+{
+    return x->up_epoch == d->ways[x->up_way].epoch;
+}
+
+static bool is_on(const struct device *d, const struct exchange *x, const struct way *w)
+{
+    return &d->ways[x->up_way] == w && is_current(d, x);
+}
+
+static struct exchange *find_token(const struct device *d, const struct way *w, const struct msg *m,
+                                   uint64_t *token)
 {
     *token = 0;
     if (m->token_n != TOKEN_BYTES)
@@ -119,8 +99,8 @@ static struct exchange *find_token(const struct device *d, const struct msg *m, 
     for (size_t i = 0; i < TOKEN_BYTES; i++)
         *token = *token << 8 | m->token[i];
     size_t place = *token & 0xffff;
-    struct exchange *x = place < d->n_places + DEVICE_OBSERVATIONS ? d->places[place] : NULL;
-    return x && x->up_token == *token ? x : NULL;
+    struct exchange *x = place < all_places(d) ? d->places[place] : NULL;
+    return x && x->up_token == *token && is_on(d, x, w) ? x : NULL;
 }
 
 static const struct ear *find_ear(const struct device *d, uint64_t token)
@@ -136,11 +116,11 @@ static uint32_t mid_tag(uint16_t mid)
 }
 
 /* One that was sent and neither acknowledged nor answered. */
-static struct exchange *find_mid(const struct device *d, uint16_t mid)
+static struct exchange *find_mid(const struct device *d, const struct way *w, uint16_t mid)
 {
     size_t step = 0;
     for (uint32_t i; tagmap_find(&d->by_mid, mid_tag(mid), &step, &i);)
-        if (d->places[i]->up_mid == mid && d->places[i]->up == UP_SENT)
+        if (d->places[i]->up_mid == mid && d->places[i]->up == UP_SENT && is_on(d, d->places[i], w))
             return d->places[i];
     return NULL;
 }
@@ -171,9 +151,41 @@ static bool has_room(const struct device *d)
     return d->n_window < d->config->window && d->n_free > 0;
 }
 
-static void transmit(struct device *d, const struct exchange *x)
+static bool is_pausing(const struct device *d, struct instant now)
 {
-    udp_send(d->udp, &d->config->to, bytes_of(x->room->stored, x->stored_n));
+    return instant_ms(now) < d->pause_until_ms;
+}
+
+static void pause_from(struct device *d, struct instant now)
+{
+    if (d->config->pause_ms > 0)
+        d->pause_until_ms = instant_ms(now) + d->config->pause_ms;
+}
+
+/* The way for new requests: the first that is up. NULL: none is. */
+static struct way *pick(const struct device *d)
+{
+    for (size_t i = 0; i < d->n_ways; i++)
+        if (way_is_up(&d->ways[i]))
+            return &d->ways[i];
+    return NULL;
+}
+
+static void transmit(struct device *d, const struct exchange *x, struct instant now)
+{
+    if (is_current(d, x))
+        way_send(&d->ways[x->up_way], bytes_of(x->room->stored, x->stored_n), now);
+}
+
+static uint32_t first_wait_ms(struct device *d, const struct exchange *x, const struct way *w)
+{
+    uint32_t jitter;
+    random_bytes(d->shared, &jitter, sizeof jitter);
+    if (x->type != TYPE_CON)
+        return x->own ? OWN_WAIT_MS : NON_WAIT_MS;
+    if (uplink_is_reliable(w->link))
+        return RELIABLE_SUSPECT_MS;
+    return ACK_TIMEOUT_MS + jitter % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1);
 }
 
 static uint64_t new_token(struct device *d, size_t place)
@@ -183,9 +195,9 @@ static uint64_t new_token(struct device *d, size_t place)
     return (token & ~(uint64_t)0xffff) | place;
 }
 
-static void send_first(struct device *d, struct exchange *x, struct instant now)
+static void send_first(struct device *d, struct way *w, struct exchange *x, struct instant now)
 {
-    assert(has_room(d) && x->up == UP_NONE);
+    assert(has_room(d) && x->up == UP_NONE && way_is_ready(w));
     uint16_t place = (uint16_t)(x->up_token & 0xffff);
     if (!x->up_kept) {
         place = d->free_places[--d->n_free];
@@ -193,10 +205,13 @@ static void send_first(struct device *d, struct exchange *x, struct instant now)
     }
     assert(!d->places[place]);
     x->up_mid = take_mid(d);
+    x->up_way = (uint8_t)(w - d->ways);
+    x->up_epoch = w->epoch;
     d->places[place] = x;
     tagmap_put(&d->by_mid, mid_tag(x->up_mid), place);
     d->n_window++;
     d->stats.in_flight++;
+    w->in_flight++;
 
     struct buf header = buf_on(x->room->stored + HEADER_MID, 2 + TOKEN_BYTES);
     buf_put_be(&header, x->up_mid, 2);
@@ -205,29 +220,33 @@ static void send_first(struct device *d, struct exchange *x, struct instant now)
     x->up = UP_SENT;
     x->device = d;
     x->sent_us = now.mono_us;
+    if (x->up_moves == 0)
+        x->up_first_us = now.mono_us;
     x->up_tries = 1;
-    uint32_t jitter;
-    random_bytes(d->shared, &jitter, sizeof jitter);
-    x->up_wait_ms = x->type == TYPE_CON
-                        ? ACK_TIMEOUT_MS + jitter % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1)
-                    : x->own ? OWN_WAIT_MS
-                             : NON_WAIT_MS;
+    x->up_wait_ms = first_wait_ms(d, x, w);
     arm(d, x, now, x->up_wait_ms);
+    pause_from(d, now);
     d->stats.sent++;
-    transmit(d, x);
+    transmit(d, x, now);
 }
 
-static void enqueue(struct device *d, struct exchange *x)
+/* At the end; or in front, when it was under way already. */
+static void enqueue(struct device *d, struct exchange *x, bool in_front)
 {
+    struct exchange *before = in_front ? NULL : d->queue_tail;
+    struct exchange *after = in_front ? d->queue_head : NULL;
     x->up = UP_QUEUED;
     x->device = d;
-    x->up_next = NULL;
-    x->up_prev = d->queue_tail;
-    if (d->queue_tail)
-        d->queue_tail->up_next = x;
+    x->up_prev = before;
+    x->up_next = after;
+    if (before)
+        before->up_next = x;
     else
         d->queue_head = x;
-    d->queue_tail = x;
+    if (after)
+        after->up_prev = x;
+    else
+        d->queue_tail = x;
     d->n_queued++;
 }
 
@@ -254,6 +273,7 @@ static void leave(struct device *d, struct exchange *x)
         if (!x->up_kept)
             d->free_places[d->n_free++] = place;
         d->stats.in_flight--;
+        d->ways[x->up_way].in_flight--;
         assert(x->up != UP_SENT || d->n_window > 0);
         if (x->up == UP_SENT)
             d->n_window--;
@@ -266,10 +286,15 @@ static void leave(struct device *d, struct exchange *x)
 /* What waits moves up. While the device is down nothing waits for long. */
 static void move_up(struct device *d, struct instant now)
 {
-    while (d->queue_head && !d->down && has_room(d)) {
+    while (d->queue_head && has_room(d) && !is_pausing(d, now)) {
+        struct way *w = pick(d);
+        if (w && !way_is_ready(w))
+            way_want(w);
+        if (!w || !way_is_ready(w))
+            return;
         struct exchange *x = d->queue_head;
         leave(d, x);
-        send_first(d, x, now);
+        send_first(d, w, x, now);
     }
 }
 
@@ -293,11 +318,37 @@ static bool is_aside(const struct exchange *x)
     return x->own && (x->observation == 0 || x->type == TYPE_NON);
 }
 
-bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct instant now)
+/* Whether a request that cannot leave now may wait until it can. */
+static bool may_wait(const struct device *d, const struct exchange *x, const struct way *up,
+                     struct instant now)
+{
+    if (up && way_is_ready(up))
+        return !is_aside(x) && d->n_queued < d->config->queue;
+    /* Behind a handshake, or a name that is looked up: its window's worth
+     * would be under way by now. */
+    if (up)
+        return d->n_queued < d->config->queue + (is_aside(x) ? 0 : d->config->window);
+    /* Down: as many as the window holds try whether it is back. */
+    const struct way *trial = &d->ways[d->trial];
+    return !is_aside(x) && way_has_sessions(trial) && way_is_trying(trial, now) &&
+           d->n_queued < d->config->window;
+}
+
+/* A plain way needs no handshake: the request itself is the trial. */
+static struct way *way_for(const struct device *d, struct way *up)
+{
+    if (up)
+        return up;
+    struct way *trial = &d->ways[d->trial];
+    return way_has_sessions(trial) ? NULL : trial;
+}
+
+static bool submit(struct device *d, struct exchange *x, struct msg *m, struct instant now)
 {
     assert(x->up == UP_NONE && (x->type == TYPE_CON || x->type == TYPE_NON));
-    bool wait = d->n_queued > 0 || !has_room(d);
-    if (wait && (is_aside(x) || d->down || d->n_queued >= d->config->queue)) {
+    struct way *up = pick(d), *w = way_for(d, up);
+    bool wait = d->n_queued > 0 || !has_room(d) || is_pausing(d, now) || !w || !way_is_ready(w);
+    if (wait && !may_wait(d, x, up, now)) {
         d->stats.refused++;
         x->up_end = UP_FULL;
         return false;
@@ -316,17 +367,14 @@ bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct i
     }
     memcpy(x->room->stored, b.p, b.n);
     x->stored_n = b.n;
-    if (wait)
-        enqueue(d, x);
-    else
-        send_first(d, x, now);
+    x->up_moves = 0;
+    if (!wait) {
+        send_first(d, w, x, now);
+        return true;
+    }
+    enqueue(d, x, false);
+    move_up(d, now); /* wants a way that is not ready */
     return true;
-}
-
-void device_cancel(struct device *d, struct exchange *x, struct instant now)
-{
-    leave(d, x);
-    move_up(d, now);
 }
 
 /* ---- observations ---- */
@@ -355,89 +403,202 @@ void device_unlisten(struct device *d, uint64_t token)
 
 /* ---- silence ---- */
 
-static void heard(struct device *d, struct instant now)
+static bool is_unheard(const struct device *d, const struct exchange *x)
 {
-    bool was_down = d->down;
-    d->heard_us = now.mono_us;
-    d->silence = 0;
-    d->down = false;
-    for (size_t i = 0; was_down && d->n_ears > 0 && i < DEVICE_OBSERVATIONS; i++)
+    return d->ways[x->up_way].heard_us <= x->sent_us;
+}
+
+/* What a device got twice, or two did, had the effect of once (RFC 7252 5.1;
+ * RFC 8132 for FETCH and iPATCH). No other request begins anew: that its
+ * first copy came to nothing cannot be known. */
+static bool may_begin_anew(const struct exchange *x, struct instant now)
+{
+    bool harmless = x->method != MSG_POST && x->method != MSG_PATCH;
+    return harmless && x->up_moves < REQUEST_MOVES_MAX &&
+           now.mono_us - x->up_first_us < (uint64_t)MAX_TRANSMIT_WAIT_MS * 1000;
+}
+
+static void begin_anew(struct device *d, struct exchange *x)
+{
+    leave(d, x);
+    x->up_moves++;
+    d->stats.moved++;
+    enqueue(d, x, true);
+}
+
+static enum exchange_up_end up_end_of(enum uplink_end how)
+{
+    return how == UPLINK_UNTRUSTED ? UP_UNTRUSTED : how == UPLINK_REFUSED ? UP_REFUSED : UP_SILENT;
+}
+
+/* What is observed is observed at another place now, or by another
+ * connection, or at a device that may have forgotten. */
+static void tell_ears(struct device *d, struct instant now)
+{
+    for (size_t i = 0; d->n_ears > 0 && i < DEVICE_OBSERVATIONS; i++)
         if (d->ears[i].token)
             d->shared->ops->returned(d->shared->user, d->ears[i].owner, now);
 }
 
-/* No answer came to x. The device is down only if nothing else came either. */
-static void lost(struct device *d, struct exchange *x, struct instant now)
+static void heard(struct device *d, struct way *w, struct instant now)
 {
-    d->stats.silent++;
-    /* Who answers its clients need not answer us. */
-    if (d->heard_us <= x->sent_us && !is_aside(x))
-        d->silence += x->type == TYPE_CON ? SILENCE_CON : SILENCE_NON;
-    if (d->silence >= SILENCE_DOWN)
-        d->down = true;
-    end(d, x, UP_SILENT, NULL, now);
-    /* Those behind it would wait in vain, one transmit wait after the other. */
-    while (d->down && d->queue_head) {
+    bool was_up = way_is_up(w);
+    way_heard(w, now);
+    if (!was_up)
+        tell_ears(d, now);
+}
+
+/* What was sent on w and cannot be answered any more, for its connection is
+ * gone; with `all`, also what still could be. */
+static void clear_flight(struct device *d, const struct way *w, bool all, enum exchange_up_end how,
+                         struct instant now)
+{
+    for (size_t i = all_places(d); i-- > 0;) {
+        struct exchange *x = d->places[i];
+        if (!x || &d->ways[x->up_way] != w || (is_current(d, x) && !(all && x->up == UP_SENT)))
+            continue;
+        if (pick(d) && may_begin_anew(x, now))
+            begin_anew(d, x);
+        else if (!is_current(d, x))
+            end(d, x, how, NULL, now);
+    }
+    move_up(d, now);
+}
+
+static void drain(struct device *d, enum exchange_up_end how, struct instant now)
+{
+    for (size_t n = d->n_queued; n > 0 && !pick(d) && d->queue_head; n--) {
         d->stats.drained++;
-        end(d, d->queue_head, UP_DRAINED, NULL, now);
+        end(d, d->queue_head, how, NULL, now);
     }
 }
 
-void device_expire(struct device *d, struct exchange *x, struct instant now)
+static void on_ready(void *user, struct way *w, struct instant now)
 {
-    if (x->up != UP_SENT || x->type != TYPE_CON || x->up_tries > MAX_RETRANSMIT) {
+    tell_ears(user, now);
+    clear_flight(user, w, false, UP_SILENT, now);
+}
+
+static void on_lost(void *user, struct way *w, struct instant now)
+{
+    clear_flight(user, w, false, UP_SILENT, now);
+}
+
+static void on_failed(void *user, struct way *w, enum uplink_end how, struct instant now)
+{
+    struct device *d = user;
+    enum exchange_up_end end_as = up_end_of(how);
+    d->trial = ((size_t)(w - d->ways) + 1) % d->n_ways;
+    tell_ears(d, now);
+    clear_flight(d, w, pick(d) != NULL, end_as, now);
+    /* Those in the queue would wait in vain, one transmit wait after the other. */
+    drain(d, end_as == UP_UNTRUSTED ? UP_UNTRUSTED : UP_DRAINED, now);
+}
+
+/* No answer came to x. The way is down only if nothing else came either. */
+static void lost(struct device *d, struct exchange *x, struct instant now)
+{
+    struct way *w = &d->ways[x->up_way];
+    uint64_t token = x->up_token;
+    uint16_t place = (uint16_t)(token & 0xffff);
+    d->stats.silent++;
+    /* Who answers its clients need not answer us. */
+    if (is_current(d, x) && is_unheard(d, x) && !is_aside(x))
+        way_silent(w, x->type == TYPE_CON ? SILENCE_CON : SILENCE_NON, now);
+    if (d->places[place] != x || x->up_token != token)
+        return; /* it went elsewhere with the others */
+    end(d, x, UP_SILENT, NULL, now);
+}
+
+static bool has_other(const struct device *d, const struct way *w)
+{
+    for (size_t i = 0; i < d->n_ways; i++)
+        if (&d->ways[i] != w && way_is_up(&d->ways[i]))
+            return true;
+    return false;
+}
+
+static void expire(struct device *d, struct exchange *x, struct instant now)
+{
+    struct way *w = &d->ways[x->up_way];
+    bool current = is_current(d, x), unheard = is_unheard(d, x);
+    if (x->up != UP_SENT || x->type != TYPE_CON || !current || x->up_tries > MAX_RETRANSMIT) {
         lost(d, x, now);
         return;
     }
-    x->up_tries++; /* RFC 7252 4.2: the same message, after twice the time */
+    if (uplink_is_reliable(w->link)) { /* it waits for the answer alone */
+        x->up_tries = MAX_RETRANSMIT + 1;
+        arm(d, x, now, SEPARATE_WAIT_MS);
+        if (unheard)
+            way_suspect(w, now);
+        return;
+    }
+    unsigned tries = x->up_tries++; /* RFC 7252 4.2: the same message, after twice the time */
     x->up_wait_ms *= 2;
     arm(d, x, now, x->up_wait_ms);
     d->stats.retransmitted++;
-    transmit(d, x);
+    transmit(d, x, now);
+    if (unheard && tries == DEVICE_SUSPECT_TRIES)
+        way_suspect(w, now);
+    if (unheard && tries == DEVICE_FAILOVER_TRIES && has_other(d, w))
+        way_fail(w, UPLINK_SILENT, "silent", now);
 }
 
 /* ICMP: nobody listens on the port. It may be forged, and a device that
- * restarts answers again soon, so requests keep being retransmitted. Only
- * those to a device that is down already need not wait any longer. */
-static void unreachable(struct device *d, struct instant now)
+ * restarts answers again soon, so requests keep being retransmitted, unless
+ * there is another URL to go to. Only those to a device that is down already
+ * need not wait any longer. */
+static void on_unreachable(void *user, struct way *w, struct instant now)
 {
+    struct device *d = user;
     d->stats.unreachable++;
-    for (size_t i = 0; d->down && i < d->n_places + DEVICE_OBSERVATIONS; i++) {
+    if (way_is_up(w) && has_other(d, w)) {
+        way_fail(w, UPLINK_REFUSED, "unreachable", now);
+        return;
+    }
+    for (size_t i = 0; !way_is_up(w) && i < all_places(d); i++) {
         struct exchange *x = d->places[i];
-        if (x && x->up == UP_SENT && x->sent_us < now.mono_us)
+        if (x && x->up == UP_SENT && &d->ways[x->up_way] == w && x->sent_us < now.mono_us)
             end(d, x, UP_REFUSED, NULL, now);
     }
 }
 
 /* ---- answers ---- */
 
-static void send_empty(struct device *d, enum msg_type type, uint16_t mid)
+static void send_empty(struct way *w, enum msg_type type, uint16_t mid, struct instant now)
 {
-    struct buf slot = udp_slot(d->udp);
-    msg_write_empty(type, mid, &slot);
-    udp_commit(d->udp, &d->config->to, &slot);
+    uint8_t storage[4];
+    struct buf b = buf_on(storage, sizeof storage);
+    if (uplink_is_reliable(w->link))
+        return;
+    msg_write_empty(type, mid, &b);
+    way_send(w, buf_bytes(&b), now);
 }
 
 /* RFC 7252 4.2, 4.3: a CON that we cannot use is rejected, the rest ignored. */
-static void reject(struct device *d, const struct msg *m)
+static void reject(struct device *d, struct way *w, const struct msg *m, struct instant now)
 {
     d->stats.stray++;
     if (m->type == TYPE_CON)
-        send_empty(d, TYPE_RST, m->mid);
+        send_empty(w, TYPE_RST, m->mid, now);
 }
 
-static void take_empty(struct device *d, const struct msg *m, struct instant now)
+static void take_empty(struct device *d, struct way *w, const struct msg *m, struct instant now)
 {
     if (m->type == TYPE_CON || m->type == TYPE_NON) {
-        reject(d, m); /* a ping (4.3) */
+        reject(d, w, m, now); /* a ping (4.3) */
         return;
     }
-    struct exchange *x = find_mid(d, m->mid);
+    if (way_takes_pong(w, m->mid)) {
+        heard(d, w, now);
+        return;
+    }
+    struct exchange *x = find_mid(d, w, m->mid);
     if (!x || (m->type == TYPE_ACK && x->type != TYPE_CON)) {
         d->stats.stray++; /* also the ACKs of our retransmissions */
         return;
     }
-    heard(d, now);
+    heard(d, w, now);
     if (m->type == TYPE_RST) {
         d->stats.reset++;
         end(d, x, UP_RESET, NULL, now);
@@ -476,32 +637,34 @@ static void measure(struct device *d, const struct exchange *x, struct instant n
 
 /* A message of an observation is acknowledged, or answered by RST (RFC 7641
  * 3.6): also a NON, or a device that lost count of us would go on for ever. */
-static void take_notice(struct device *d, const struct msg *m, uint64_t token, bool cut,
-                        struct instant now)
+static void take_notice(struct device *d, struct way *w, const struct msg *m, uint64_t token,
+                        bool cut, struct instant now)
 {
-    const struct ear *e = find_ear(d, token);
+    /* A URL that is not in use any more has nothing to tell. */
+    const struct ear *e = pick(d) == w || !pick(d) ? find_ear(d, token) : NULL;
     if (!e || !d->shared->ops->notified(d->shared->user, e->owner, m, cut, now)) {
-        reject(d, m);
+        reject(d, w, m, now);
         if (m->type == TYPE_NON && msg_find(m, OPT_OBSERVE))
-            send_empty(d, TYPE_RST, m->mid);
+            send_empty(w, TYPE_RST, m->mid, now);
         return;
     }
     if (m->type == TYPE_CON)
-        send_empty(d, TYPE_ACK, m->mid);
-    heard(d, now);
+        send_empty(w, TYPE_ACK, m->mid, now);
+    heard(d, w, now);
     d->stats.notified++;
 }
 
-static void take_answer(struct device *d, const struct msg *m, bool cut, struct instant now)
+static void take_answer(struct device *d, struct way *w, const struct msg *m, bool cut,
+                        struct instant now)
 {
     uint64_t token;
-    struct exchange *x = find_token(d, m, &token);
+    struct exchange *x = find_token(d, w, m, &token);
     if (!x) {
         /* An answer again whose ACK was lost is no stray (RFC 7252 4.2). */
         if (m->type == TYPE_CON && m->token_n == TOKEN_BYTES && is_recent(d, m->mid, token, now))
-            send_empty(d, TYPE_ACK, m->mid);
+            send_empty(w, TYPE_ACK, m->mid, now);
         else
-            take_notice(d, m, token, cut, now);
+            take_notice(d, w, m, token, cut, now);
         return;
     }
     /* Piggybacked, it must acknowledge the message that carried the token
@@ -513,10 +676,11 @@ static void take_answer(struct device *d, const struct msg *m, bool cut, struct 
     }
     if (m->type == TYPE_CON) {
         remember(d, m->mid, token, now);
-        send_empty(d, TYPE_ACK, m->mid);
+        send_empty(w, TYPE_ACK, m->mid, now);
     }
-    heard(d, now);
+    heard(d, w, now);
     measure(d, x, now);
+    pause_from(d, now);
     d->stats.answered++;
     if (cut)
         end(d, x, UP_TOO_LARGE, NULL, now);
@@ -524,30 +688,174 @@ static void take_answer(struct device *d, const struct msg *m, bool cut, struct 
         end(d, x, UP_ANSWERED, m, now);
 }
 
-void device_receive(struct device *d, struct bytes datagram, struct instant now)
+static void on_message(void *user, struct way *w, struct bytes message, struct instant now)
 {
-    if (datagram.n == 0) {
-        unreachable(d, now);
-        return;
-    }
+    struct device *d = user;
     struct msg m;
-    enum msg_parse parse = msg_parse(datagram, &m);
+    enum msg_parse parse = msg_parse(message, &m);
     if (parse == MSG_IGNORE)
         d->stats.stray++;
     else if (parse == MSG_BAD)
-        reject(d, &m);
+        reject(d, w, &m, now);
     else if (m.code == MSG_EMPTY)
-        take_empty(d, &m, now);
+        take_empty(d, w, &m, now);
     else if (msg_is_response(&m))
         /* One of this length may have been longer (udp_receive). */
-        take_answer(d, &m, datagram.n >= DATAGRAM_MAX, now);
+        take_answer(d, w, &m, message.n >= DATAGRAM_MAX, now);
     else
-        reject(d, &m); /* a request: we serve devices nothing */
+        reject(d, w, &m, now); /* a request: we serve devices nothing */
+}
+
+/* ---- time, and what changes it ---- */
+
+static void rearm(struct device *d, struct instant now)
+{
+    uint64_t due = d->queue_head && is_pausing(d, now) ? d->pause_until_ms : UINT64_MAX;
+    for (size_t i = 0; i < d->n_ways; i++) {
+        uint64_t of_way = way_deadline_ms(&d->ways[i]);
+        due = of_way < due ? of_way : due;
+    }
+    if (due == UINT64_MAX)
+        deadline_cancel(&d->shared->timers, &d->timer);
+    else if (d->timer.slot == 0 || d->timer.at_ms != due)
+        (void)deadline_set(&d->shared->timers, &d->timer, due); /* room for every device */
+}
+
+bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct instant now)
+{
+    bool ok = submit(d, x, m, now);
+    rearm(d, now);
+    return ok;
+}
+
+void device_cancel(struct device *d, struct exchange *x, struct instant now)
+{
+    leave(d, x);
+    move_up(d, now);
+    rearm(d, now);
+}
+
+void device_expire(struct device *d, struct exchange *x, struct instant now)
+{
+    expire(d, x, now);
+    rearm(d, now);
+}
+
+void device_resolved(struct device *d, size_t way, const struct peer *to, struct instant now)
+{
+    if (way < d->n_ways)
+        way_resolved(&d->ways[way], to, now);
+    rearm(d, now);
+}
+
+void device_tick(struct device *d, struct instant now)
+{
+    for (size_t i = 0; i < d->n_ways; i++)
+        if (way_deadline_ms(&d->ways[i]) <= instant_ms(now))
+            way_tick(&d->ways[i], now);
+    move_up(d, now);
+    rearm(d, now);
+}
+
+struct device *device_of_timer(struct deadline *timer)
+{
+    return (struct device *)(void *)((uint8_t *)timer - offsetof(struct device, timer));
+}
+
+/* ---- life ---- */
+
+static void on_touched(void *user, struct instant now)
+{
+    struct device *d = user;
+    move_up(d, now); /* a way may have come up */
+    rearm(d, now);
+}
+
+static uint16_t on_mid(void *user)
+{
+    return take_mid(user);
+}
+
+static uint32_t on_random(void *user)
+{
+    struct device *d = user;
+    uint32_t v;
+    random_bytes(d->shared, &v, sizeof v);
+    return v;
+}
+
+static const struct way_ops way_ops = {on_ready,       on_message, on_lost,   on_failed,
+                                       on_unreachable, on_mid,     on_random, on_touched};
+
+static bool open_ways(struct device *d, size_t number, struct buf *diag)
+{
+    const struct device_config *c = d->config;
+    struct way_config wc = {
+        .ops = &way_ops, .user = d, .device = c, .uplinks = &d->shared->uplinks};
+    d->ways = calloc(c->n_urls, sizeof *d->ways);
+    for (size_t i = 0; d->ways && i < c->n_urls; i++) {
+        wc.url = &c->urls[i];
+        wc.resolver = wc.url->to.len ? NULL : d->shared->resolver;
+        wc.id = number * DEVICE_URLS_MAX + i;
+        d->n_ways = i + 1;
+        if (!way_init(&d->ways[i], &wc, diag))
+            return false;
+    }
+    return d->ways != NULL;
+}
+
+struct device *device_new(const struct device_config *c, size_t number,
+                          struct device_shared *shared, struct buf *diag)
+{
+    struct device *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->config = c;
+    d->shared = shared;
+    d->n_places = d->n_free = device_places(c);
+    d->places = calloc(all_places(d), sizeof *d->places);
+    d->free_places = calloc(d->n_places, sizeof *d->free_places);
+    for (size_t i = 0; d->free_places && i < d->n_places; i++)
+        d->free_places[i] = (uint16_t)(d->n_places - 1 - i);
+    random_bytes(shared, &d->next_mid, sizeof d->next_mid); /* RFC 7252 4.4 */
+    if (d->places && d->free_places && tagmap_init(&d->by_mid, all_places(d)) &&
+        open_ways(d, number, diag)) {
+        rearm(d, (struct instant){0});
+        return d;
+    }
+    device_close(d, (struct instant){0});
+    uplinks_turn(&shared->uplinks);
+    device_free(d);
+    return NULL;
+}
+
+void device_close(struct device *d, struct instant now)
+{
+    for (size_t i = 0; d && i < d->n_ways; i++)
+        way_close(&d->ways[i], now);
+}
+
+void device_free(struct device *d)
+{
+    if (!d)
+        return;
+    for (size_t i = 0; i < d->n_ways; i++)
+        way_clear(&d->ways[i]);
+    deadline_cancel(&d->shared->timers, &d->timer);
+    free(d->ways);
+    free(d->free_places);
+    tagmap_clear(&d->by_mid);
+    free(d->places);
+    free(d);
 }
 
 void device_get_stats(const struct device *d, struct device_stats *out)
 {
+    const struct way *up = pick(d), *w = up ? up : &d->ways[d->trial];
     *out = d->stats;
     out->queued = d->n_queued;
-    out->down = d->down;
+    out->down = !up;
+    out->since_s = w->health.since_s;
+    out->url = w->url->text;
+    out->reason = w->reason;
 }

@@ -23,6 +23,9 @@ struct dtls_out {
     mbedtls_ctr_drbg_context drbg;
     char *host;
     bool by_certificate;
+    mbedtls_ssl_session saved; /* of the last handshake, to be resumed */
+    bool has_saved;
+    uint64_t saved_ms;
     size_t address_n; /* the host is an address literal of so many bytes; 0: a name */
     uint8_t address[16];
 };
@@ -33,7 +36,8 @@ struct dtls_out_session {
     dtls_out_send_fn *send;
     void *user;
     enum out_state state;
-    bool alerted;
+    bool alerted, resuming;
+    enum dtls_out_end how;
     const char *reason;
     struct instant now;
     uint64_t int_ms, fin_ms; /* the engine's timer; fin_ms 0: cancelled */
@@ -228,7 +232,7 @@ static const char *configure(struct dtls_out *d, const struct dtls_out_config *c
     mbedtls_ssl_conf_dtls_badmac_limit(conf, 0); /* else a stranger ends sessions */
     mbedtls_ssl_conf_renegotiation(conf, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
     mbedtls_ssl_conf_extended_master_secret(conf, MBEDTLS_SSL_EXTENDED_MS_ENABLED);
-    mbedtls_ssl_conf_session_tickets(conf, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+    mbedtls_ssl_conf_session_tickets(conf, MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
     return NULL;
 }
 
@@ -238,6 +242,7 @@ static struct dtls_out *blank(void)
     if (!d)
         return NULL;
     mbedtls_ssl_config_init(&d->conf);
+    mbedtls_ssl_session_init(&d->saved);
     mbedtls_x509_crt_init(&d->chain);
     mbedtls_x509_crt_init(&d->ca);
     mbedtls_pk_init(&d->key);
@@ -283,6 +288,7 @@ void dtls_out_free(struct dtls_out *d)
     if (!d)
         return;
     mbedtls_ssl_config_free(&d->conf);
+    mbedtls_ssl_session_free(&d->saved); /* wiped */
     mbedtls_x509_crt_free(&d->chain);
     mbedtls_x509_crt_free(&d->ca);
     mbedtls_pk_free(&d->key);
@@ -325,8 +331,38 @@ void dtls_out_session_free(struct dtls_out_session *s)
     free(s);
 }
 
+static void forget_saved(struct dtls_out *d)
+{
+    mbedtls_ssl_session_free(&d->saved);
+    mbedtls_ssl_session_init(&d->saved);
+    d->has_saved = false;
+}
+
+/* What was checked then is not checked again: not for longer than a day. A
+ * server that does not know it any more makes a whole handshake of it. */
+static void offer_saved(struct dtls_out_session *s)
+{
+    struct dtls_out *d = s->dtls;
+    if (d->has_saved && instant_ms(s->now) - d->saved_ms >= RESUME_LIFE_MS)
+        forget_saved(d);
+    s->resuming = d->has_saved && mbedtls_ssl_set_session(&s->ssl, &d->saved) == 0;
+}
+
+static void save(struct dtls_out_session *s)
+{
+    struct dtls_out *d = s->dtls;
+    uint64_t since_ms = s->resuming ? d->saved_ms : instant_ms(s->now);
+    forget_saved(d);
+    d->has_saved = mbedtls_ssl_get_session(&s->ssl, &d->saved) == 0;
+    d->saved_ms = since_ms;
+}
+
 static enum dtls_out_event end(struct dtls_out_session *s, const char *reason)
 {
+    /* A server may have stumbled over what we offered: next time a whole one. */
+    if (s->state == OUT_HANDSHAKE && s->resuming)
+        forget_saved(s->dtls);
+    s->how = s->state == OUT_ESTABLISHED ? DTLS_OUT_ENDED : DTLS_OUT_REFUSED;
     s->state = OUT_CLOSED;
     s->reason = reason;
     s->in = s->record = BYTES_NONE;
@@ -342,7 +378,9 @@ static enum dtls_out_event fail(struct dtls_out_session *s, int ret)
     case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
         return end(s, "alert-from-peer");
     case MBEDTLS_ERR_SSL_TIMEOUT:
-        return end(s, "handshake-timeout");
+        (void)end(s, "handshake-timeout");
+        s->how = DTLS_OUT_SILENT;
+        return DTLS_OUT_CLOSED;
     case MBEDTLS_ERR_SSL_INVALID_MAC:
         return end(s, "wrong-key");
     case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
@@ -365,6 +403,7 @@ static enum dtls_out_event step(struct dtls_out_session *s)
         if (ret == 0) {
             s->state = OUT_ESTABLISHED;
             s->fin_ms = 0;
+            save(s);
             mbedtls_ssl_set_mtu(&s->ssl, DATAGRAM_MAX);
             return DTLS_OUT_ESTABLISHED;
         }
@@ -383,6 +422,7 @@ static enum dtls_out_event step(struct dtls_out_session *s)
 enum dtls_out_event dtls_out_start(struct dtls_out_session *s, struct instant now)
 {
     s->now = now;
+    offer_saved(s);
     s->state = OUT_HANDSHAKE;
     return step(s);
 }
@@ -468,4 +508,9 @@ void dtls_out_close(struct dtls_out_session *s, struct instant now)
 const char *dtls_out_reason(const struct dtls_out_session *s)
 {
     return s->reason ? s->reason : "open";
+}
+
+enum dtls_out_end dtls_out_end(const struct dtls_out_session *s)
+{
+    return s->how;
 }

@@ -11,7 +11,9 @@
 #include "../policy/bytes.h"
 #include "instant.h"
 
-struct dtls_out;         /* credentials towards one server, loaded once */
+/* Credentials towards one server, loaded once; and its last session, which
+ * the next handshake offers to resume (RFC 5246 7.3, RFC 5077). */
+struct dtls_out;
 struct dtls_out_session; /* one handshake, and what it becomes */
 
 enum dtls_out_event {
@@ -60,5 +62,12 @@ MUST_USE enum dtls_out_event dtls_out_expire(struct dtls_out_session *s, struct 
 /* Sends close_notify. */
 void dtls_out_close(struct dtls_out_session *s, struct instant now);
 const char *dtls_out_reason(const struct dtls_out_session *s);
+
+enum dtls_out_end {
+    DTLS_OUT_SILENT = 0, /* no answer to the handshake */
+    DTLS_OUT_REFUSED,    /* a handshake that one side would not finish */
+    DTLS_OUT_ENDED,      /* after it was established */
+};
+enum dtls_out_end dtls_out_end(const struct dtls_out_session *s);
 
 #endif

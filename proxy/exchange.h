@@ -44,7 +44,8 @@ enum exchange_up_end {
     UP_SILENT = 0, /* no answer in time */
     UP_ANSWERED,
     UP_RESET,     /* the device rejected the message (RFC 7252 4.2) */
-    UP_REFUSED,   /* silent before, and now its host says that nobody listens */
+    UP_REFUSED,   /* its host says that nobody listens */
+    UP_UNTRUSTED, /* no connection: a wrong key or certificate */
     UP_DRAINED,   /* it waited in the queue of a device that went down */
     UP_FULL,      /* not taken: no room in the queue, or the device is down */
     UP_TOO_LARGE, /* not taken: longer than MESSAGE_MAX as we would send it;
@@ -109,9 +110,12 @@ struct exchange {
     uint64_t up_token, sent_us;
     bool up_kept;         /* up_token was given by upstream_listen() */
     uint32_t observation; /* whose request to the device this is, + 1; 0: none */
+    uint64_t up_first_us; /* sent_us of its first connection */
     uint32_t up_wait_ms;
+    uint32_t up_epoch; /* of its way (way.h) */
     uint16_t up_mid;
     uint8_t up_tries;
+    uint8_t up_way, up_moves;           /* index of the URL; how often it began anew */
     struct exchange *up_prev, *up_next; /* the device's queue or flight */
     struct deadline up_deadline;
 

@@ -327,8 +327,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     gate_learn(g);
     gate_ask(g);
     assocs_reap(g->assocs);
-    for (size_t i = 0; i < g->config->n_devices; i++)
-        udp_flush(upstream_udp(g->upstreams, (int)i));
+    upstreams_turn(g->upstreams);
     for (size_t i = 0; i < g->config->n_listeners; i++)
         udp_flush(g->listeners[i]);
 
@@ -411,7 +410,7 @@ static bool open_tables(struct gate *g, struct buf *diag)
         return false;
     for (size_t i = 0; i < c->n_devices; i++)
         devices[i] = c->devices[i].upstream;
-    g->upstreams = upstreams_new(devices, c->n_devices, &upstream_ops, g, on_random, diag);
+    g->upstreams = upstreams_new(devices, c->n_devices, g->loop, &upstream_ops, g, on_random, diag);
     free(devices);
     if (!g->upstreams)
         return false;
@@ -436,6 +435,7 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->audit = c->audit;
     g->worker = c->worker;
     g->listeners = c->listeners;
+    g->loop = c->loop;
     g->ask = c->ask;
     g->ask_user = c->ask_user;
     g->forward.access_token = c->config->access_token_option;

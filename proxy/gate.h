@@ -18,6 +18,7 @@ struct gate_config {
     struct audit_sink *audit;     /* NULL: no record */
     unsigned worker;              /* whose gate it is, from 0 */
     struct udp *const *listeners; /* by index of config->listeners */
+    struct loop *loop;            /* the devices' sockets are watched there */
     /* Sends a question on its way; the reply comes by gate_reply_came(),
      * never from within. False, or NULL: there is nobody to ask. */
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
@@ -37,7 +38,6 @@ void gate_free(struct gate *g);
 
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
                           struct bytes datagram, struct instant now);
-void gate_device_datagram(struct gate *g, int device, struct bytes datagram, struct instant now);
 /* An authorization server answered, or will not. */
 void gate_reply_came(struct gate *g, uint64_t question, const struct pep_reply *r,
                      struct instant now);

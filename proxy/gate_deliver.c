@@ -30,8 +30,8 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
         /* The grant ended while the device worked (RFC 9200 5.10.3). */
         gate_msg(&out, MSG_CODE(4, 1));
     } else if (!m) {
-        bool heard = x->up_end == UP_RESET || x->up_end == UP_TOO_LARGE;
-        gate_msg(&out, heard ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
+        bool bad = x->up_end == UP_RESET || x->up_end == UP_TOO_LARGE || x->up_end == UP_UNTRUSTED;
+        gate_msg(&out, bad ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
     } else {
         struct forward_map map = gate_device_map(upstream_config(g->upstreams, x->device_index));
         uint8_t refused = forward_response(&g->forward, m, &map, &out);

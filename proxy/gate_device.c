@@ -28,9 +28,3 @@ void gate_served(void *user, struct exchange *x, const struct msg *m, struct ins
     else
         gate_deliver(g, x, m);
 }
-
-void gate_device_datagram(struct gate *g, int device, struct bytes datagram, struct instant now)
-{
-    g->now = now;
-    upstream_receive(g->upstreams, device, datagram, now);
-}

@@ -18,6 +18,7 @@ struct gate {
     struct audit_sink *audit;
     unsigned worker; /* whose gate it is */
     struct udp *const *listeners;
+    struct loop *loop;
     struct assocs *assocs;
     struct exchanges *exchanges;
     struct upstreams *upstreams;

@@ -42,6 +42,23 @@ enum limits {
      * messages that nobody asked for one by one). */
     DEVICE_OBSERVATIONS = 256,
 
+    /* Transmissions unheard before we wonder whether the device has forgotten
+     * its session with us (6 to 9 s), and before another URL is tried (14 to
+     * 21 s): sooner, and one that is slow would be left for nothing. */
+    DEVICE_SUSPECT_TRIES = 2,
+    DEVICE_FAILOVER_TRIES = 3,
+    RELIABLE_SUSPECT_MS = 8000, /* as DEVICE_SUSPECT_TRIES, where nothing is sent again */
+    REQUEST_MOVES_MAX = 4,      /* times that a request begins anew on a connection */
+    UPLINK_OPEN_MS = 10000,     /* a handshake with a device; clients wait behind it */
+    UPLINK_SHORT_MS = 5000,     /* a connection that ended sooner is not opened again at once */
+    RESUME_LIFE_MS = 86400000,  /* RFC 5246 F.1.4 */
+    PING_WAIT_MS = 3000,        /* for an answer to an empty CON: one transmission (4.3) */
+    DEVICE_URLS_MAX = 4,
+    /* The system's resolver does not tell how long a name is good for. */
+    NAME_LIFE_MS = 300000,
+    NAME_RETRY_MS = 10000,
+    DEVICE_PAUSE_MAX_MS = 60000, /* longer, and a queue would outlive its clients */
+
     DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
     EXCHANGES = 8192,         /* slots of the exchange table of a worker */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "device.h"
+#include "resolve.h"
 #include "route.h"
 
 struct upstreams {
@@ -11,14 +12,40 @@ struct upstreams {
     size_t n;
     struct routes *routes;
     struct device_shared shared;
+    struct instant now; /* of the last turn, for the goodbyes */
 };
 
 static bool is_sound(const struct device_config *c, struct buf *diag)
 {
-    if (c->window > 0 && c->window <= DEVICE_WINDOW_MAX)
+    const char *why = c->window == 0 || c->window > DEVICE_WINDOW_MAX ? "window out of range"
+                      : c->n_urls == 0 || c->n_urls > DEVICE_URLS_MAX
+                          ? "number of URLs out of range"
+                          : NULL;
+    for (size_t i = 0; !why && i < c->n_urls; i++)
+        if (c->urls[i].scheme != DEVICE_COAP && !c->tls)
+            why = "nothing to know the device by";
+    if (!why)
         return true;
     buf_put_str(diag, c->name);
-    buf_put_str(diag, ": window out of range\n");
+    buf_put_str(diag, ": ");
+    buf_put_str(diag, why);
+    buf_put_str(diag, "\n");
+    return false;
+}
+
+static void on_resolved(void *user, uint64_t id, const struct peer *to, struct instant now)
+{
+    struct upstreams *u = user;
+    if (id / DEVICE_URLS_MAX < u->n)
+        device_resolved(u->devices[id / DEVICE_URLS_MAX], id % DEVICE_URLS_MAX, to, now);
+}
+
+static bool has_names(const struct upstreams *u)
+{
+    for (size_t i = 0; i < u->n; i++)
+        for (size_t k = 0; k < u->configs[i].n_urls; k++)
+            if (u->configs[i].urls[k].to.len == 0)
+                return true;
     return false;
 }
 
@@ -34,15 +61,19 @@ static bool open_all(struct upstreams *u, struct buf *diag)
             return false;
         places += device_places(&u->configs[i]) + DEVICE_OBSERVATIONS;
     }
-    if (!u->routes || !u->devices || !deadlines_init(&u->shared.deadlines, places))
+    if (!u->routes || !u->devices || !deadlines_init(&u->shared.deadlines, places) ||
+        !deadlines_init(&u->shared.timers, u->n))
+        return false;
+    if (has_names(u) &&
+        !(u->shared.resolver = resolver_new(u->shared.uplinks.loop, on_resolved, u)))
         return false;
     for (size_t i = 0; i < u->n; i++)
-        if (!(u->devices[i] = device_new(&u->configs[i], &u->shared, diag)))
+        if (!(u->devices[i] = device_new(&u->configs[i], i, &u->shared, diag)))
             return false;
     return true;
 }
 
-struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
+struct upstreams *upstreams_new(const struct device_config *devices, size_t n, struct loop *loop,
                                 const struct upstream_ops *ops, void *user,
                                 void (*random)(void *user, void *to, size_t n), struct buf *diag)
 {
@@ -60,6 +91,7 @@ struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
     u->shared.ops = ops;
     u->shared.user = user;
     u->shared.random = random;
+    u->shared.uplinks.loop = loop;
     if (open_all(u, diag))
         return u;
     upstreams_free(u);
@@ -70,11 +102,16 @@ void upstreams_free(struct upstreams *u)
 {
     if (!u)
         return;
+    resolver_free(u->shared.resolver);
+    for (size_t i = 0; u->devices && i < u->n; i++)
+        device_close(u->devices[i], u->now);
+    uplinks_turn(&u->shared.uplinks);
     for (size_t i = 0; u->devices && i < u->n; i++)
         device_free(u->devices[i]);
     free(u->devices);
     routes_free(u->routes);
     deadlines_clear(&u->shared.deadlines);
+    deadlines_clear(&u->shared.timers);
     free(u->configs);
     free(u);
 }
@@ -88,11 +125,6 @@ int upstream_route(const struct upstreams *u, struct bytes uri_host, const struc
 const struct device_config *upstream_config(const struct upstreams *u, int device)
 {
     return &u->configs[device];
-}
-
-struct udp *upstream_udp(struct upstreams *u, int device)
-{
-    return device_udp(u->devices[device]);
 }
 
 bool upstream_submit(struct upstreams *u, struct exchange *x, int device, struct msg *m,
@@ -118,14 +150,11 @@ void upstream_unlisten(struct upstreams *u, int device, uint64_t token)
     device_unlisten(u->devices[device], token);
 }
 
-void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now)
-{
-    device_receive(u->devices[device], datagram, now);
-}
-
 uint64_t upstreams_deadline_ms(const struct upstreams *u)
 {
-    return deadlines_next(&u->shared.deadlines);
+    uint64_t requests = deadlines_next(&u->shared.deadlines);
+    uint64_t devices = deadlines_next(&u->shared.timers);
+    return requests < devices ? requests : devices;
 }
 
 void upstreams_expire(struct upstreams *u, struct instant now)
@@ -135,6 +164,14 @@ void upstreams_expire(struct upstreams *u, struct instant now)
             (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, up_deadline));
         device_expire(x->device, x, now);
     }
+    for (struct deadline *d; (d = deadlines_pop(&u->shared.timers, instant_ms(now)));)
+        device_tick(device_of_timer(d), now);
+    u->now = now;
+}
+
+void upstreams_turn(struct upstreams *u)
+{
+    uplinks_turn(&u->shared.uplinks);
 }
 
 void upstream_get_stats(const struct upstreams *u, int device, struct device_stats *out)

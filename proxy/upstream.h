@@ -1,7 +1,7 @@
-/* Devices: route, socket, window (NSTART), queue, health; and RFC 7252
+/* Devices: route, connection, window (NSTART), queue, health; and RFC 7252
  * section 4 for the side where we are the client. An answer is matched by
- * the device's socket (connected: the kernel checks the source) and by a
- * token of 64 random bits. */
+ * the connection that was asked on (a socket's source is the kernel's to
+ * check) and by a token of 64 bits, 48 of them random. */
 #ifndef POSTERN_UPSTREAM_H
 #define POSTERN_UPSTREAM_H
 
@@ -10,6 +10,23 @@
 #include "udp.h"
 
 struct upstreams;
+struct loop;
+
+enum device_scheme { DEVICE_COAP = 0, DEVICE_COAPS = 1 };
+
+struct device_url {
+    enum device_scheme scheme;
+    const char *text; /* as written, for people */
+    const char *host; /* a name or an address literal */
+    int port;
+    struct peer to; /* len 0: the host is a name, to be resolved */
+};
+
+/* Who we are to a device and whom we take for it: identity and psk, or ca
+ * and, for a device that asks, certificate and key (PEM). */
+struct device_tls {
+    struct bytes identity, psk, ca, certificate, key;
+};
 
 /* One device as configured; what it points to is borrowed for the table's
  * life. */
@@ -18,11 +35,14 @@ struct device_config {
     const char *host;           /* by Uri-Host; or NULL */
     const struct bytes *prefix; /* by path: its segments; n 0 with host */
     size_t n_prefix;
-    struct peer to;           /* resolved address */
-    const struct bytes *base; /* path of the URL, put before what is left */
+    const struct device_url *urls; /* the first that is up is used */
+    size_t n_urls;                 /* at least 1 */
+    const struct device_tls *tls;  /* NULL: all are plain */
+    const struct bytes *base;      /* path of the URLs, put before what is left */
     size_t n_base;
-    unsigned window; /* requests it has not acknowledged or answered; NSTART 1 */
-    unsigned queue;  /* DEVICE_QUEUE */
+    unsigned window;   /* requests it has not acknowledged or answered; NSTART 1 */
+    unsigned queue;    /* DEVICE_QUEUE */
+    unsigned pause_ms; /* at least between the end of one request and the next */
 };
 
 struct device_stats {
@@ -32,8 +52,12 @@ struct device_stats {
     uint64_t notified;          /* messages of observations that were taken */
     uint64_t stray;             /* datagrams that are no answer to what is in flight */
     uint64_t in_flight, queued; /* now */
-    bool down;
-    uint64_t rtt_us; /* smoothed */
+    uint64_t moved;             /* begun anew on another connection or URL */
+    bool down;                  /* all of its URLs are */
+    int64_t since_s;            /* wall time since when it is up or down; 0: always */
+    const char *url;            /* the one in use */
+    const char *reason;         /* why that was last down; NULL: never */
+    uint64_t rtt_us;            /* smoothed */
 };
 
 struct upstream_ops {
@@ -51,9 +75,10 @@ struct upstream_ops {
     void (*returned)(void *user, uint32_t owner, struct instant now);
 };
 
+/* Watches the devices' sockets on `loop`, and resolves their names there. */
 MUST_USE struct upstreams *upstreams_new(const struct device_config *devices, size_t n,
-                                         const struct upstream_ops *ops, void *user,
-                                         void (*random)(void *user, void *to, size_t n),
+                                         struct loop *loop, const struct upstream_ops *ops,
+                                         void *user, void (*random)(void *user, void *to, size_t n),
                                          struct buf *diag);
 void upstreams_free(struct upstreams *u);
 
@@ -63,12 +88,12 @@ void upstreams_free(struct upstreams *u);
 int upstream_route(const struct upstreams *u, struct bytes uri_host, const struct bytes *path,
                    size_t n_path, size_t *strip);
 const struct device_config *upstream_config(const struct upstreams *u, int device);
-struct udp *upstream_udp(struct upstreams *u, int device); /* for the loop to watch and flush */
 
 /* Sends the request `m` for x now, or queues it. CON goes as CON, NON as
  * NON; message ID and token are ours. False: not taken, and x->up_end says
  * why: UP_FULL (the queue; or the device is down, and as many as its window
- * holds are trying whether it is back), UP_TOO_LARGE. */
+ * holds are trying whether it is back), UP_TOO_LARGE. A request that would
+ * do no harm twice goes to the next URL when the one in use goes down. */
 MUST_USE bool upstream_submit(struct upstreams *u, struct exchange *x, int device, struct msg *m,
                               struct instant now);
 /* x is over (its client left): its place is given on. Nothing is called;
@@ -83,11 +108,10 @@ MUST_USE bool upstream_listen(struct upstreams *u, int device, uint32_t owner, u
 /* None of its requests may be under way. */
 void upstream_unlisten(struct upstreams *u, int device, uint64_t token);
 
-/* An empty datagram is an ICMP error (udp_receive). */
-void upstream_receive(struct upstreams *u, int device, struct bytes datagram, struct instant now);
-
 uint64_t upstreams_deadline_ms(const struct upstreams *u);
 void upstreams_expire(struct upstreams *u, struct instant now);
+/* Of every turn of the loop, at its end: what was sent leaves. */
+void upstreams_turn(struct upstreams *u);
 void upstream_get_stats(const struct upstreams *u, int device, struct device_stats *out);
 
 #endif

@@ -4,11 +4,6 @@
 
 #include "log.h"
 
-#include "log.h"
-
-/* Tags of the loop: listeners first, then devices. */
-enum { TAG_DEVICE = CONFIG_LISTENERS_MAX };
-
 struct worker {
     const struct config *config;
     struct loop *loop;
@@ -25,10 +20,7 @@ struct worker {
 static void take_datagram(void *user, const struct peer *from, struct bytes datagram)
 {
     struct worker *w = user;
-    if (w->tag < TAG_DEVICE)
-        gate_client_datagram(w->gate, w->tag, from, datagram, w->now);
-    else
-        gate_device_datagram(w->gate, w->tag - TAG_DEVICE, datagram, w->now);
+    gate_client_datagram(w->gate, w->tag, from, datagram, w->now);
 }
 
 static bool readable(void *user, int tag, struct instant now)
@@ -36,9 +28,7 @@ static bool readable(void *user, int tag, struct instant now)
     struct worker *w = user;
     w->tag = tag;
     w->now = now;
-    struct udp *udp = tag < TAG_DEVICE ? w->listeners[tag]
-                                       : upstream_udp(gate_upstreams(w->gate), tag - TAG_DEVICE);
-    return udp_receive(udp, take_datagram, w);
+    return udp_receive(w->listeners[tag], take_datagram, w);
 }
 
 static uint64_t turn(void *user, struct instant now)
@@ -67,19 +57,6 @@ static bool open_sockets(struct worker *w, struct buf *diag)
     return true;
 }
 
-static bool watch_devices(struct worker *w)
-{
-    for (size_t i = 0; i < w->config->n_devices; i++) {
-        const struct udp *udp = upstream_udp(gate_upstreams(w->gate), (int)i);
-        if (!loop_watch(w->loop, udp_fd(udp), readable, w, TAG_DEVICE + (int)i))
-            return false;
-        if (!udp_has_way(udp))
-            log_event(LOG_LEVEL_WARN, "no-way-to-device", "device",
-                      w->config->devices[i].upstream.name, "url", w->config->devices[i].url, NULL);
-    }
-    return true;
-}
-
 static bool open_gate(struct worker *w, struct pep *pep, struct audit_sink *audit,
                       struct wire **wire, struct buf *diag)
 {
@@ -87,6 +64,7 @@ static bool open_gate(struct worker *w, struct pep *pep, struct audit_sink *audi
                              .pep = pep,
                              .audit = audit,
                              .listeners = w->listeners,
+                             .loop = w->loop,
                              .ask = servers_ask};
     gc.ask_user = w->servers = servers_new(w->loop, pep);
     if (!w->servers) {
@@ -94,7 +72,7 @@ static bool open_gate(struct worker *w, struct pep *pep, struct audit_sink *audi
         return false;
     }
     w->gate = gate_new(&gc, diag);
-    if (!w->gate || !watch_devices(w))
+    if (!w->gate)
         return false;
     servers_attach(w->servers, w->gate);
     if (!servers_use(w->servers, *wire, loop_now(w->loop))) {
@@ -130,8 +108,6 @@ void worker_free(struct worker *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; w->gate && i < w->config->n_devices; i++)
-        loop_unwatch(w->loop, udp_fd(upstream_udp(gate_upstreams(w->gate), (int)i)));
     servers_free(w->servers);
     gate_free(w->gate);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {

@@ -16,6 +16,8 @@
 #include "../proxy/msg.h"
 #include "audit_fake.h"
 #include "dtls_client.h"
+#include "fake_loop.h"
+#include "fake_resolve.h"
 #include "fake_udp.h"
 
 enum {
@@ -29,6 +31,7 @@ enum {
 
 struct mail {
     size_t n;
+    struct peer at; /* a device's: where it took this */
     uint8_t p[MESSAGE_MAX];
 };
 
@@ -71,6 +74,7 @@ struct world {
     struct pep_device devices[DEVICES];
     struct gate *gate;
     struct udp *listeners[CONFIG_LISTENERS_MAX];
+    struct loop loop; /* watches the devices' sockets */
     struct instant now;
     struct client clients[CLIENTS];
     size_t n_clients;
@@ -204,7 +208,23 @@ static bool asks_for_links(struct bytes datagram, struct msg *m)
            memmem(datagram.p, datagram.n, ".well-known", 11);
 }
 
-static bool deliver_to_device(struct world *w, size_t device, struct bytes datagram)
+/* From where a device took a message, or the kernel's word that nobody is
+ * there (n 0). */
+static void from_device(struct world *w, const struct peer *at, struct bytes datagram)
+{
+    struct udp *u = fake_udp_connected(at);
+    if (!u)
+        return;
+    if (datagram.n)
+        fake_udp_inject(u, at, datagram);
+    else
+        fake_udp_inject_icmp(u);
+    w->loop.now = w->now;
+    fake_loop_readable(&w->loop, udp_fd(u));
+}
+
+static bool deliver_to_device(struct world *w, size_t device, const struct peer *at,
+                              struct bytes datagram)
 {
     struct msg m;
     if (!w->devices_publish && asks_for_links(datagram, &m)) {
@@ -216,13 +236,34 @@ static bool deliver_to_device(struct world *w, size_t device, struct bytes datag
         uint8_t storage[64];
         struct buf out = buf_on(storage, sizeof storage);
         if (msg_write(&none, &out))
-            gate_device_datagram(w->gate, (int)device, buf_bytes(&out), w->now);
+            from_device(w, at, buf_bytes(&out));
         return true;
     }
     struct mail *to = &w->device_box[device][w->device_tail[device]++ % INBOX];
     to->n = datagram.n;
+    to->at = *at;
     memcpy(to->p, datagram.p, datagram.n);
     return false;
+}
+
+/* What left for one device, by any of its URLs. */
+static bool carry_to_device(struct world *w, size_t device)
+{
+    const struct device_config *c = &w->config->devices[device].upstream;
+    bool quiet = true;
+    for (size_t i = 0; i < c->n_urls; i++) {
+        struct fake_datagram d;
+        struct peer at = c->urls[i].to;
+        if (at.len == 0 && !fake_resolve_find(c->urls[i].host, c->urls[i].port, &at))
+            continue;
+        struct udp *u = fake_udp_connected(&at);
+        while (u && fake_udp_take(u, &d)) {
+            if (deliver_to_device(w, device, &at, bytes_of(d.bytes, d.n)))
+                quiet = false;
+            u = fake_udp_connected(&at);
+        }
+    }
+    return quiet;
 }
 
 /* Carries datagrams both ways until the wire is quiet. */
@@ -249,12 +290,9 @@ static void settle(struct world *w)
                         deliver(w, &w->clients[i], bytes_of(d.bytes, d.n));
             }
         }
-        for (size_t i = 0; i < w->config->n_devices; i++) {
-            struct fake_datagram d;
-            while (fake_udp_take(upstream_udp(gate_upstreams(w->gate), (int)i), &d))
-                if (deliver_to_device(w, i, bytes_of(d.bytes, d.n)))
-                    quiet = false;
-        }
+        for (size_t i = 0; i < w->config->n_devices; i++)
+            quiet = carry_to_device(w, i) && quiet;
+        quiet = !fake_resolve_answer(w->now) && quiet;
     }
 }
 
@@ -344,6 +382,7 @@ static bool open_gate(struct world *w)
                              .pep = w->pep,
                              .audit = audit_fake(),
                              .listeners = w->listeners,
+                             .loop = &w->loop,
                              .ask = take_question,
                              .ask_user = w};
     w->question_head = w->question_tail = 0; /* with who asked */
@@ -851,8 +890,9 @@ static bool verb_token(struct world *w, char **words, size_t n)
     return err == PEP_OK || fail(w, "no token: %s", pep_err_str(err));
 }
 
-/* device NAME gets ... | answers CODE ... | acks | sends TYPE CODE ... |
- * resets | gets nothing */
+/* device NAME gets ... [at=PORT] | answers CODE ... | acks | sends TYPE CODE
+ * ... | resets | drops all (what it got) | is unreachable | gets nothing. It speaks from where it took
+ * its last request. */
 static bool verb_device(struct world *w, char **words, size_t n)
 {
     int device = n >= 2 ? device_named(w, words[0]) : -1;
@@ -871,11 +911,24 @@ static bool verb_device(struct world *w, char **words, size_t n)
         }
         if (!any)
             return fail(w, "device %s got nothing", words[0]);
+        const char *port = value_of(words, n, "at");
+        if (port && atoi(port) != ntohs(d->at.in4.sin_port))
+            return fail(w, "device %s got it at port %d", words[0], ntohs(d->at.in4.sin_port));
+        n -= port != NULL; /* the last word */
         w->device_head[device]++;
         struct msg m;
-        if (msg_parse(got, &m) == MSG_OK && msg_is_request(&m))
+        if (msg_parse(got, &m) == MSG_OK && (msg_is_request(&m) || m.type == TYPE_CON))
             w->device_got = *d;
         return matches(w, words[0], got, words + 2, n - 2);
+    }
+    if (strcmp(verb, "drops") == 0) {
+        w->device_head[device] = w->device_tail[device];
+        return true;
+    }
+    if (strcmp(verb, "is") == 0) {
+        from_device(w, &w->device_got.at, BYTES_NONE);
+        settle(w);
+        return true;
     }
     struct msg request;
     if (msg_parse(bytes_of(w->device_got.p, w->device_got.n), &request) != MSG_OK)
@@ -906,7 +959,7 @@ static bool verb_device(struct world *w, char **words, size_t n)
         ok = ok && read_words(w, words + at, n - at, d) && msg_write(&d->m, &out);
     }
     if (ok) {
-        gate_device_datagram(w->gate, device, buf_bytes(&out), w->now);
+        from_device(w, &w->device_got.at, buf_bytes(&out));
         settle(w);
     }
     free(d);
@@ -918,6 +971,15 @@ static bool verb_devices(struct world *w, char **words, size_t n)
 {
     w->devices_publish = n == 1 && strcmp(words[0], "publish") == 0;
     return w->devices_publish || fail(w, "devices publish");
+}
+
+/* name HOST is ADDRESS | nothing */
+static bool verb_name(struct world *w, char **words, size_t n)
+{
+    if (n != 3 || strcmp(words[1], "is") != 0)
+        return fail(w, "name HOST is ADDRESS");
+    fake_resolve_name(words[0], strcmp(words[2], "nothing") == 0 ? NULL : words[2]);
+    return true;
 }
 
 static bool reply(struct world *w, const struct pep_reply *r)
@@ -1012,7 +1074,7 @@ static const struct {
     {"client", verb_client},       {"token", verb_token},     {"wait", verb_wait},
     {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
     {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
-    {"authority", verb_authority}, {"times", verb_times},
+    {"authority", verb_authority}, {"times", verb_times},     {"name", verb_name},
 };
 
 /* ---- what a client does ---- */

@@ -8,23 +8,39 @@
 #include <cmocka.h>
 
 #include "../proxy/upstream.h"
+#include "fake_loop.h"
 #include "fake_udp.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 #define OK       MSG_CODE(2, 5)
 
-enum { REQUESTS = 64, NOT_ENDED = 99 };
+enum { REQUESTS = 64, NOT_ENDED = 99, ANY_MID = 0xfffe };
 
 static const struct bytes lamp_path[] = {BYTES_LIT("lamp")};
 static const struct bytes cse_path[] = {BYTES_LIT("cse")};
 
+static struct device_url lamp_url = {.text = "lamp"}, cse_url = {.text = "cse"};
+
 static struct device_config configs[] = {
-    {.name = "lamp", .prefix = lamp_path, .n_prefix = 1, .window = 1, .queue = 3},
-    {.name = "cse", .prefix = cse_path, .n_prefix = 1, .window = 3, .queue = 8},
+    {.name = "lamp",
+     .prefix = lamp_path,
+     .n_prefix = 1,
+     .window = 1,
+     .queue = 3,
+     .urls = &lamp_url,
+     .n_urls = 1},
+    {.name = "cse",
+     .prefix = cse_path,
+     .n_prefix = 1,
+     .window = 3,
+     .queue = 8,
+     .urls = &cse_url,
+     .n_urls = 1},
 };
 
 static struct world {
     struct upstreams *u;
+    struct loop loop;
     struct udp *wire;
     uint64_t now_us;
     uint32_t jitter; /* what the first four bytes of randomness say */
@@ -33,6 +49,7 @@ static struct world {
     int ended[REQUESTS]; /* enum exchange_up_end, or NOT_ENDED */
     size_t n_ended;
     uint8_t code[REQUESTS];
+    uint16_t ping_mid;
     struct exchange *resubmit; /* from within the next answered() */
 } w;
 
@@ -52,6 +69,11 @@ static uint64_t due_ms(void)
 {
     uint64_t d = upstreams_deadline_ms(w.u);
     return d == UINT64_MAX ? d : d - 1000;
+}
+
+static struct udp *wire_of(const struct device_config *c)
+{
+    return fake_udp_connected(&c->urls[0].to);
 }
 
 /* Every 4 bytes are `jitter`, so that waits are known; or truly random. */
@@ -114,18 +136,18 @@ static void begin_with(const struct device_config *c, size_t n)
     struct device_config *copy = calloc(n + 1, sizeof *copy);
     assert_non_null(copy);
     memcpy(copy, c, n * sizeof *copy);
-    w.u = upstreams_new(copy, n, &ops, NULL, random_bytes, &diag);
+    w.u = upstreams_new(copy, n, &w.loop, &ops, NULL, random_bytes, &diag);
     free(copy);
     if (!w.u)
         fail_msg("%.*s", (int)diag.n, text);
-    w.wire = n ? upstream_udp(w.u, 0) : NULL;
+    w.wire = n ? wire_of(&c[0]) : NULL;
 }
 
 static void begin(void)
 {
     at_random = false;
-    configs[0].to = fake_peer("192.0.2.10", 5683);
-    configs[1].to = fake_peer("2001:db8::11", 5683);
+    lamp_url.to = fake_peer("192.0.2.10", 5683);
+    cse_url.to = fake_peer("2001:db8::11", 5683);
     begin_with(configs, COUNT(configs));
 }
 
@@ -135,9 +157,10 @@ static void begin_at_random(unsigned seed)
     srand(seed);
     at_random = true;
     upstreams_free(w.u);
-    w.u = upstreams_new(configs, COUNT(configs), &ops, NULL, random_bytes, &(struct buf){0});
+    w.u =
+        upstreams_new(configs, COUNT(configs), &w.loop, &ops, NULL, random_bytes, &(struct buf){0});
     assert_non_null(w.u);
-    w.wire = upstream_udp(w.u, 0);
+    w.wire = wire_of(&configs[0]);
 }
 
 static void end(void)
@@ -151,11 +174,21 @@ static struct msg sent_to(int device)
 {
     static struct fake_datagram d;
     struct msg m = {.type = 255};
-    struct udp *u = upstream_udp(w.u, device);
-    udp_flush(u);
-    if (fake_udp_take(u, &d))
+    upstreams_turn(w.u);
+    if (fake_udp_take(wire_of(&configs[device]), &d))
         assert_int_equal(msg_parse(bytes_of(d.bytes, d.n), &m), MSG_OK);
     return m;
+}
+
+static void from_wire(int device, struct bytes datagram)
+{
+    struct udp *u = wire_of(&configs[device]);
+    if (datagram.n)
+        fake_udp_inject(u, &configs[device].urls[0].to, datagram);
+    else
+        fake_udp_inject_icmp(u);
+    w.loop.now = now();
+    fake_loop_readable(&w.loop, udp_fd(u));
 }
 
 static uint64_t token_of(const struct msg *m)
@@ -178,7 +211,7 @@ static void from_device(int device, uint8_t type, uint8_t code, uint16_t mid, ui
         m.payload = BYTES_LIT("on");
     }
     assert_true(msg_write(&m, &b));
-    upstream_receive(w.u, device, buf_bytes(&b), now());
+    from_wire(device, buf_bytes(&b));
 }
 
 static struct device_stats stats(int device)
@@ -212,8 +245,10 @@ enum verb {
     SENDS,   /* the device sends something else: type, what = code, mid */
     ERROR,   /* an ICMP error is reported */
     CANCEL,
-    ENDS, /* n ended, for the reason in `what` */
-    OPEN, /* n has not */
+    PING,  /* the device gets an empty CON */
+    REPLY, /* and replies to it by an empty message of type */
+    ENDS,  /* n ended, for the reason in `what` */
+    OPEN,  /* n has not */
     DUE,
     IDLE, /* no deadline */
     IS,   /* what = down; n in flight, mid in the queue */
@@ -243,6 +278,9 @@ struct step {
 #define SEP(n, ty, m) {SEP, 0, n, TYPE_##ty, m, 0}
 #define ODD(ty, c, m) {SENDS, 0, 0, TYPE_##ty, m, c}
 #define ICMP {ERROR, 0, 0, 0, 0, 0}
+#define PINGED {PING, 0, 0, 0, 0, 0}
+#define PONG(ty) {REPLY, 0, 0, TYPE_##ty, 0, 0}
+#define RESET_IT {RESET, 0, 0, 0, ANY_MID, 0}
 #define CANCEL(n) {CANCEL, 0, n, 0, 0, 0}
 #define ENDS(n, why) {ENDS, 0, n, 0, 0, why}
 #define OPEN(n) {OPEN, 0, n, 0, 0, 0}
@@ -345,7 +383,18 @@ static const struct story {
       GETS(2, CON, 1), ANS(2),      GETS(3, CON, 1), ANS(3),      GETS(4, CON, 1),     ANS(4),
       UP(0, 0),        NONE}},
 
-    {"silence", {UNHEARD(0), DOWN(0, 0), NEVER}},
+    {"silence", {UNHEARD(0), DOWN(0, 0), DUE_AT(78358)}},
+    /* 1 s and 2 s of back-off, less jitter; a ping waits 3 s. */
+    {"down: probed with back-off",
+     {UNHEARD(0), T(78357), NONE, T(78358), PINGED, NONE, DUE_AT(81358), T(81358), NONE, DOWN(0, 0),
+      DUE_AT(82966), T(82966), PINGED, PONG(RST), UP(0, 0), NEVER}},
+    {"down: a pong by ACK", {UNHEARD(0), T(78358), PINGED, PONG(ACK), UP(0, 0), NEVER}},
+    {"down: a pong by CON is none",
+     {UNHEARD(0), T(78358), PINGED, PONG(CON), RESET_IT, DOWN(0, 0)}},
+    {"down: a pong too late", {UNHEARD(0), T(78358), PINGED, T(81358), PONG(RST), DOWN(0, 0)}},
+    {"down: an answer while pinged",
+     {UNHEARD(0), ASK(1, CON), GETS(1, CON, 1), T(78358), PINGED, ANS(1), UP(0, 0), PONG(RST),
+      UP(0, 0), NEVER}},
     {"silence drains the queue", {ASK(1, CON), CANCEL(1), GETS(1, CON, 1), UNHEARD(0), DOWN(0, 0)}},
     {"down: as many try as the window holds",
      {UNHEARD(0), ASK(1, CON), NO(2, CON, UP_FULL), GETS(1, CON, 1), DOWN(1, 0), ANS(1),
@@ -361,8 +410,7 @@ static const struct story {
      {ASK(0, CON), GETS(0, CON, 1), T(1), ICMP, OPEN(0), T(2500), GETS(0, CON, 2), ANS(0),
       ENDS(0, UP_ANSWERED)}},
     {"ICMP while down",
-     {UNHEARD(0), ASK(1, CON), GETS(1, CON, 1), T(77501), ICMP, ENDS(1, UP_REFUSED), DOWN(0, 0),
-      NEVER}},
+     {UNHEARD(0), ASK(1, CON), GETS(1, CON, 1), T(77501), ICMP, ENDS(1, UP_REFUSED), DOWN(0, 0)}},
     {"ICMP of an earlier request",
      {UNHEARD(0), ASK(1, CON), GETS(1, CON, 1), ICMP, OPEN(1), DOWN(1, 0)}},
 
@@ -394,7 +442,14 @@ static bool tell_step(const struct step *p)
     case RESET:
         m = sent_to(0);
         return m.type == (p->verb == ACKED ? TYPE_ACK : TYPE_RST) && m.code == MSG_EMPTY &&
-               m.mid == p->mid;
+               (m.mid == p->mid || p->mid == ANY_MID);
+    case PING:
+        m = sent_to(0);
+        w.ping_mid = m.mid;
+        return m.type == TYPE_CON && m.code == MSG_EMPTY;
+    case REPLY:
+        from_device(0, p->type, MSG_EMPTY, w.ping_mid, 0);
+        return true;
     case QUIET:
         return sent_to(0).type == 255;
     case E_ACK:
@@ -413,7 +468,7 @@ static bool tell_step(const struct step *p)
         from_device(0, p->type, (uint8_t)p->what, p->mid, 0x0102030405060000);
         return true;
     case ERROR:
-        upstream_receive(w.u, 0, BYTES_NONE, now());
+        from_wire(0, BYTES_NONE);
         return true;
     case CANCEL:
         upstream_cancel(w.u, x, now());
@@ -493,11 +548,11 @@ static void test_retransmission_is_identical(void **state)
     begin();
     struct fake_datagram first, d;
     assert_true(submit(0, 0, TYPE_CON));
-    udp_flush(w.wire);
+    upstreams_turn(w.u);
     assert_true(fake_udp_take(w.wire, &first));
     for (uint64_t ms = 0; ms <= 77500; ms++)
         expire(ms);
-    udp_flush(w.wire);
+    upstreams_turn(w.u);
     for (int i = 0; i < MAX_RETRANSMIT; i++) {
         assert_true(fake_udp_take(w.wire, &d));
         assert_int_equal(d.n, first.n);
@@ -518,7 +573,7 @@ static void test_jitter_bounds(void **state)
         begin();
         upstreams_free(w.u);
         w.jitter = rows[i].random;
-        w.u = upstreams_new(configs, 2, &ops, NULL, random_bytes, &(struct buf){0});
+        w.u = upstreams_new(configs, 2, &w.loop, &ops, NULL, random_bytes, &(struct buf){0});
         assert_true(submit(0, 0, TYPE_CON));
         assert_int_equal(due_ms(), rows[i].want_ms);
         end();
@@ -558,7 +613,7 @@ static void test_message_ids_wrap(void **state)
         before = mid;
         from_device(1, TYPE_ACK, OK, mid, w.x[1].up_token);
         assert_int_equal(w.ended[1], UP_ANSWERED);
-        udp_flush(upstream_udp(w.u, 1));
+        upstreams_turn(w.u);
         (void)fake_udp_reset();
     }
     end();
@@ -615,7 +670,7 @@ static void test_answers_that_do_not_match(void **state)
         buf_put_be(&t, w.x[0].up_token, 8);
         memcpy(d + 12, "\xffon", 3);
         d[rows[i].at] ^= rows[i].flip;
-        upstream_receive(w.u, 0, bytes_of(d, sizeof d - rows[i].cut), now());
+        from_wire(0, bytes_of(d, sizeof d - rows[i].cut));
         struct msg m = sent_to(0);
         if (w.ended[0] != rows[i].want || m.type != rows[i].reply)
             fail_msg("%s: ended %d, reply %d", rows[i].name, w.ended[0], m.type);
@@ -690,7 +745,7 @@ static void test_cut_answer(void **state)
         struct buf t = buf_on(m.token, sizeof m.token);
         buf_put_be(&t, w.x[i].up_token, 8);
         assert_true(msg_write(&m, &b));
-        upstream_receive(w.u, 0, buf_bytes(&b), now());
+        from_wire(0, buf_bytes(&b));
         if (w.ended[i] != rows[i].want)
             fail_msg("%s: %d", rows[i].name, w.ended[i]);
         assert_int_equal(stats(0).in_flight, 0);
@@ -737,8 +792,11 @@ static void test_routes(void **state)
         {.name = "meter", .host = "Meter.home", .window = 1},
         {.name = "empty", .prefix = path_empty, .n_prefix = 1, .window = 1},
     };
-    for (size_t i = 0; i < COUNT(c); i++)
-        c[i].to = fake_peer("192.0.2.1", (uint16_t)(5683 + i));
+    struct device_url url = {.text = "a device", .to = fake_peer("192.0.2.1", 5683)};
+    for (size_t i = 0; i < COUNT(c); i++) {
+        c[i].urls = &url;
+        c[i].n_urls = 1;
+    }
     begin_with(c, COUNT(c));
     static const struct {
         const char *name, *host;
@@ -813,11 +871,13 @@ static void test_bad_tables(void **state)
             {.name = "a", .host = "h", .prefix = path_a, .n_prefix = 1, .window = 1},
             rows[i].second,
         };
-        c[0].to = c[1].to = fake_peer("192.0.2.1", 5683);
+        struct device_url url = {.text = "a device", .to = fake_peer("192.0.2.1", 5683)};
+        c[0].urls = c[1].urls = &url;
+        c[0].n_urls = c[1].n_urls = 1;
         char text[256];
         struct buf diag = buf_on(text, sizeof text);
         fake_udp_fail_open(rows[i].fail_open);
-        struct upstreams *u = upstreams_new(c, 2, &ops, NULL, random_bytes, &diag);
+        struct upstreams *u = upstreams_new(c, 2, &w.loop, &ops, NULL, random_bytes, &diag);
         if ((u != NULL) != rows[i].want || (!u && diag.n == 0))
             fail_msg("%s: %.*s", rows[i].name, (int)diag.n, text);
         upstreams_free(u);
@@ -873,7 +933,7 @@ static void test_random(void **state)
             if (rand() % 2)
                 g->open = false; /* else it may answer it again */
         } else if (what == 12) {
-            upstream_receive(w.u, d, BYTES_NONE, now());
+            from_wire(d, BYTES_NONE);
         } else {
             upstreams_expire(w.u, now());
         }
@@ -900,7 +960,7 @@ static void test_random(void **state)
             assert_true(queue == 0 || !s.down);
         }
     }
-    while (upstreams_deadline_ms(w.u) != UINT64_MAX)
+    while (stats(0).in_flight + stats(0).queued + stats(1).in_flight + stats(1).queued > 0)
         expire(due_ms());
     for (int k = 0; k < 2; k++) {
         assert_int_equal(stats(k).in_flight, 0);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../../proxy/upstream.h"
+#include "../fake_loop.h"
 #include "../fake_udp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,14 +48,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct bytes path[] = {BYTES_LIT("d")};
     struct device_config c = {.name = "d", .prefix = path, .n_prefix = 1, .window = 3, .queue = 9};
-    c.to = fake_peer("192.0.2.1", 5683);
+    struct device_url url = {.text = "d", .to = fake_peer("192.0.2.1", 5683)};
+    struct loop loop = {.n = 0};
+    c.urls = &url;
+    c.n_urls = 1;
     bool ended[REQUESTS] = {false};
     struct upstream_ops ops = {.answered = answered};
     struct buf diag = buf_on(NULL, 0);
-    struct upstreams *u = upstreams_new(&c, 1, &ops, ended, known, &diag);
+    struct upstreams *u = upstreams_new(&c, 1, &loop, &ops, ended, known, &diag);
     struct instant now = {.mono_us = 1000000};
     if (!u)
         abort();
+    struct udp *wire = fake_udp_connected(&url.to);
     for (size_t i = 0; i < REQUESTS; i++) {
         memset(&requests[i], 0, sizeof requests[i]);
         requests[i].room = &rooms[i];
@@ -68,9 +73,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (n > size - at)
             n = size - at;
         now.mono_us += 1000;
-        upstream_receive(u, 0, bytes_of(data + at, n), now);
+        if (n > 0)
+            fake_udp_inject(wire, &url.to, bytes_of(data + at, n));
+        else
+            fake_udp_inject_icmp(wire);
+        loop.now = now;
+        fake_loop_readable(&loop, udp_fd(wire));
         check(u);
-        udp_flush(upstream_udp(u, 0));
+        upstreams_turn(u);
         at += n;
     }
     now.mono_us += 3600000000;

@@ -1,0 +1,110 @@
+#include "limits.h"
+#include "uplink_inside.h"
+
+struct uplink *uplink_new(struct uplinks *all, const struct peer *to, struct dtls_out *dtls,
+                          const struct uplink_ops *ops, void *user, struct buf *diag)
+{
+    return uplink_datagram_new(all, to, dtls, ops, user, diag);
+}
+
+void uplink_init(struct uplink *l, const struct uplink_kind *kind, struct uplinks *all,
+                 const struct uplink_ops *ops, void *user)
+{
+    *l = (struct uplink){
+        .kind = kind, .all = all, .ops = ops, .user = user, .open_by_ms = UINT64_MAX};
+}
+
+void uplink_pend(struct uplink *l)
+{
+    if (l->is_pending)
+        return;
+    l->is_pending = true;
+    l->next = l->all->pending;
+    l->all->pending = l;
+}
+
+void uplink_start(struct uplink *l, struct instant now)
+{
+    if (l->state != UPLINK_FRESH)
+        return;
+    l->state = UPLINK_OPENING;
+    l->open_by_ms = instant_ms(now) + UPLINK_OPEN_MS;
+    l->kind->start(l, now);
+}
+
+void uplink_opened(struct uplink *l, struct instant now)
+{
+    l->state = UPLINK_OPEN;
+    l->open_by_ms = UINT64_MAX;
+    l->ops->opened(l->user, l, now);
+}
+
+void uplink_close(struct uplink *l, struct instant now)
+{
+    if (!l || l->state == UPLINK_OVER)
+        return;
+    l->kind->close(l, now);
+    l->state = UPLINK_OVER;
+    l->open_by_ms = UINT64_MAX;
+    uplink_pend(l);
+}
+
+void uplink_ended(struct uplink *l, enum uplink_end how, const char *reason, struct instant now)
+{
+    if (l->state == UPLINK_OVER)
+        return;
+    uplink_close(l, now);
+    l->ops->ended(l->user, l, how, reason, now);
+}
+
+bool uplink_is_open(const struct uplink *l)
+{
+    return l && l->state == UPLINK_OPEN;
+}
+
+bool uplink_is_reliable(const struct uplink *l)
+{
+    return l->kind->reliable;
+}
+
+bool uplink_has_way(const struct uplink *l)
+{
+    return l->kind->has_way(l);
+}
+
+void uplink_send(struct uplink *l, struct bytes message, struct instant now)
+{
+    if (!uplink_is_open(l))
+        return;
+    l->kind->send(l, message, now);
+    uplink_pend(l);
+}
+
+uint64_t uplink_deadline_ms(const struct uplink *l)
+{
+    if (l->state == UPLINK_OVER)
+        return UINT64_MAX;
+    uint64_t of_kind = l->kind->deadline_ms(l);
+    return of_kind < l->open_by_ms ? of_kind : l->open_by_ms;
+}
+
+void uplink_expire(struct uplink *l, struct instant now)
+{
+    if (instant_ms(now) < uplink_deadline_ms(l))
+        return;
+    if (l->open_by_ms <= instant_ms(now))
+        uplink_ended(l, UPLINK_SILENT, "handshake-timeout", now);
+    else
+        l->kind->expire(l, now);
+}
+
+void uplinks_turn(struct uplinks *all)
+{
+    for (struct uplink *l; (l = all->pending);) {
+        all->pending = l->next;
+        l->is_pending = false;
+        l->kind->flush(l);
+        if (l->state == UPLINK_OVER)
+            l->kind->free(l);
+    }
+}

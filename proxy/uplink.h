@@ -1,0 +1,66 @@
+/* One connection to one address of a device: plain UDP, DTLS, or a stream.
+ * way.c opens and replaces them; what is above does not know which it is.
+ *
+ * A message has the form of RFC 7252 3 on every kind. A stream (RFC 8323) has
+ * no types and no message IDs, so they mean nothing there: what comes is a
+ * NON of ID 0. It repeats and acknowledges by itself (uplink_is_reliable()).
+ *
+ * Callbacks come from the loop, uplink_start() and uplink_expire(), never from
+ * within uplink_send() or uplink_close(). A callback may close any uplink;
+ * none is freed before uplinks_turn(). */
+#ifndef POSTERN_UPLINK_H
+#define POSTERN_UPLINK_H
+
+#include "loop.h"
+#include "peer.h"
+
+struct uplink;
+struct dtls_out;
+
+/* Why there is none, or none any more. */
+enum uplink_end {
+    UPLINK_SILENT = 0, /* nobody answered in time */
+    UPLINK_REFUSED,    /* the host says that nobody listens */
+    UPLINK_UNTRUSTED,  /* a wrong key, a wrong certificate, or ours was refused */
+    UPLINK_CLOSED,     /* the device ended what stood */
+};
+
+struct uplink_ops {
+    void (*opened)(void *user, struct uplink *l, struct instant now);
+    void (*message)(void *user, struct uplink *l, struct bytes message, struct instant now);
+    /* It is over, and closed already; `reason` is static text for the log. */
+    void (*ended)(void *user, struct uplink *l, enum uplink_end how, const char *reason,
+                  struct instant now);
+    /* An ICMP error, perhaps a forged one, on what stands. */
+    void (*unreachable)(void *user, struct uplink *l, struct instant now);
+};
+
+/* The uplinks of one thread. */
+struct uplinks {
+    struct loop *loop;
+    struct uplink *pending; /* with something to flush or to free */
+};
+
+/* `dtls` (borrowed) NULL: plain. On failure NULL, and `diag` says why. */
+MUST_USE struct uplink *uplink_new(struct uplinks *all, const struct peer *to,
+                                   struct dtls_out *dtls, const struct uplink_ops *ops, void *user,
+                                   struct buf *diag);
+/* Begins the handshake; plain UDP is open at once. */
+void uplink_start(struct uplink *l, struct instant now);
+/* Says goodbye and is dead: no more callbacks. NULL is fine. */
+void uplink_close(struct uplink *l, struct instant now);
+
+bool uplink_is_open(const struct uplink *l); /* false: NULL, too */
+bool uplink_is_reliable(const struct uplink *l);
+/* False: there was no way to the address when it was last tried. */
+bool uplink_has_way(const struct uplink *l);
+/* What is not open, or cannot take it now, drops it: as on a wire. */
+void uplink_send(struct uplink *l, struct bytes message, struct instant now);
+
+uint64_t uplink_deadline_ms(const struct uplink *l); /* UINT64_MAX: none */
+void uplink_expire(struct uplink *l, struct instant now);
+
+/* Of every turn: what was sent leaves, what is dead is freed. */
+void uplinks_turn(struct uplinks *all);
+
+#endif

@@ -1,0 +1,45 @@
+/* What the kinds of uplinks share. For uplink*.c alone. */
+#ifndef POSTERN_UPLINK_INSIDE_H
+#define POSTERN_UPLINK_INSIDE_H
+
+#include "uplink.h"
+
+enum uplink_state { UPLINK_FRESH = 0, UPLINK_OPENING, UPLINK_OPEN, UPLINK_OVER };
+
+struct uplink_kind {
+    bool reliable;
+    void (*start)(struct uplink *l, struct instant now);
+    void (*send)(struct uplink *l, struct bytes message, struct instant now);
+    void (*close)(struct uplink *l, struct instant now); /* the goodbye alone */
+    void (*flush)(struct uplink *l);
+    void (*free)(struct uplink *l);
+    bool (*has_way)(const struct uplink *l);
+    uint64_t (*deadline_ms)(const struct uplink *l);
+    void (*expire)(struct uplink *l, struct instant now);
+};
+
+/* First member of each kind's own. */
+struct uplink {
+    const struct uplink_kind *kind;
+    struct uplinks *all;
+    const struct uplink_ops *ops;
+    void *user;
+    enum uplink_state state;
+    uint64_t open_by_ms;
+    bool is_pending;
+    struct uplink *next; /* pending */
+};
+
+void uplink_init(struct uplink *l, const struct uplink_kind *kind, struct uplinks *all,
+                 const struct uplink_ops *ops, void *user);
+/* It wants its turn: something is to be flushed, or it is over. */
+void uplink_pend(struct uplink *l);
+void uplink_opened(struct uplink *l, struct instant now);
+void uplink_ended(struct uplink *l, enum uplink_end how, const char *reason, struct instant now);
+
+/* uplink_datagram.c */
+struct uplink *uplink_datagram_new(struct uplinks *all, const struct peer *to,
+                                   struct dtls_out *dtls, const struct uplink_ops *ops, void *user,
+                                   struct buf *diag);
+
+#endif
