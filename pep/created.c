@@ -202,6 +202,26 @@ static bool forget_gone(struct created *t, struct store *s)
     return true;
 }
 
+static struct store_op record_of(const struct owner *o, uint8_t value[VALUE_MAX])
+{
+    struct buf b = buf_on(value, VALUE_MAX);
+    buf_put_u8(&b, VERSION);
+    for (size_t i = 0; i < o->n; i++) /* oldest first */
+        buf_put(&b, bytes_of(o->paths[(o->next + CREATED_PATHS_MAX - o->n + i) % CREATED_PATHS_MAX],
+                             DIGEST));
+    return (struct store_op){STORE_CREATED, bytes_of(o->id, PEP_KEY_ID), buf_bytes(&b)};
+}
+
+void created_tell(const struct created *t, const uint8_t owner[PEP_KEY_ID], struct store *s)
+{
+    uint8_t value[VALUE_MAX];
+    const struct owner *o = find(t, owner);
+    if (!o)
+        return;
+    const struct store_op op = record_of(o, value);
+    (void)!store_change(s, &op, 1); /* else they hear it when it is flushed */
+}
+
 bool created_flush(struct created *t, struct store *s)
 {
     bool ok = forget_gone(t, s);
@@ -214,14 +234,7 @@ bool created_flush(struct created *t, struct store *s)
         for (; o && n < BATCH; o = o->older) {
             if (!o->dirty)
                 continue;
-            struct buf b = buf_on(values[n], VALUE_MAX);
-            buf_put_u8(&b, VERSION);
-            for (size_t i = 0; i < o->n; i++) /* oldest first */
-                buf_put(
-                    &b,
-                    bytes_of(o->paths[(o->next + CREATED_PATHS_MAX - o->n + i) % CREATED_PATHS_MAX],
-                             DIGEST));
-            ops[n] = (struct store_op){STORE_CREATED, bytes_of(o->id, PEP_KEY_ID), buf_bytes(&b)};
+            ops[n] = record_of(o, values[n]);
             of[n++] = o;
         }
         ok = store_change(s, ops, n);
@@ -237,13 +250,42 @@ struct load {
     void *user;
 };
 
+static bool is_record(struct bytes key, struct bytes value)
+{
+    struct cursor c = cursor_on(value);
+    return key.n == PEP_KEY_ID && cursor_u8(&c) == VERSION && c.n % DIGEST == 0 &&
+           c.n / DIGEST <= CREATED_PATHS_MAX;
+}
+
+void created_take_change(struct created *t, const struct store_op *op, bool keep)
+{
+    if (op->key.n != PEP_KEY_ID)
+        return;
+    struct owner *o = find(t, op->key.p);
+    if (!op->value.p) {
+        created_drop(t, op->key.p);
+        return;
+    }
+    if (!is_record(op->key, op->value) || (!o && !(o = owner_add(t, op->key.p))))
+        return;
+    bool was = o->dirty;
+    struct cursor c = cursor_on(op->value);
+    (void)cursor_u8(&c);
+    while (c.n) {
+        struct bytes d = cursor_take(&c, DIGEST);
+        if (!holds(o, d.p))
+            hold(o, d.p);
+    }
+    o->dirty = was || (keep && o->dirty);
+}
+
 static enum store_keep load_one(void *user, struct bytes key, struct bytes value)
 {
     struct load *l = user;
-    struct cursor c = cursor_on(value);
-    if (key.n != PEP_KEY_ID || cursor_u8(&c) != VERSION || c.n % DIGEST != 0 ||
-        c.n / DIGEST > CREATED_PATHS_MAX || !l->is_owner(l->user, key.p) || find(l->t, key.p))
+    if (!is_record(key, value) || !l->is_owner(l->user, key.p) || find(l->t, key.p))
         return STORE_REMOVE;
+    struct cursor c = cursor_on(value);
+    (void)cursor_u8(&c);
     struct owner *o = l->t->n < l->t->max ? owner_add(l->t, key.p) : NULL;
     if (!o)
         return STORE_REMOVE;

@@ -28,6 +28,12 @@ bool created_has(const struct created *t, const uint8_t owner[PEP_KEY_ID], const
 /* The owner is no more. */
 void created_drop(struct created *t, const uint8_t owner[PEP_KEY_ID]);
 
+/* Says at once what is known of the owner to those of another store, where
+ * created_take_change() adds it to what they know (STORE_CREATED). */
+void created_tell(const struct created *t, const uint8_t owner[PEP_KEY_ID], struct store *s);
+/* `keep`: it is also ours to write. */
+void created_take_change(struct created *t, const struct store_op *op, bool keep);
+
 /* Writes what changed. False: some of it could not be; it is tried again. */
 bool created_flush(struct created *t, struct store *s);
 /* Takes in what the store kept; `is_owner` says of whom it is still wanted. */

@@ -34,15 +34,18 @@ struct fresh {
     uint8_t key[CRYPTO_SHA256];
 };
 
-struct fresh *fresh_new(void)
+struct fresh *fresh_new(const uint8_t *key)
 {
     struct fresh *f = calloc(1, sizeof *f);
-    if (f && !crypto_random(f->key, sizeof f->key)) {
+    if (!f)
+        return NULL;
+    f->next_s = INT64_MAX;
+    if (key)
+        memcpy(f->key, key, sizeof f->key);
+    else if (!crypto_random(f->key, sizeof f->key)) {
         free(f);
         return NULL;
     }
-    if (f)
-        f->next_s = INT64_MAX;
     return f;
 }
 
@@ -117,6 +120,12 @@ static const struct exi *find_exi(const struct fresh *f, const uint8_t name[NAME
     return NULL;
 }
 
+static struct exi *find_exi_mut(struct fresh *f, const uint8_t name[NAME], uint64_t number)
+{
+    const struct exi *x = find_exi(f, name, number);
+    return x ? &f->exi[x - f->exi] : NULL;
+}
+
 static int64_t end_of(const struct exi *x)
 {
     return x->exi_s > INT64_MAX - x->first_s ? INT64_MAX : x->first_s + x->exi_s;
@@ -165,13 +174,18 @@ static bool take_exi(struct load *l, struct cursor *k, struct cursor *v)
     x.number = cursor_be(k, 8);
     x.first_s = (int64_t)cursor_be(v, 8);
     x.exi_s = (int64_t)cursor_be(v, 8);
-    if (!cursor_done(k) || !cursor_done(v) || x.first_s < 0 || x.exi_s < 0 ||
-        f->n_exi == FRESH_EXI_MAX)
+    if (!cursor_done(k) || !cursor_done(v) || x.first_s < 0 || x.exi_s < 0)
         return false;
     memcpy(x.name, name.p, NAME);
     if (x.first_s < l->build_s)
         x.exi_s = 0; /* over, and its number remembered, at the next sweep */
-    f->exi[f->n_exi++] = x;
+    struct exi *known = find_exi_mut(f, x.name, x.number);
+    if (!known && f->n_exi == FRESH_EXI_MAX)
+        return false;
+    if (!known)
+        f->exi[f->n_exi++] = x;
+    else if (end_of(&x) < end_of(known))
+        *known = x;
     f->next_s = 0;
     return true;
 }
@@ -187,9 +201,15 @@ static bool take_high(struct load *l, struct cursor *k, struct cursor *v)
         return false;
     memcpy(h.name, name.p, NAME);
     struct high *to = make_high(l->f, h.name);
-    if (to)
-        *to = h;
-    return to != NULL;
+    if (!to)
+        return false;
+    if (h.has_exi && !(to->has_exi && to->exi >= h.exi))
+        to->exi = h.exi;
+    if (h.has_sequence && !(to->has_sequence && to->sequence >= h.sequence))
+        to->sequence = h.sequence;
+    to->has_exi = to->has_exi || h.has_exi;
+    to->has_sequence = to->has_sequence || h.has_sequence;
+    return true;
 }
 
 /* What does not read stays where it is: to forget a number grants more. */
@@ -209,6 +229,23 @@ bool fresh_load(struct fresh *f, struct store *s, int64_t build_s)
 {
     struct load l = {f, build_s, true};
     return store_each(s, STORE_FRESH, visit, &l) && l.ok;
+}
+
+void fresh_take_change(struct fresh *f, const struct store_op *op)
+{
+    /* The clock is the same one: nothing is over by that. */
+    struct load l = {f, INT64_MIN, true};
+    if (op->value.p) {
+        (void)visit(&l, op->key, op->value);
+        return;
+    }
+    struct cursor k = cursor_on(op->key);
+    bool is_exi = cursor_u8(&k) == MARK_EXI;
+    struct bytes name = cursor_take(&k, NAME);
+    uint64_t number = cursor_be(&k, 8);
+    struct exi *x = is_exi && cursor_done(&k) ? find_exi_mut(f, name.p, number) : NULL;
+    if (x)
+        *x = f->exi[--f->n_exi];
 }
 
 /* ---- exi ---- */

@@ -23,12 +23,17 @@ enum fresh_limits {
     FRESH_CNONCE_S = 300,
 };
 
-MUST_USE struct fresh *fresh_new(void);
+/* `key`: 32 bytes for nonces, or NULL: some of its own. */
+MUST_USE struct fresh *fresh_new(const uint8_t *key);
 void fresh_free(struct fresh *f); /* wipes; NULL is fine */
 /* Takes in what the store kept. Tokens with exi whose time was counted by a
  * clock that was not set (before build_s) are over: nobody can tell how long
  * the gateway was down. False: not all could be read, or made room for. */
 MUST_USE bool fresh_load(struct fresh *f, struct store *s, int64_t build_s);
+
+/* What another's store was told (STORE_FRESH). The reading that grants less
+ * holds: the earlier first sight, the higher number. */
+void fresh_take_change(struct fresh *f, const struct store_op *op);
 
 /* The number in a cti: `id`, then the number and nothing else. */
 MUST_USE bool fresh_number(struct bytes cti, const char *id, enum policy_numeral n, uint64_t *out);

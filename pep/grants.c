@@ -7,7 +7,7 @@
 struct grants {
     struct grant **slots; /* the first `n` are taken */
     size_t n, max;
-    struct grant **by_key, **by_kid; /* chains */
+    struct grant **by_key, **by_kid, **by_id; /* chains */
     size_t mask;
     struct siphash_key seed;
 };
@@ -26,7 +26,8 @@ struct grants *grants_new(size_t max, struct siphash_key seed)
     t->slots = calloc(max ? max : 1, sizeof *t->slots);
     t->by_key = calloc(buckets, sizeof *t->by_key);
     t->by_kid = calloc(buckets, sizeof *t->by_kid);
-    if (!t->slots || !t->by_key || !t->by_kid) {
+    t->by_id = calloc(buckets, sizeof *t->by_id);
+    if (!t->slots || !t->by_key || !t->by_kid || !t->by_id) {
         grants_free(t);
         return NULL;
     }
@@ -42,6 +43,7 @@ void grants_free(struct grants *t)
     free(t->slots);
     free(t->by_key);
     free(t->by_kid);
+    free(t->by_id);
     free(t);
 }
 
@@ -86,6 +88,14 @@ static struct grant *scan_kid(struct grant *g, struct bytes kid)
 {
     while (g && !bytes_equal(kid_of(g), kid))
         g = g->kid_next;
+    return g;
+}
+
+struct grant *grants_by_id(const struct grants *t, uint64_t id)
+{
+    struct grant *g = t->by_id[id & t->mask];
+    while (g && g->id != id)
+        g = g->id_next;
     return g;
 }
 
@@ -175,6 +185,9 @@ void grants_take(struct grants *t, struct grant *g)
     struct grant **bucket = key_bucket(t, g->key.id);
     g->key_next = *bucket;
     *bucket = g;
+    bucket = &t->by_id[g->id & t->mask];
+    g->id_next = *bucket;
+    *bucket = g;
     if (g->key.kid_n) {
         bucket = kid_bucket(t, kid_of(g));
         g->kid_next = *bucket;
@@ -189,6 +202,10 @@ void grants_drop(struct grants *t, struct grant *g)
         while (*at != g)
             at = &(*at)->key_next;
         *at = g->key_next;
+        at = &t->by_id[g->id & t->mask];
+        while (*at != g)
+            at = &(*at)->id_next;
+        *at = g->id_next;
         if (g->key.kid_n) {
             at = kid_bucket(t, kid_of(g));
             while (*at != g)

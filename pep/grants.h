@@ -69,7 +69,7 @@ struct grant {
     size_t n_aif;
     /* kept by grants.c */
     size_t size, slot;
-    struct grant *key_next, *kid_next;
+    struct grant *key_next, *kid_next, *id_next;
 };
 
 MUST_USE struct grants *grants_new(size_t max, struct siphash_key seed);
@@ -84,6 +84,9 @@ struct grant *grants_of_key(const struct grants *t, const uint8_t key_id[PEP_KEY
 struct grant *grants_next_of_key(const struct grant *g);
 struct grant *grants_of_kid(const struct grants *t, struct bytes kid);
 struct grant *grants_next_of_kid(const struct grant *g);
+
+/* Not a bearer grant; NULL: none. */
+struct grant *grants_by_id(const struct grants *t, uint64_t id);
 
 /* A grant of these claims, not yet in the table; NULL: no memory. The caller
  * fills what is not a claim. */

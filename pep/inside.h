@@ -73,6 +73,16 @@ MUST_USE enum pep_err revoke_judge(struct pep *p, struct cached *c);
 
 /* ---- pep.c ---- */
 
+/* Ids are counted up, past every other that is known; of several workers each
+ * has its own. So of two grants the one made in knowledge of the other has the
+ * higher id, and no two have the same. */
+static inline uint64_t pep_id_after(const struct pep *p, uint64_t id)
+{
+    unsigned n = p->config.workers > 1 ? p->config.workers : 1;
+    uint64_t rest = (id + 1) % n, mine = p->config.worker % n;
+    return id + 1 + (mine >= rest ? mine - rest : mine + n - rest);
+}
+
 /* Ends up to `max` grants for which `over` holds, in the store and here.
  * What the store does not forget is judged again at the next start. Returns
  * how many it ended. */

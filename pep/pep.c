@@ -15,6 +15,7 @@ enum {
     EXPIRE_MAX = STORE_OPS_MAX, /* grants ended in one call; the loop goes on between */
     EXPIRE_EVERY_S = 60,        /* at least so often what is not urgent goes to the store */
     USED_MAX = 8,               /* records rewritten in one change */
+    AT_ONCE = 16,               /* tokens that a worker takes before it hears of others */
 };
 
 struct pep *pep_new(const struct pep_config *c)
@@ -28,15 +29,16 @@ struct pep *pep_new(const struct pep_config *c)
     p->cover = calloc(p->cover_words + 1, sizeof *p->cover);
     p->device_authority = calloc(c->n_devices + 1, sizeof *p->device_authority);
     if (crypto_random(&seed, sizeof seed)) {
-        p->grants = grants_new(c->max_grants, seed);
+        /* Several workers may each find the last place free at once. */
+        p->grants = grants_new(c->max_grants + (c->workers > 1 ? c->workers * AT_ONCE : 0), seed);
         p->cache = cache_new(seed);
         p->created = created_new(c->max_grants, seed);
         p->revocations = revocations_new(seed);
         p->answers = answers_new(seed);
-        p->fresh = fresh_new();
+        p->fresh = fresh_new(c->nonce_key);
         p->published = published_new();
     }
-    p->next_id = 1;
+    p->next_id = pep_id_after(p, 0);
     if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created ||
         !p->revocations || !p->answers || !p->fresh || !p->published) {
         pep_free(p);
@@ -331,7 +333,7 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
         /* Ids grow across restarts, so that a record names one grant: a
          * million a second, and below 2^53 for readers of JSON. */
         if (now_s > 0 && now_s < INT64_C(1) << 32)
-            p->next_id = (uint64_t)now_s << 20;
+            p->next_id = pep_id_after(p, ((uint64_t)now_s << 20) - 1);
         stored_load(p, now_s);
     } else {
         judge_end_numbered(p, now_s); /* the range may be another */
@@ -349,7 +351,9 @@ static bool is_over(struct pep *p, struct grant *g, int64_t now_s)
         p->stats.expired++;
         return true;
     }
-    if (now_s >= p->config.build_s && !g->used && now_s - g->taken_s >= GRANTS_UNUSED_S) {
+    /* That a colleague used it is heard with delay: one decides for all. */
+    if (now_s >= p->config.build_s && !g->used && now_s - g->taken_s >= GRANTS_UNUSED_S &&
+        p->config.worker == 0) {
         p->stats.unused++;
         return true;
     }
@@ -357,8 +361,9 @@ static bool is_over(struct pep *p, struct grant *g, int64_t now_s)
 }
 
 /* That a grant was used is no promise to anyone: it is written in passing,
- * so that a restart does not take a client's grant for a forgotten one. */
-static void keep_used(struct pep *p)
+ * so that neither a restart nor a colleague takes a client's grant for a
+ * forgotten one. True: there may be more. */
+static bool keep_used(struct pep *p)
 {
     struct store_op ops[USED_MAX];
     struct grant *of[USED_MAX];
@@ -379,6 +384,7 @@ static void keep_used(struct pep *p)
         for (size_t i = 0; i < n; i++)
             of[i]->used_kept = true;
     crypto_wipe(values, sizeof values);
+    return n == USED_MAX;
 }
 
 int64_t pep_expire(struct pep *p, int64_t now_s)
@@ -394,7 +400,8 @@ int64_t pep_expire(struct pep *p, int64_t now_s)
     if (fresh_next(p->fresh) > now_s && fresh_next(p->fresh) < next)
         next = fresh_next(p->fresh);
     if (p->config.store) {
-        keep_used(p);
+        if (keep_used(p))
+            next = now_s + 1;
         if (!created_flush(p->created, p->config.store))
             p->stats.store_errors++;
     }

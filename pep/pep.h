@@ -2,10 +2,10 @@
  * into an answer. It knows tokens and keys, not sockets; it calls no clock
  * and writes no log. All calls finish at once.
  *
- * One `struct pep` serves the daemon. Policy and keys are one snapshot,
- * swapped by pep_load(); the store of grants outlives it. Calls come from
- * one thread at a time (the workers' lock is pep's own business when there
- * is more than one).
+ * Policy and keys are one snapshot, swapped by pep_load(); the store of grants
+ * outlives it. Calls come from one thread at a time. Each worker of the daemon
+ * has a pep of its own; what one writes to its store the others are told
+ * (pep_take_change), so that all hold the same.
  *
  * A `struct pep_session` is what pep keeps for one security association:
  * what the handshake proved, and the grants that rest on it. The proxy opens
@@ -45,6 +45,11 @@ struct pep_config {
     int64_t build_s;     /* a clock that shows less is not set */
     size_t max_grants;   /* live grants held; then new ones are refused */
     struct store *store; /* where grants survive; NULL: nowhere */
+    /* One of several: its number, and how many. Number 0 alone sweeps what
+     * nobody used. */
+    unsigned worker, workers;
+    struct store *colleagues; /* told at once what may reach the store later; or NULL */
+    const uint8_t *nonce_key; /* 32 bytes that all share, or NULL: its own */
 };
 
 MUST_USE struct pep *pep_new(const struct pep_config *c);
@@ -232,6 +237,12 @@ void pep_settle(struct pep *p);
 /* What became of the token of the last pep_find_psk() that found one, for the
  * record. Borrowed until the next call. */
 const struct pep_taken *pep_taken_by_identity(const struct pep *p);
+
+/* A colleague's pep changed this in its store (one operation of a change; of
+ * those that put and delete, the ones that put are told first). Judged as at a
+ * start. False: what was put cannot hold, and is best deleted there. */
+struct store_op;
+MUST_USE bool pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s);
 
 /* Ends what has expired; returns when to call again, in UTC seconds. */
 int64_t pep_expire(struct pep *p, int64_t now_s);

@@ -495,6 +495,20 @@ bool revocations_load(struct revocations *t, struct store *s)
     return store_each(s, STORE_REVOCATION, load_one, &l) && !l.failed;
 }
 
+void revocations_take_change(struct revocations *t, const struct store_op *op, bool keep)
+{
+    struct revocation r;
+    if (!op->value.p || !revocation_record_read(op->key, op->value, &r) || !r.seen)
+        return;
+    struct entry *e = find(t, r.kind, r.value, r.authority);
+    if (!e || !revocation_is_of_token(r.kind) || (e->r.seen && e->r.until_s >= r.until_s))
+        return;
+    e->r.seen = true;
+    e->r.until_s = r.until_s;
+    if (keep)
+        mark_dirty(t, e);
+}
+
 void revocations_get_stats(const struct revocations *t, struct revocations_stats *out)
 {
     size_t both = 0;

@@ -93,6 +93,11 @@ bool revocations_flush(struct revocations *t, struct store *s);
 /* Takes in what the store kept. False: it could not be read, or not held. */
 MUST_USE bool revocations_load(struct revocations *t, struct store *s);
 
+/* A colleague saw the token of one (STORE_REVOCATION). `keep`: it is also ours
+ * to write. What is revoked is everyone's own business: nothing else of the
+ * record counts. */
+void revocations_take_change(struct revocations *t, const struct store_op *op, bool keep);
+
 struct revocations_stats {
     uint64_t local, listed, kept; /* kept: no longer listed, not yet forgotten */
     uint64_t corrupt;             /* records that were not whole; they stay in the store */

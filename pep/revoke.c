@@ -223,7 +223,7 @@ static enum revocation_err name_it(struct pep *p, const struct pep_revoking *r,
     out->value_n = r->value.n;
     if (r->value.n > 0)
         memcpy(out->value, r->value.p, r->value.n);
-    if (r->kind == REVOKED_HASH)
+    if (r->kind == REVOKED_HASH && !r->named)
         (void)name_of_held(p, r->value, out->value);
     return REVOCATION_OK;
 }

@@ -17,6 +17,7 @@ struct pep_revoking {
     struct bytes token;     /* n 0: none */
     struct bytes authority; /* name; empty: of any */
     int64_t until_s;        /* kid, subject, authority; REVOKED_FOR_GOOD */
+    bool named;             /* `value` is what another pep's table holds */
 };
 
 struct pep_revoked {

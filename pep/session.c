@@ -144,4 +144,6 @@ void pep_note_created(struct pep *p, struct pep_session *s, const struct bytes *
         return;
     session_refresh(s);
     created_add(p->created, session_owner(s), path, n_path);
+    if (p->config.colleagues)
+        created_tell(p->created, session_owner(s), p->config.colleagues);
 }

@@ -6,13 +6,88 @@
 #include "crypto.h"
 #include "judge.h"
 #include "learn.h"
+#include "../policy/cursor.h"
 #include "record.h"
 #include "take.h"
 
 struct stored {
     struct pep *p;
     int64_t now_s;
+    bool told; /* by a colleague, just now; else it is of before the start */
 };
+
+/* Which of two grants holds that cannot both. Whoever hears of them in
+ * whatever order comes to the same, and to what one worker alone would have
+ * said if it had seen one after the other (bind_make_way). */
+static bool gives_way(const struct stored *l, const struct grant *held, const struct grant *g)
+{
+    bool same_key = memcmp(held->key.id, g->key.id, PEP_KEY_ID) == 0;
+    if (!same_key) {
+        if (!grant_is_live(held, l->now_s, l->p->config.build_s))
+            return true;
+        /* The kid has an owner: the first. */
+        if (held->authority != g->authority)
+            return held->id > g->id;
+        /* Not by a token issued before. */
+        if (held->has_iat && g->has_iat && held->iat_s != g->iat_s)
+            return held->iat_s < g->iat_s;
+    }
+    return held->id < g->id;
+}
+
+static bool excludes(const struct grant *held, const struct grant *g)
+{
+    bool same_key = memcmp(held->key.id, g->key.id, PEP_KEY_ID) == 0;
+    return same_key ? held->authority == g->authority
+                    : g->key.kid_n > 0 && bytes_equal(bytes_of(held->key.kid, held->key.kid_n),
+                                                      bytes_of(g->key.kid, g->key.kid_n));
+}
+
+/* The next that excludes g, by its key or its kid; NULL: none. */
+static struct grant *rival(const struct pep *p, const struct grant *g)
+{
+    struct grant *o = grants_of_key(p->grants, g->key.id);
+    while (o && !excludes(o, g))
+        o = grants_next_of_key(o);
+    if (o)
+        return o;
+    o = grants_of_kid(p->grants, bytes_of(g->key.kid, g->key.kid_n));
+    while (o && !excludes(o, g))
+        o = grants_next_of_kid(o);
+    return o;
+}
+
+/* Makes room for g among those of its key. False: it cannot hold. */
+static bool make_way(struct stored *l, const struct grant *g)
+{
+    struct pep *p = l->p;
+    size_t others = 0;
+    for (struct grant *o = rival(p, g), *next; o; o = next) {
+        if (!gives_way(l, o, g))
+            return false;
+        uint8_t key[RECORD_KEY];
+        record_key(o->id, key);
+        /* One has the record to delete; at a start it is only passed over. */
+        const struct store_op op = {STORE_GRANT, bytes_of(key, RECORD_KEY), BYTES_NONE};
+        if (l->told && p->config.worker == 0 && p->config.store &&
+            !store_change(p->config.store, &op, 1))
+            p->stats.store_errors++;
+        if (memcmp(o->key.id, g->key.id, PEP_KEY_ID) == 0)
+            grants_drop(p->grants, o);
+        else
+            take_end(p, o);
+        next = rival(p, g);
+    }
+    for (struct grant *o = grants_of_key(p->grants, g->key.id); o; o = grants_next_of_key(o))
+        others++;
+    return others < GRANTS_PER_KEY_MAX;
+}
+
+static bool has_place(const struct stored *l)
+{
+    const struct pep *p = l->p;
+    return grants_count(p->grants) < (l->told ? grants_max(p->grants) : p->config.max_grants);
+}
 
 /* A reference says nothing by itself: its grant sleeps, known by its key,
  * until its authority is asked. */
@@ -24,7 +99,6 @@ static enum store_keep take_opaque(struct stored *l, struct record *r)
         authority < 0 ? NULL : policy_authority(p->policy, (size_t)authority);
     struct token *t = calloc(1, sizeof *t);
     struct policy_grant_report report;
-    struct victims v;
     struct grant *g = NULL;
     bool over =
         !a || !learn_asks(a, true) || (l->now_s >= p->config.build_s && l->now_s >= r->exp_s);
@@ -46,8 +120,8 @@ static enum store_keep take_opaque(struct stored *l, struct record *r)
         g->asked = g->reference = g->dormant = true;
         if (r->subject.n < sizeof g->subject)
             memcpy(g->subject, r->subject.p, r->subject.n);
-        over = bind_make_way(p, g, l->now_s, &v) != PEP_OK || v.n > 0;
-        if (!over && grants_count(p->grants) < grants_max(p->grants))
+        over = !make_way(l, g);
+        if (!over && has_place(l))
             g->compiled = take_compile(p->policy, authority, g, &report);
     }
     crypto_wipe(r, sizeof *r);
@@ -69,7 +143,6 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
     struct pep *p = l->p;
     struct record r;
     struct cached *c;
-    struct victims v;
     struct judged j = {0};
     bool hit;
     if (!record_read(key, value, &r)) {
@@ -77,7 +150,14 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
         return STORE_REMOVE;
     }
     if (r.id >= p->next_id)
-        p->next_id = r.id + 1;
+        p->next_id = pep_id_after(p, r.id);
+    struct grant *held = l->told ? grants_by_id(p->grants, r.id) : NULL;
+    if (held) { /* a colleague wrote that it was used */
+        held->used = held->used || r.used;
+        held->used_kept = held->used_kept || r.used;
+        crypto_wipe(&r, sizeof r);
+        return STORE_KEEP;
+    }
     if (r.opaque)
         return take_opaque(l, &r);
     enum pep_err err = cache_verify(p->cache, p->keys, r.raw, &c, &hit);
@@ -114,12 +194,10 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
         err = bind_key(p, NULL, c, l->now_s, g);
     }
     crypto_wipe(&r, sizeof r);
-    if (err == PEP_OK)
-        err = bind_make_way(p, g, l->now_s, &v);
-    if (err == PEP_OK && v.n > 0) /* two of one key: never written so */
+    if (err == PEP_OK && !make_way(l, g))
         err = PEP_KID_TAKEN;
     struct policy_grant_report report;
-    if (err == PEP_OK && grants_count(p->grants) < grants_max(p->grants))
+    if (err == PEP_OK && has_place(l))
         g->compiled = take_compile(p->policy, g->authority, g, &report);
     if (!g->compiled) {
         grant_free(g);
@@ -138,7 +216,7 @@ static bool is_owner(void *user, const uint8_t owner[PEP_KEY_ID])
 
 void stored_load(struct pep *p, int64_t now_s)
 {
-    struct stored l = {p, now_s};
+    struct stored l = {p, now_s, false};
     if (!p->config.store)
         return;
     /* Numbers first: grants are judged by them. */
@@ -149,4 +227,49 @@ void stored_load(struct pep *p, int64_t now_s)
         p->stats.store_errors++;
     if (!created_load(p->created, p->config.store, is_owner, p))
         p->stats.store_errors++;
+}
+
+/* ---- told by a colleague ---- */
+
+static void forget_record(struct pep *p, struct bytes key)
+{
+    struct cursor c = cursor_on(key);
+    uint64_t id = cursor_be(&c, RECORD_KEY);
+    struct grant *g = cursor_done(&c) ? grants_by_id(p->grants, id) : NULL;
+    if (!g)
+        return;
+    /* Who forgot it did not write: that is number 0's. */
+    const struct store_op op = {STORE_GRANT, key, BYTES_NONE};
+    if (p->config.worker == 0 && p->config.store && !store_change(p->config.store, &op, 1))
+        p->stats.store_errors++;
+    take_end(p, g);
+}
+
+bool pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
+{
+    struct stored l = {p, now_s, true};
+    bool first = p->config.worker == 0, holds = true;
+    switch (op->kind) {
+    case STORE_GRANT:
+        if (op->value.p)
+            holds = take_record(&l, op->key, op->value) == STORE_KEEP;
+        else
+            forget_record(p, op->key);
+        p->changes++;
+        break;
+    case STORE_FRESH:
+        fresh_take_change(p->fresh, op);
+        judge_end_numbered(p, now_s);
+        break;
+    case STORE_CREATED:
+        created_take_change(p->created, op, first);
+        break;
+    case STORE_REVOCATION:
+        revocations_take_change(p->revocations, op, first);
+        break;
+    case STORE_KEYS: /* each takes a published set itself */
+    default:
+        break;
+    }
+    return holds;
 }

@@ -95,7 +95,7 @@ void take_end(struct pep *p, struct grant *g)
 /* Expired grants that nobody swept yet must not keep a new one out. */
 static bool make_room(struct pep *p, size_t freed, int64_t now_s)
 {
-    if (grants_count(p->grants) - freed < grants_max(p->grants))
+    if (grants_count(p->grants) - freed < p->config.max_grants)
         return true;
     (void)pep_expire(p, now_s);
     return false;
@@ -215,7 +215,7 @@ static enum pep_err take(struct pep *p, struct pep_session *s, const struct poli
     /* The sweep may have ended some of the victims: look again. */
     if (err == PEP_OK && !make_room(p, victims.n, now_s)) {
         err = bind_make_way(p, g, now_s, &victims);
-        if (err == PEP_OK && grants_count(p->grants) - victims.n >= grants_max(p->grants))
+        if (err == PEP_OK && grants_count(p->grants) - victims.n >= p->config.max_grants)
             err = PEP_FULL;
     }
     if (err == PEP_OK) {
@@ -226,7 +226,7 @@ static enum pep_err take(struct pep *p, struct pep_session *s, const struct poli
         grant_free(g);
         return err;
     }
-    p->next_id++;
+    p->next_id = pep_id_after(p, p->next_id);
     g->used_kept = g->used;
     /* The replaced one leaves first: it makes the room. What its key created
      * stays when the new grant is of the same key. */

@@ -161,14 +161,23 @@ bool house_reload(struct house *h, struct pep *p, const char *from, const char *
 
 struct pep *house_pep_empty(struct store *store, size_t max_grants)
 {
+    return house_pep_of(&(struct pep_config){.store = store, .max_grants = max_grants});
+}
+
+struct pep *house_pep_of(const struct pep_config *with)
+{
     static const char *const audience[] = {"gateway.home"};
     const struct pep_config c = {.devices = house_devices,
                                  .n_devices = 3,
                                  .audience = audience,
                                  .n_audience = 1,
                                  .build_s = HOUSE_BUILD,
-                                 .max_grants = max_grants,
-                                 .store = store};
+                                 .max_grants = with->max_grants,
+                                 .store = with->store,
+                                 .worker = with->worker,
+                                 .workers = with->workers,
+                                 .colleagues = with->colleagues,
+                                 .nonce_key = with->nonce_key};
     return pep_new(&c);
 }
 

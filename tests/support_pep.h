@@ -37,6 +37,8 @@ bool house_write_keys(const struct house *h, enum house_as as);
 struct policy *house_policy(struct house *h, const char *from, const char *to);
 /* A pep with this store (or NULL), and no policy yet. */
 struct pep *house_pep_empty(struct store *store, size_t max_grants);
+/* With the store, the room and the colleagues of `with`. */
+struct pep *house_pep_of(const struct pep_config *with);
 /* The same, loaded at HOUSE_NOW; NULL: see diag. */
 struct pep *house_pep(struct house *h, struct store *store, size_t max_grants);
 bool house_reload(struct house *h, struct pep *p, const char *from, const char *to);

@@ -62,7 +62,7 @@ static void numbers(void **state)
 static void nonces(void **state)
 {
     (void)state;
-    struct fresh *f = fresh_new(), *other = fresh_new();
+    struct fresh *f = fresh_new(NULL), *other = fresh_new(NULL);
     uint8_t n[FRESH_CNONCE], again[FRESH_CNONCE];
     assert_true(fresh_cnonce(f, NOW, n) && fresh_cnonce(f, NOW, again));
     assert_memory_equal(n, again, sizeof n);
@@ -264,7 +264,7 @@ static void exi_without_clock(void **state)
 static void exi_full(void **state)
 {
     (void)state;
-    struct fresh *f = fresh_new();
+    struct fresh *f = fresh_new(NULL);
     struct store *s = store_open_memory();
     int64_t ends_s;
     for (uint64_t i = 1; i <= FRESH_EXI_MAX; i++)
@@ -280,7 +280,7 @@ static void exi_full(void **state)
     assert_int_equal(fresh_judge_exi(f, "as", 5000, 60, NOW + 60, &ends_s), PEP_OK);
     assert_int_equal(fresh_judge_exi(f, "other", 7, 60, NOW + 60, &ends_s), PEP_OK);
     fresh_free(f);
-    f = fresh_new();
+    f = fresh_new(NULL);
     assert_true(fresh_load(f, s, HOUSE_BUILD));
     assert_int_equal(fresh_judge_exi(f, "as", FRESH_EXI_MAX, 60, NOW, &ends_s), PEP_EXPIRED);
     fresh_free(f);

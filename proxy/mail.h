@@ -1,0 +1,30 @@
+/* What workers say to each other: every message begins with its kind. Plain
+ * values of one process; nothing of it ever meets a wire. */
+#ifndef POSTERN_MAIL_H
+#define POSTERN_MAIL_H
+
+#include "../policy/bytes.h"
+
+enum mail_kind {
+    MAIL_NOTHING = 0,
+    /* told to all */
+    MAIL_RECORD, /* a pep changed its store (crew_store.h) */
+    /* mailed to one */
+    MAIL_SERVE,       /* a permitted request for a device of yours (gate_mail.c) */
+    MAIL_SERVED,      /* what came of it */
+    MAIL_UNSERVE,     /* nobody waits for it any more */
+    MAIL_QUESTION,    /* to the leader: ask an authorization server (worker_ask.c) */
+    MAIL_REPLY,       /* what it said */
+    MAIL_UNKNOWN_KEY, /* to the leader: a token came whose key nobody knows */
+};
+
+struct mail_head {
+    uint8_t kind;
+};
+
+static inline enum mail_kind mail_kind(struct bytes message)
+{
+    return message.n ? (enum mail_kind)message.p[0] : MAIL_NOTHING;
+}
+
+#endif
