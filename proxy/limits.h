@@ -90,6 +90,24 @@ enum limits {
     ASSOC_IDLE_S = 86400,          /* an association without traffic is closed */
     GRANTS = 10000,                /* live grants held; then new ones are refused */
 
+    CACHE_BYTES = 4 << 20, /* answers kept of all devices, some 10,000 small ones */
+    CACHE_BYTES_MIN = 64 << 10,
+    CACHE_BYTES_MAX = 1 << 30,
+    CACHE_AGE_S = 60, /* without a Max-Age (RFC 7252 5.10.5) */
+    /* However long a device says (its option goes to 136 years): what changed
+     * otherwise than through us, or with the device itself, is seen then. */
+    CACHE_AGE_MAX_S = 3600,
+
+    BLOCK_TRANSFERS = 256, /* bodies under way (block.h); a power of two */
+    BLOCK_TRANSFERS_PER_CLIENT = 8,
+    /* After its last block a transfer keeps its place this long, time for the
+     * next to be lost and sent again twice (2 to 3 s, then double). */
+    BLOCK_REST_MS = 10000,
+    BLOCK_WAIT_MS = 30000, /* then another's first block gets 5.03 */
+    /* A body of 100 KB in blocks of 64 to a device that takes a third of a
+     * second for each; after it, those who wait come first. */
+    BLOCK_HOLD_MS = 600000,
+
     DRAIN_MS = 5000, /* planned stop: what is under way may finish */
 };
 
