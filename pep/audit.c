@@ -411,6 +411,11 @@ bool audit_event(const struct audit_event *e, const char *policy_hash, struct bu
     return !out->full;
 }
 
+void audit_put_source(const char *word, struct buf *out)
+{
+    put_word(out, TEXT("source"), word);
+}
+
 bool audit_end(uint8_t code, uint64_t us, struct buf *out)
 {
     buf_put(out, NAME("code"));

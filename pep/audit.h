@@ -58,6 +58,10 @@ struct audit_event {
 /* The whole line. */
 MUST_USE bool audit_event(const struct audit_event *e, const char *policy_hash, struct buf *out);
 
+/* That the answer is not the device's own of this moment: by "cache", or
+ * "validated" when the device said that what was kept still holds. */
+void audit_put_source(const char *word, struct buf *out);
+
 /* Response code and duration; closes the object, adds the newline. */
 MUST_USE bool audit_end(uint8_t code, uint64_t us, struct buf *out);
 

@@ -109,6 +109,16 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
         {"exchanges_full", g->exchanges.full},
         {"answers_separate", g->exchanges.separate},
         {"answers_undelivered", g->exchanges.undelivered},
+        {"cache_hits", g->cache.hits},
+        {"cache_misses", g->cache.misses},
+        {"cache_validated", g->cache.validated},
+        {"cache_kept", g->cache.kept},
+        {"cache_evicted", g->cache.evicted},
+        {"cache_shared", g->shared},
+        {"block_transfers", g->blocks.transfers},
+        {"blocks_waited", g->blocks.waited},
+        {"blocks_refused", g->blocks.refused},
+        {"blocks_incomplete", g->blocks.incomplete},
     };
     open_object(out, "counters");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -167,6 +177,11 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "exchanges_open", g.exchanges.open);
     json_member_u64(out, "exchanges_kept", g.exchanges.kept);
     json_member_u64(out, "grants", p.grants);
+    open_object(out, "cache");
+    json_member_u64(out, "answers", g.cache.answers);
+    json_member_u64(out, "bytes", g.cache.bytes);
+    json_member_u64(out, "limit", a->config->cache_bytes);
+    close_object(out);
     put_revocations(a, out);
     json_member_u64(out, "device_count", a->config->n_devices);
     json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);

@@ -112,6 +112,9 @@ static void print_status(const struct cmd_answer *a)
     printf("exchanges      %s open, %s remembered\n", cmd_answer_text(a, "exchanges_open"),
            cmd_answer_text(a, "exchanges_kept"));
     printf("grants         %s\n", cmd_answer_text(a, "grants"));
+    const struct yaml_node *cache = cmd_answer_get(a, "cache");
+    printf("cache          %s answers, %s of %s bytes\n", cmd_answer_text_in(a, cache, "answers"),
+           cmd_answer_text_in(a, cache, "bytes"), cmd_answer_text_in(a, cache, "limit"));
     const struct yaml_node *revoked = cmd_answer_get(a, "revocations");
     printf("revocations    %s made here, %s listed, %s kept until their token has expired\n",
            cmd_answer_text_in(a, revoked, "local"), cmd_answer_text_in(a, revoked, "listed"),

@@ -225,6 +225,9 @@ static void read_limits(struct config_reader *r, const struct yaml_node *n)
     config_read_size(r, yaml_map_get(&m, "awake"), 1000000, &c->max_awake);
     (void)config_read_duration(r, yaml_map_get(&m, "sleep"), SLEEP_MIN_S, IDLE_MAX_S, &c->sleep_s);
     (void)config_read_duration(r, yaml_map_get(&m, "idle"), IDLE_MIN_S, IDLE_MAX_S, &c->idle_s);
+    const struct yaml_node *cache = yaml_map_get(&m, "cache");
+    if (cache)
+        (void)config_read_bytes(r, cache, CACHE_BYTES_MIN, CACHE_BYTES_MAX, &c->cache_bytes);
     yaml_map_close(&m);
 }
 
@@ -315,6 +318,7 @@ struct config *config_load(const char *file, struct buf *diag)
     l->c.max_awake = ASSOCS_AWAKE;
     l->c.idle_s = ASSOC_IDLE_S;
     l->c.sleep_s = SLEEP_AFTER_S;
+    l->c.cache_bytes = CACHE_BYTES;
 
     struct config_reader r = {yaml_load(file, bytes_of(text, n), diag), l};
     if (r.y)

@@ -60,6 +60,7 @@ struct config {
     size_t max_assocs, max_handshakes, max_exchanges, max_grants;
     size_t max_awake;
     uint64_t idle_s, sleep_s;
+    uint64_t cache_bytes;
 };
 
 /* NULL on failure, with compiler-style diagnostics in `diag`. */

@@ -8,6 +8,9 @@
 
 enum { NAME_MAX_BYTES = 63, WINDOW_MAX = 1024, QUEUE_MAX = 65535 };
 
+static const char *const cache_modes[] = {
+    [CACHE_NO] = "no", [CACHE_STATED] = "stated", [CACHE_YES] = "yes"};
+
 static bool is_name(const char *s)
 {
     if (strlen(s) > NAME_MAX_BYTES)
@@ -90,6 +93,7 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     d->line = yaml_line(r->y, n);
     d->upstream.window = 1; /* NSTART, RFC 7252 4.7 */
     d->upstream.queue = DEVICE_QUEUE;
+    d->upstream.cache = CACHE_STATED;
     if (!yaml_map_open(r->y, n, &m))
         return;
     const struct yaml_node *name = yaml_map_need(&m, "name");
@@ -98,6 +102,7 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     config_read_where(r, n, &m, d);
     const struct yaml_node *window = yaml_map_get(&m, "window");
     const struct yaml_node *queue = yaml_map_get(&m, "queue");
+    const struct yaml_node *cache = yaml_map_get(&m, "cache");
     const struct yaml_node *audience = yaml_map_get(&m, "audience");
     const struct yaml_node *authority = yaml_map_get(&m, "authority");
     yaml_map_refuse(&m, "dialect");
@@ -122,6 +127,10 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
         d->upstream.window = (unsigned)v;
     if (queue && yaml_int(r->y, queue, 0, QUEUE_MAX, &v))
         d->upstream.queue = (unsigned)v;
+    int mode;
+    if (cache &&
+        yaml_enum(r->y, cache, cache_modes, sizeof cache_modes / sizeof *cache_modes, &mode))
+        d->upstream.cache = (enum cache_mode)mode;
     if (audience && yaml_text(r->y, audience, &r->l->arena, &d->audience))
         for (size_t i = 0; i < r->l->c.n_audience; i++)
             if (strcmp(r->l->c.audience[i], d->audience) == 0)

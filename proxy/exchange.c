@@ -451,6 +451,7 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
         list_enter(t, x, LIST_UNACKED);
     if (a) {
         assoc_enter(x, a);
+        x->client = a->id;
         a->n_exchanges++;
     } else {
         x->plain = true;

@@ -50,6 +50,9 @@ enum exchange_up_end {
     UP_FULL,      /* not taken: no room in the queue, or the device is down */
     UP_TOO_LARGE, /* not taken: longer than MESSAGE_MAX as we would send it;
                      or its answer is longer than a datagram that we read */
+    UP_CACHED,    /* answered by what the device said before */
+    UP_VALIDATED, /* the same, and the device said that it still holds */
+    UP_BLOCKED,   /* answered here, for the order of blocks */
 };
 
 enum exchange_limits {
@@ -99,6 +102,7 @@ struct exchange {
     struct pep_basis basis;                /* likewise */
     int device_index;                      /* whom it went to; kept by the gate */
     uint64_t watch; /* the observation that it opens, or whose notification it is; or 0 */
+    uint64_t client;                       /* its association's number; 0: none */
     int listener;
     struct peer peer;
     struct deadline deadline; /* of the separate answer */
@@ -118,6 +122,11 @@ struct exchange {
     uint8_t up_way, up_moves;           /* index of the URL; how often it began anew */
     struct exchange *up_prev, *up_next; /* the device's queue or flight */
     struct deadline up_deadline;
+    /* and by gate_device.c */
+    uint64_t up_transfer; /* the body in blocks that it is part of (block.h) */
+    uint64_t up_lead;     /* others wait for its answer under this number */
+    bool up_stale;        /* an older answer to it is kept */
+    bool up_tagged;       /* its last ETag is the cache's */
 
     /* what is in the room; of the answer's bytes when ANSWERED */
     size_t stored_n, record_n;

@@ -326,6 +326,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     gate_expire_assocs(g);
     gate_learn(g);
     gate_ask(g);
+    gate_serve_waiting(g);
     assocs_reap(g->assocs);
     upstreams_turn(g->upstreams);
     for (size_t i = 0; i < g->config->n_listeners; i++)
@@ -333,7 +334,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
 
     uint64_t next = exchanges_deadline_ms(g->exchanges);
     uint64_t others[] = {upstreams_deadline_ms(g->upstreams), assocs_deadline_ms(g->assocs),
-                         deadlines_next(&g->ends), discovery_deadline_ms(g->discovery)};
+                         deadlines_next(&g->ends), discovery_deadline_ms(g->discovery),
+                         blocks_deadline_ms(g->blocks)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];
@@ -419,6 +421,10 @@ static bool open_tables(struct gate *g, struct buf *diag)
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
+    if (!gate_open_cache(g)) {
+        buf_put_str(diag, "out of memory: lower `limits: {cache: }` in the configuration\n");
+        return false;
+    }
     on_random(g, &g->plain_mid, sizeof g->plain_mid);
     return true;
 }
@@ -460,6 +466,9 @@ void gate_free(struct gate *g)
     if (g->assocs)
         assocs_free(g->assocs);
     discovery_free(g->discovery);
+    device_cache_free(g->cache);
+    blocks_free(g->blocks);
+    gate_waits_free(g->waits);
     deadlines_clear(&g->ends);
     free(g);
 }
@@ -474,4 +483,6 @@ void gate_get_stats(const struct gate *g, struct gate_stats *out)
     *out = g->stats;
     assocs_get_stats(g->assocs, &out->assocs);
     exchanges_get_stats(g->exchanges, &out->exchanges);
+    device_cache_get_stats(g->cache, &out->cache);
+    blocks_get_stats(g->blocks, &out->blocks);
 }

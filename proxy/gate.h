@@ -5,6 +5,7 @@
 #define POSTERN_GATE_H
 
 #include "../pep/revoke.h"
+#include "block.h"
 #include "config.h"
 #include "exchange.h"
 #include "upstream.h"
@@ -31,6 +32,9 @@ struct gate_stats {
     uint64_t malformed, plain_refused;
     struct assocs_stats assocs;
     struct exchanges_stats exchanges;
+    struct cache_stats cache;
+    struct blocks_stats blocks;
+    uint64_t shared; /* requests that another's question to the device served */
 };
 
 MUST_USE struct gate *gate_new(const struct gate_config *c, struct buf *diag);

@@ -26,9 +26,14 @@ static void note_created(struct gate *g, struct exchange *x, const struct msg *m
 void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
 {
     struct msg out;
+    uint8_t age[4];
     if (g->now.wall_s >= x->ends_s) {
         /* The grant ended while the device worked (RFC 9200 5.10.3). */
         gate_msg(&out, MSG_CODE(4, 1));
+    } else if (!m && x->up_end == UP_FULL) {
+        gate_msg(&out, MSG_CODE(5, 3));
+        if (!msg_add_uint(&out, OPT_MAX_AGE, DEVICE_MAX_AGE_S, age))
+            gate_msg(&out, MSG_CODE(5, 3));
     } else if (!m) {
         bool bad = x->up_end == UP_RESET || x->up_end == UP_TOO_LARGE || x->up_end == UP_UNTRUSTED;
         gate_msg(&out, bad ? MSG_CODE(5, 2) : MSG_CODE(5, 4));

@@ -9,14 +9,71 @@ struct forward_map gate_device_map(const struct device_config *d)
     return (struct forward_map){d->prefix, d->n_prefix, d->base, d->n_base};
 }
 
+/* RFC 7959 2.9.2: the client begins again. */
+static void reply_incomplete(struct gate *g, struct exchange *x)
+{
+    struct msg m;
+    gate_msg(&m, MSG_CODE(4, 8));
+    x->up_end = UP_BLOCKED;
+    gate_deliver(g, x, &m);
+}
+
 bool gate_serve(struct gate *g, struct exchange *x, int device, struct msg *m)
 {
-    return upstream_submit(g->upstreams, x, device, m, g->now);
+    if (x->own)
+        return upstream_submit(g->upstreams, x, device, m, g->now);
+    uint64_t id;
+    switch (block_ask(g->blocks, device, x->client, m, g->now, &id)) {
+    case BLOCK_GO:
+        break;
+    case BLOCK_WAIT:
+        if (gate_wait_for(g, x, m, id))
+            return true;
+        x->up_end = UP_TOO_LARGE;
+        return false;
+    case BLOCK_INCOMPLETE:
+        reply_incomplete(g, x);
+        return true;
+    case BLOCK_FULL:
+    default:
+        x->up_end = UP_FULL;
+        return false;
+    }
+    x->up_transfer = id;
+    if (gate_cache_serve(g, x, device, m))
+        return true;
+    block_left(g->blocks, id, g->now);
+    return false;
 }
 
 void gate_unserve(struct gate *g, struct exchange *x)
 {
+    block_left(g->blocks, x->up_transfer, g->now);
+    gate_cache_unserve(g, x);
     upstream_cancel(g->upstreams, x, g->now);
+}
+
+bool gate_request_of(const struct exchange *x, struct msg *out)
+{
+    return msg_parse(bytes_of(x->room->stored, x->stored_n), out) == MSG_OK;
+}
+
+static void end_block(struct gate *g, struct exchange *x, const struct msg *m)
+{
+    struct msg request;
+    bool in_blocks = x->up_transfer || (m && x->method != MSG_GET && msg_find(m, OPT_BLOCK2));
+    if (in_blocks && gate_request_of(x, &request) &&
+        block_answered(g->blocks, x->up_transfer, x->device_index, x->client, &request, m, g->now))
+        gate_wait_over(g, x->up_transfer, UP_ANSWERED);
+}
+
+static void served(struct gate *g, struct exchange *x, const struct msg *m)
+{
+    bool again = false;
+    end_block(g, x, m);
+    m = gate_cache_served(g, x, m, &again);
+    if (!again)
+        gate_deliver(g, x, m);
 }
 
 void gate_served(void *user, struct exchange *x, const struct msg *m, struct instant now)
@@ -26,5 +83,5 @@ void gate_served(void *user, struct exchange *x, const struct msg *m, struct ins
     if (x->own)
         gate_take_links(g, x, m);
     else
-        gate_deliver(g, x, m);
+        served(g, x, m);
 }

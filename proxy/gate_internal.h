@@ -23,6 +23,10 @@ struct gate {
     struct exchanges *exchanges;
     struct upstreams *upstreams;
     struct discovery *discovery;
+    struct device_cache *cache;
+    struct blocks *blocks;
+    struct gate_waits *waits;
+    uint64_t leads; /* counted; gate_cache.c */
     struct forward_config forward;
     struct deadlines ends; /* associations whose last grant will end */
     struct instant now;    /* of the entry point that runs */
@@ -38,6 +42,7 @@ struct gate {
     struct request request;
     struct pep_decision decision;
     struct audit_memo memo;
+    struct cache_answer found;
     uint8_t plain[DATAGRAM_MAX]; /* what is too large is read, to be told so */
     uint8_t document[LISTING_TEXT_MAX];
     /* randomness in stock, so that a token does not cost a generator's run */
@@ -75,10 +80,41 @@ struct forward_map gate_device_map(const struct device_config *d);
 /* The permitted and filtered request `m` of x goes to the device, or what
  * stands for it. False: not taken, and x->up_end says why. */
 MUST_USE bool gate_serve(struct gate *g, struct exchange *x, int device, struct msg *m);
+/* The request as it went to the device, until that is answered: a view. */
+MUST_USE bool gate_request_of(const struct exchange *x, struct msg *out);
 /* x is over before its answer: its client left. Nothing is called. */
 void gate_unserve(struct gate *g, struct exchange *x);
 /* What came of it (upstream_ops.answered); `user` is the gate. */
 void gate_served(void *user, struct exchange *x, const struct msg *m, struct instant now);
+
+/* ---- gate_order.c: requests that wait for another's, on the device's side.
+ * What they wait for has a number; when it is over they are served again
+ * from gate_serve() on, at the end of the loop's turn: no step calls back up. */
+
+enum gate_wait_ids { GATE_LEADS = 0, GATE_TRANSFERS = 1 };
+/* Pep's questions are counted from 1. */
+#define GATE_ID_BASE(kind) (UINT64_C(1) << 63 | (uint64_t)(kind) << 62)
+
+MUST_USE struct gate_waits *gate_waits_new(size_t max_exchanges);
+void gate_waits_free(struct gate_waits *w);
+/* x, that has the request `m` for its device, waits. False: it does not fit. */
+MUST_USE bool gate_wait_for(struct gate *g, struct exchange *x, struct msg *m, uint64_t id);
+/* UP_ANSWERED: they are served again. Else they end by that. */
+void gate_wait_over(struct gate *g, uint64_t id, enum exchange_up_end how);
+/* The end of the turn. */
+void gate_serve_waiting(struct gate *g);
+
+/* ---- gate_cache.c: what was answered before ---- */
+
+bool gate_open_cache(struct gate *g);
+/* As gate_serve(), for what the order of blocks let go. */
+MUST_USE bool gate_cache_serve(struct gate *g, struct exchange *x, int device, struct msg *m);
+/* The device's answer, or m NULL. What is to be delivered for it; *again:
+ * nothing, the request went out once more. */
+const struct msg *gate_cache_served(struct gate *g, struct exchange *x, const struct msg *m,
+                                    bool *again);
+/* Its client left. */
+void gate_cache_unserve(struct gate *g, struct exchange *x);
 
 /* gate_deliver.c: the client's side again. m NULL: no answer, and x->up_end
  * says why. */

@@ -50,6 +50,8 @@ void gate_record_end(struct gate *g, struct exchange *x, uint8_t code)
     if (!x || x->record_n == 0)
         return;
     struct buf line = {(uint8_t *)x->room->record, x->record_n, sizeof x->room->record, false};
+    if (x->up_end == UP_CACHED || x->up_end == UP_VALIDATED)
+        audit_put_source(x->up_end == UP_CACHED ? "cache" : "validated", &line);
     bool whole = audit_end(code, g->now.mono_us - x->born.mono_us, &line);
     write_out(g, whole, &line);
     x->record_n = 0;

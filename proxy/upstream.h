@@ -5,6 +5,7 @@
 #ifndef POSTERN_UPSTREAM_H
 #define POSTERN_UPSTREAM_H
 
+#include "device_cache.h"
 #include "exchange.h"
 #include "forward.h"
 #include "udp.h"
@@ -43,6 +44,8 @@ struct device_config {
     unsigned window;   /* requests it has not acknowledged or answered; NSTART 1 */
     unsigned queue;    /* DEVICE_QUEUE */
     unsigned pause_ms; /* at least between the end of one request and the next */
+    /* CACHE_NO for a dialect whose answers depend on more than options say. */
+    enum cache_mode cache;
 };
 
 struct device_stats {

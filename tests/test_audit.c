@@ -89,6 +89,13 @@ static void whole_records(void **state)
         assert_memory_equal(ended(&b), times[i].want, strlen(times[i].want));
     }
 
+    /* from memory */
+    b = buf_on(text, RECORD);
+    assert_true(audit_begin(&stranger, &r, &no, &b));
+    audit_put_source("cache", &b);
+    assert_true(audit_end(0x45, 5, &b));
+    assert_non_null(strstr(ended(&b), ",\"source\":\"cache\",\"code\":\"2.05\",\"us\":5}\n"));
+
     /* nobody was answered */
     b = buf_on(text, RECORD);
     assert_true(audit_begin(&stranger, &r, &no, &b) && audit_end(0, 5, &b));
@@ -185,6 +192,7 @@ static void worst_case(void **state)
                                  .policy_hash = "0123456789abcdef"};
         struct buf b = buf_on(text, RECORD);
         assert_true(audit_begin(&s, &r, &d, &b));
+        audit_put_source("validated", &b);
         assert_true(audit_end(0xff, UINT64_MAX, &b));
         struct pep_taken t = {.err = PEP_NO_EXPIRY,
                               .grant = UINT64_MAX,

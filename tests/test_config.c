@@ -31,7 +31,7 @@ static const char good[] =
     "control: state/control.sock\n"
     "access-token-option: 65032\n"
     "limits: {associations: 7, handshakes: 8, exchanges: 9, grants: 10, "
-    "idle: 5m, awake: 6, sleep: 30s}\n"
+    "idle: 5m, awake: 6, sleep: 30s, cache: 256K}\n"
     "devices:\n"
     "  - name: lamp\n"
     "    path: /lamp/a\n"
@@ -41,7 +41,8 @@ static const char good[] =
     "    queue: 0\n"
     "  - name: meter\n"
     "    host: Meter.Home\n"
-    "    url: coap://[::1]:7777\n";
+    "    url: coap://[::1]:7777\n"
+    "    cache: yes\n";
 
 static void put_file(const char *name, const char *text, unsigned mode)
 {
@@ -174,6 +175,9 @@ static void a_good_file(void **state)
     assert_int_equal(lamp->upstream.window, 4);
     assert_int_equal(lamp->upstream.queue, 0);
     assert_int_equal(ntohs(lamp->upstream.urls[0].to.in4.sin_port), 5683);
+    assert_int_equal(lamp->upstream.cache, CACHE_STATED);
+    assert_int_equal(meter->upstream.cache, CACHE_YES);
+    assert_int_equal(c->cache_bytes, 256 << 10);
     assert_string_equal(meter->upstream.host, "meter.home");
     assert_int_equal(meter->upstream.n_prefix, 0);
     assert_int_equal(meter->upstream.window, 1);
@@ -456,6 +460,16 @@ static const struct row rows[] = {
      "17:15: error: 'gw' names the gateway as a whole: a token for this device would count for "
      "all of them"},
     {"no window", "window: 4", "window: 0", "18:13: error: 0 is out of range; expected 1 to 1024"},
+    {"cache of neither kind", "cache: yes", "cache: maybe",
+     "23:12: error: expected no, stated or yes, found 'maybe'"},
+    {"cache of a number", "cache: yes", "cache: 60",
+     "23:12: error: expected no, stated or yes, found '60'"},
+    {"cache too small", "cache: 256K", "cache: 63K",
+     "12:107: error: out of range; expected 64K to 1G"},
+    {"cache too large", "cache: 256K", "cache: 1025M",
+     "12:107: error: out of range; expected 64K to 1G"},
+    {"cache without a size", "cache: 256K", "cache: no",
+     "12:107: error: expected a size such as 256K, 64M or 1G"},
 };
 
 /* text with the first `from` replaced */
