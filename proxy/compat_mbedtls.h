@@ -1,4 +1,5 @@
-/* What differs between mbedtls 2.28 (Debian 12) and 3.6 (Debian 13) for DTLS. */
+/* What differs between mbedtls 2.28 (Debian 12) and 3.6 (Debian 13) for DTLS
+ * and TLS. */
 #ifndef POSTERN_PROXY_COMPAT_MBEDTLS_H
 #define POSTERN_PROXY_COMPAT_MBEDTLS_H
 
@@ -28,6 +29,41 @@ static inline void compat_conf_dtls12(mbedtls_ssl_config *conf)
 #else
     mbedtls_ssl_conf_min_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
     mbedtls_ssl_conf_max_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
+#endif
+}
+
+/* TLS 1.3 over streams, where the library has it; its suites (RFC 8446 B.4)
+ * come before all others. */
+#if MBEDTLS_VERSION_MAJOR >= 3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#define COMPAT_HAS_TLS13 1
+#define COMPAT_TLS13_SUITES                                                                        \
+    MBEDTLS_TLS1_3_AES_128_GCM_SHA256, MBEDTLS_TLS1_3_AES_256_GCM_SHA384,                          \
+        MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS1_3_AES_128_CCM_SHA256,                \
+        MBEDTLS_TLS1_3_AES_128_CCM_8_SHA256,
+#else
+#define COMPAT_HAS_TLS13 0
+#define COMPAT_TLS13_SUITES
+#endif
+
+/* TLS 1.2 or 1.3, and nothing older. */
+static inline void compat_conf_tls(mbedtls_ssl_config *conf)
+{
+    compat_conf_dtls12(conf);
+#if COMPAT_HAS_TLS13
+    mbedtls_ssl_conf_max_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_3);
+    mbedtls_ssl_conf_tls13_key_exchange_modes(conf, MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_ALL);
+#endif
+}
+
+/* mbedtls_ssl_read() has met a session ticket and read on is all there is to
+ * do. */
+static inline bool compat_is_ticket(int ret)
+{
+#if COMPAT_HAS_TLS13
+    return ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET;
+#else
+    (void)ret;
+    return false;
 #endif
 }
 

@@ -9,9 +9,10 @@
  * Nothing is freed inside a call that was given it: conn_close() ends a
  * connection, conns_turn() tells `closed` and frees it.
  *
- * Strangers: half-open connections (no CSM yet) are few, in all and of one
- * network, have little time, and give way to newer ones; those that are
- * open never do. A frame that was begun must come whole in time.
+ * Strangers are those that were accepted and have not shown a CSM yet, or
+ * have no TLS. They are few, in all and of one network, have little time, and
+ * give way to newer ones; others never do. A frame that was begun must come
+ * whole in time.
  */
 #ifndef POSTERN_CONN_H
 #define POSTERN_CONN_H
@@ -41,17 +42,16 @@ struct conn_ops {
 };
 
 struct conns_config {
-    size_t max, max_half, max_half_per_net; /* limits.h; of connections accepted */
-    size_t max_plain;                       /* of them without TLS, open or not */
-    size_t max_message;                     /* Max-Message-Size that we tell; at most MESSAGE_MAX */
-    uint64_t idle_ms;                       /* an open one without a message is closed */
-    uint64_t plain_idle_ms;                 /* and one without TLS */
+    size_t max;                        /* open, and those that we began */
+    size_t max_half, max_half_per_net; /* of strangers beside them */
+    size_t max_message;                /* that we take; at most MESSAGE_MAX */
+    uint64_t idle_ms;                  /* an open one without a word is closed; UINT64_MAX: never */
 };
 
 struct conns_stats {
-    uint64_t open, half_open; /* now */
-    uint64_t accepted, connected, opened, failed, evicted, refused, aborted, released, slow,
-        messages;
+    uint64_t open, half_open; /* now; half_open: strangers */
+    uint64_t accepted, connected, opened, failed, evicted, refused, aborted, released, slow;
+    uint64_t messages;
 };
 
 MUST_USE struct conns *conns_new(struct loop *l, const struct conns_config *c,

@@ -142,6 +142,14 @@ static void find_names(const mbedtls_x509_crt *crt, struct pep_certificate *c)
             add_name(c, &n->val);
 }
 
+void dtls_view_certificate(const mbedtls_x509_crt *crt, bool trusted, struct pep_certificate *out)
+{
+    *out = (struct pep_certificate){.trusted = trusted,
+                                    .der = bytes_of(crt->raw.p, crt->raw.len),
+                                    .spki = bytes_of(crt->pk_raw.p, crt->pk_raw.len)};
+    find_names(crt, out);
+}
+
 /* Called from the top of the chain down to the client's own. What is wrong
  * above is kept for the judgement of the own one: a certificate whose key is
  * known passes by its key alone. */
@@ -155,10 +163,8 @@ static int on_certificate(void *user, mbedtls_x509_crt *crt, int depth, uint32_t
         return 0;
     }
     uint32_t wrong = h->chain_flags | *flags;
-    struct pep_certificate c = {.trusted = wrong == 0,
-                                .der = bytes_of(crt->raw.p, crt->raw.len),
-                                .spki = bytes_of(crt->pk_raw.p, crt->pk_raw.len)};
-    find_names(crt, &c);
+    struct pep_certificate c;
+    dtls_view_certificate(crt, wrong == 0, &c);
     if (s->dtls->ops.judge_certificate(s->dtls->user, s, &c, &s->proof))
         *flags = 0;
     else /* none wrong: MBEDTLS_X509_BADCERT_OTHER becomes access_denied */

@@ -1,5 +1,6 @@
-/* What the files of the DTLS engine share: credentials and configuration,
- * the same for all sessions of a worker. Included by dtls*.c only. */
+/* What the files of the DTLS engine, and that of TLS beside it, share:
+ * credentials and configuration, the same for all sessions of a worker.
+ * Included by dtls*.c and tls*.c only. */
 #ifndef POSTERN_DTLS_ENGINE_H
 #define POSTERN_DTLS_ENGINE_H
 
@@ -11,14 +12,25 @@
 #include "greeter.h"
 #include "hello.h"
 
-struct dtls {
-    struct dtls_ops ops;
-    void *user;
-    mbedtls_ssl_config conf;
+/* A server's own credentials, and its randomness. */
+struct dtls_own {
     mbedtls_x509_crt chain, client_ca;
     mbedtls_pk_context key;
     mbedtls_entropy_context entropy;
     mbedtls_ctr_drbg_context drbg;
+};
+void dtls_own_init(struct dtls_own *o);
+void dtls_own_clear(struct dtls_own *o);
+/* The library is started, and its randomness; before anything is loaded. */
+MUST_USE bool dtls_own_start(struct dtls_own *o, struct buf *diag);
+MUST_USE bool dtls_own_load(struct dtls_own *o, mbedtls_ssl_config *conf,
+                            const struct dtls_config *c, struct buf *diag);
+
+struct dtls {
+    struct dtls_ops ops;
+    void *user;
+    mbedtls_ssl_config conf;
+    struct dtls_own own;
     struct greeter greeter;
 };
 
@@ -54,12 +66,33 @@ struct dtls_session {
 MUST_USE struct dtls_session *dtls_session_make(struct dtls *d, const struct peer *peer,
                                                 void *owner);
 
+/* AEAD only, in our order of preference. PSK comes before certificates: who
+ * offers PSK has one, while some stacks offer every suite they know. With
+ * ECDHE_PSK mbedtls has no AES-CCM or AES-GCM, only ChaCha20-Poly1305.
+ * RFC 9202 3.3.2 makes PSK_WITH_AES_128_CCM_8 mandatory, 3.2.2
+ * ECDHE_ECDSA_WITH_AES_128_CCM_8. */
+#define DTLS_PSK_SUITES                                                                            \
+    MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,  \
+        MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,    \
+        MBEDTLS_TLS_PSK_WITH_AES_128_CCM, MBEDTLS_TLS_PSK_WITH_AES_256_CCM,                        \
+        MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8, MBEDTLS_TLS_PSK_WITH_AES_256_CCM_8
+
+#define DTLS_CERTIFICATE_SUITES                                                                    \
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,                                               \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,                                           \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,                                     \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM,        \
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8
+
 /* What the library calls back; `user` is the struct dtls. In dtls.c. */
 int dtls_on_psk(void *user, mbedtls_ssl_context *ssl, const unsigned char *identity, size_t n);
 int dtls_on_cookie_write(void *user, unsigned char **p, unsigned char *end,
                          const unsigned char *client, size_t client_n);
 int dtls_on_cookie_check(void *user, const unsigned char *cookie, size_t n,
                          const unsigned char *client, size_t client_n);
+
+/* What pep knows of a certificate: a view into it. */
+void dtls_view_certificate(const mbedtls_x509_crt *crt, bool trusted, struct pep_certificate *out);
 
 /* Whether a suite of ours has a psk_identity in its ClientKeyExchange. */
 bool dtls_suite_uses_psk(int suite);

@@ -10,6 +10,7 @@
 
 #include "../pep/crypto.h"
 #include "compat_mbedtls.h"
+#include "dtls_out_engine.h"
 #include "hello.h"
 #include "limits.h"
 
@@ -47,26 +48,28 @@ struct dtls_out_session {
 /* As the server's, without those that no forward secrecy would miss. RFC 9202
  * 3.2.2 and 3.3.2: the CCM_8 ones are mandatory. An authorization server may
  * have a certificate of the web, hence RSA. */
-static const int suites_psk[] = {MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256,
-                                 MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,
-                                 MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384,
-                                 MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
-                                 MBEDTLS_TLS_PSK_WITH_AES_128_CCM,
-                                 MBEDTLS_TLS_PSK_WITH_AES_256_CCM,
-                                 MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8,
-                                 MBEDTLS_TLS_PSK_WITH_AES_256_CCM_8,
-                                 0};
-static const int suites_certificate[] = {MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-                                         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-                                         MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-                                         MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-                                         MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-                                         MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-                                         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM,
-                                         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM,
-                                         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8,
-                                         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8,
-                                         0};
+static const int suites_psk[] = {
+    COMPAT_TLS13_SUITES MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_PSK_WITH_AES_128_CCM,
+    MBEDTLS_TLS_PSK_WITH_AES_256_CCM,
+    MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8,
+    MBEDTLS_TLS_PSK_WITH_AES_256_CCM_8,
+    0};
+static const int suites_certificate[] = {
+    COMPAT_TLS13_SUITES MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8,
+    0};
 
 static struct dtls_out_session *session_of(void *user)
 {
@@ -216,7 +219,8 @@ static const char *configure(struct dtls_out *d, const struct dtls_out_config *c
     const char *why = start_random(d);
     if (why)
         return why;
-    if (mbedtls_ssl_config_defaults(conf, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_DATAGRAM,
+    int transport = c->stream ? MBEDTLS_SSL_TRANSPORT_STREAM : MBEDTLS_SSL_TRANSPORT_DATAGRAM;
+    if (mbedtls_ssl_config_defaults(conf, MBEDTLS_SSL_IS_CLIENT, transport,
                                     MBEDTLS_SSL_PRESET_DEFAULT) != 0)
         return "out of memory";
     why = load(d, c);
@@ -298,6 +302,16 @@ void dtls_out_free(struct dtls_out *d)
     free(d);
 }
 
+mbedtls_ssl_config *dtls_out_conf(struct dtls_out *d)
+{
+    return &d->conf;
+}
+
+const char *dtls_out_name(const struct dtls_out *d)
+{
+    return d->by_certificate && d->address_n == 0 ? d->host : NULL;
+}
+
 /* ---- making and ending ---- */
 
 struct dtls_out_session *dtls_out_session_new(struct dtls_out *d, dtls_out_send_fn *send,
@@ -312,8 +326,8 @@ struct dtls_out_session *dtls_out_session_new(struct dtls_out *d, dtls_out_send_
     mbedtls_ssl_init(&s->ssl);
     /* Always said, be it to say that there is no name: the check of an
      * address is ours (on_certificate). */
-    const char *name = d->by_certificate && d->address_n == 0 ? d->host : NULL;
-    if (mbedtls_ssl_setup(&s->ssl, &d->conf) != 0 || mbedtls_ssl_set_hostname(&s->ssl, name) != 0) {
+    if (mbedtls_ssl_setup(&s->ssl, &d->conf) != 0 ||
+        mbedtls_ssl_set_hostname(&s->ssl, dtls_out_name(d)) != 0) {
         dtls_out_session_free(s);
         return NULL;
     }

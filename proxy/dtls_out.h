@@ -30,6 +30,7 @@ struct dtls_out_config {
     struct bytes certificate, key; /* ours, for a server that asks; n 0: none */
     struct bytes ca;
     const char *host; /* the name or address literal that its certificate must have */
+    bool stream;      /* for TLS over TCP (tls.h) instead of DTLS */
 };
 
 /* On failure NULL and *why is static text; it does not name the file. */

@@ -8,26 +8,8 @@
 #include "../pep/crypto.h"
 #include "compat_mbedtls.h"
 
-/* AEAD only, in our order of preference. PSK comes before certificates: who
- * offers PSK has one, while some stacks offer every suite they know. With
- * ECDHE_PSK mbedtls has no AES-CCM or AES-GCM, only ChaCha20-Poly1305.
- * RFC 9202 3.3.2 makes PSK_WITH_AES_128_CCM_8 mandatory, 3.2.2
- * ECDHE_ECDSA_WITH_AES_128_CCM_8. */
-#define PSK_SUITES                                                                                 \
-    MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,  \
-        MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,    \
-        MBEDTLS_TLS_PSK_WITH_AES_128_CCM, MBEDTLS_TLS_PSK_WITH_AES_256_CCM,                        \
-        MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8, MBEDTLS_TLS_PSK_WITH_AES_256_CCM_8
-
-#define CERTIFICATE_SUITES                                                                         \
-    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,                                               \
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,                                           \
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,                                     \
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM,        \
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8
-
-static const int suites_psk[] = {PSK_SUITES, 0};
-static const int suites_all[] = {PSK_SUITES, CERTIFICATE_SUITES, 0};
+static const int suites_psk[] = {DTLS_PSK_SUITES, 0};
+static const int suites_all[] = {DTLS_PSK_SUITES, DTLS_CERTIFICATE_SUITES, 0};
 
 bool dtls_suite_uses_psk(int suite)
 {
@@ -51,7 +33,35 @@ static bool refuse(struct buf *diag, const char *what, const char *file, int ret
     return false;
 }
 
-static bool load_certificates(struct dtls *d, const struct dtls_config *c, struct buf *diag)
+void dtls_own_init(struct dtls_own *o)
+{
+    mbedtls_x509_crt_init(&o->chain);
+    mbedtls_x509_crt_init(&o->client_ca);
+    mbedtls_pk_init(&o->key);
+    mbedtls_entropy_init(&o->entropy);
+    mbedtls_ctr_drbg_init(&o->drbg);
+}
+
+void dtls_own_clear(struct dtls_own *o)
+{
+    mbedtls_x509_crt_free(&o->chain);
+    mbedtls_x509_crt_free(&o->client_ca);
+    mbedtls_pk_free(&o->key);
+    mbedtls_ctr_drbg_free(&o->drbg);
+    mbedtls_entropy_free(&o->entropy);
+}
+
+bool dtls_own_start(struct dtls_own *o, struct buf *diag)
+{
+    if (!compat_crypto_init())
+        return refuse(diag, "cannot start the cryptography", NULL, 0);
+    int ret = mbedtls_ctr_drbg_seed(&o->drbg, mbedtls_entropy_func, &o->entropy,
+                                    (const unsigned char *)"postern", 7);
+    return ret == 0 || refuse(diag, "no randomness", NULL, ret);
+}
+
+bool dtls_own_load(struct dtls_own *o, mbedtls_ssl_config *conf, const struct dtls_config *c,
+                   struct buf *diag)
 {
     if (!c->certificate != !c->key)
         return refuse(diag, "a certificate and its key must be given together",
@@ -61,21 +71,21 @@ static bool load_certificates(struct dtls *d, const struct dtls_config *c, struc
                       c->client_ca, 0);
     if (!c->certificate)
         return true;
-    int ret = mbedtls_x509_crt_parse_file(&d->chain, c->certificate);
+    int ret = mbedtls_x509_crt_parse_file(&o->chain, c->certificate);
     if (ret != 0) /* above 0: that many of the chain could not be read */
         return refuse(diag, "cannot read the certificate", c->certificate, ret < 0 ? ret : 0);
-    ret = compat_parse_keyfile(&d->key, c->key, mbedtls_ctr_drbg_random, &d->drbg);
+    ret = compat_parse_keyfile(&o->key, c->key, mbedtls_ctr_drbg_random, &o->drbg);
     if (ret != 0)
         return refuse(diag, "cannot read the key", c->key, ret);
-    if (!mbedtls_pk_can_do(&d->key, MBEDTLS_PK_ECDSA))
+    if (!mbedtls_pk_can_do(&o->key, MBEDTLS_PK_ECDSA))
         return refuse(diag, "the key must be an elliptic-curve key (RFC 9202 3.2)", c->key, 0);
-    if (compat_check_pair(&d->chain.pk, &d->key, mbedtls_ctr_drbg_random, &d->drbg) != 0)
+    if (compat_check_pair(&o->chain.pk, &o->key, mbedtls_ctr_drbg_random, &o->drbg) != 0)
         return refuse(diag, "the key is not the certificate's", c->key, 0);
-    ret = mbedtls_ssl_conf_own_cert(&d->conf, &d->chain, &d->key);
+    ret = mbedtls_ssl_conf_own_cert(conf, &o->chain, &o->key);
     if (ret != 0)
         return refuse(diag, "cannot use the certificate", c->certificate, ret);
     if (c->client_ca) {
-        ret = mbedtls_x509_crt_parse_file(&d->client_ca, c->client_ca);
+        ret = mbedtls_x509_crt_parse_file(&o->client_ca, c->client_ca);
         if (ret != 0)
             return refuse(diag, "cannot read the client CA", c->client_ca, ret < 0 ? ret : 0);
     }
@@ -86,22 +96,19 @@ static bool configure(struct dtls *d, const struct dtls_config *c, struct buf *d
 {
     if (c->psk_hint) /* the library always sends an empty one, or none */
         return refuse(diag, "a PSK identity hint cannot be sent by this DTLS engine", NULL, 0);
-    if (!compat_crypto_init())
-        return refuse(diag, "cannot start the cryptography", NULL, 0);
-    int ret = mbedtls_ctr_drbg_seed(&d->drbg, mbedtls_entropy_func, &d->entropy,
-                                    (const unsigned char *)"postern", 7);
-    if (ret != 0)
-        return refuse(diag, "no randomness", NULL, ret);
-    ret = mbedtls_ssl_config_defaults(&d->conf, MBEDTLS_SSL_IS_SERVER,
-                                      MBEDTLS_SSL_TRANSPORT_DATAGRAM, MBEDTLS_SSL_PRESET_DEFAULT);
+    if (!dtls_own_start(&d->own, diag))
+        return false;
+    int ret =
+        mbedtls_ssl_config_defaults(&d->conf, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_DATAGRAM,
+                                    MBEDTLS_SSL_PRESET_DEFAULT);
     if (ret != 0)
         return refuse(diag, "cannot configure", NULL, ret);
-    if (!load_certificates(d, c, diag))
+    if (!dtls_own_load(&d->own, &d->conf, c, diag))
         return false;
     mbedtls_ssl_config *conf = &d->conf;
     compat_conf_dtls12(conf);
     mbedtls_ssl_conf_ciphersuites(conf, c->certificate ? suites_all : suites_psk);
-    mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &d->drbg);
+    mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &d->own.drbg);
     mbedtls_ssl_conf_psk_cb(conf, dtls_on_psk, d);
     mbedtls_ssl_conf_dtls_cookies(conf, dtls_on_cookie_write, dtls_on_cookie_check, d);
     mbedtls_ssl_conf_handshake_timeout(conf, DTLS_TIMEOUT_MIN_MS, DTLS_TIMEOUT_MAX_MS);
@@ -114,7 +121,7 @@ static bool configure(struct dtls *d, const struct dtls_config *c, struct buf *d
      * names is sent: a client with a self-signed certificate would find
      * itself not meant by it (RFC 5246 7.4.4). */
     mbedtls_ssl_conf_authmode(conf, MBEDTLS_SSL_VERIFY_REQUIRED);
-    mbedtls_ssl_conf_ca_chain(conf, &d->client_ca, NULL);
+    mbedtls_ssl_conf_ca_chain(conf, &d->own.client_ca, NULL);
     mbedtls_ssl_conf_cert_req_ca_list(conf, MBEDTLS_SSL_CERT_REQ_CA_LIST_DISABLED);
     return true;
 }
@@ -130,11 +137,7 @@ struct dtls *dtls_new(const struct dtls_config *c, const struct dtls_ops *ops, v
     d->ops = *ops;
     d->user = user;
     mbedtls_ssl_config_init(&d->conf);
-    mbedtls_x509_crt_init(&d->chain);
-    mbedtls_x509_crt_init(&d->client_ca);
-    mbedtls_pk_init(&d->key);
-    mbedtls_entropy_init(&d->entropy);
-    mbedtls_ctr_drbg_init(&d->drbg);
+    dtls_own_init(&d->own);
     if (!configure(d, c, diag)) {
         dtls_free(d);
         return NULL;
@@ -147,11 +150,7 @@ void dtls_free(struct dtls *d)
     if (!d)
         return;
     mbedtls_ssl_config_free(&d->conf);
-    mbedtls_x509_crt_free(&d->chain);
-    mbedtls_x509_crt_free(&d->client_ca);
-    mbedtls_pk_free(&d->key);
-    mbedtls_ctr_drbg_free(&d->drbg);
-    mbedtls_entropy_free(&d->entropy);
+    dtls_own_clear(&d->own);
     greeter_clear(&d->greeter);
     free(d);
 }
@@ -161,7 +160,7 @@ void dtls_random(struct dtls *d, void *to, size_t n)
     uint8_t *p = to;
     for (size_t part; n; p += part, n -= part) {
         part = n < MBEDTLS_CTR_DRBG_MAX_REQUEST ? n : MBEDTLS_CTR_DRBG_MAX_REQUEST;
-        if (mbedtls_ctr_drbg_random(&d->drbg, p, part) != 0 && !crypto_random(p, part))
+        if (mbedtls_ctr_drbg_random(&d->own.drbg, p, part) != 0 && !crypto_random(p, part))
             abort(); /* nothing that needs randomness may go on without */
     }
 }

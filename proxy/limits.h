@@ -107,6 +107,22 @@ enum limits {
     /* A body of 100 KB in blocks of 64 to a device that takes a third of a
      * second for each; after it, those who wait come first. */
     BLOCK_HOLD_MS = 600000,
+    /* CoAP over TCP (conn.h). A connection with TLS takes some 40 KiB, most of
+     * it the library's two records of 16 KiB. */
+    CONNS = 1024,               /* open at a time; beyond, strangers are turned away */
+    CONNS_HALF = 128,           /* of strangers: no CSM yet, or no TLS; the oldest gives way */
+    CONNS_HALF_PER_NET = 32,    /* of them from one /24 or /56 */
+    CONN_HALF_MS = 30000,       /* from connect to the CSM: handshake and all */
+    CONN_FRAME_MS = 30000,      /* from the first byte of a message to its last */
+    CONN_PLAIN_IDLE_MS = 60000, /* without TLS: a stranger's place is for questions, not to keep */
+    CONN_PONG_MS = 20000,       /* a Ping without any word after it */
+    CONN_RELEASE_MS = 30000,    /* after a Release, what is under way may finish */
+    CONN_OUT_HIGH = 16384,      /* waits for a slow reader: nothing more is read from it */
+    CONN_MESSAGES = 32,         /* of one connection a turn, as DATAGRAM_BATCH */
+    CONN_ACCEPTS = 16,          /* of one listener a turn */
+    CONN_ACCEPTS_S = 200,       /* a second, of all; each may cost a key exchange. The rest waits
+                                   in the kernel */
+    CONN_NO_ROOM_MS = 1000,     /* out of descriptors: nobody is accepted for so long */
 
     DRAIN_MS = 5000, /* planned stop: what is under way may finish */
 };

@@ -50,9 +50,9 @@ void stream_wake(struct stream *s, struct instant now);
 
 /* The next bytes into `to`; n 0: none now. Call until it returns none: the
  * socket is readable again only when all of it was taken. */
-MUST_USE struct bytes stream_read(struct stream *s, uint8_t *to, size_t cap, struct instant now);
+MUST_USE struct bytes stream_read(struct stream *s, uint8_t *to, size_t cap);
 /* All of it or nothing. False: it is not open, or closed for it now. */
-bool stream_write(struct stream *s, struct bytes plain, struct instant now);
+bool stream_write(struct stream *s, struct bytes plain);
 size_t stream_waiting(const struct stream *s); /* bytes that could not leave yet */
 /* Reads no more from the socket, or goes on. */
 void stream_pause(struct stream *s, bool pause);

@@ -66,10 +66,12 @@ done
 only 'libevent only in loop' '#include +[<"]event' proxy/loop.c
 only 'libcoap only in msg' '#include +(<coap|"coap3?/)' proxy/msg.c
 only 'libcbor only in cbor' '#include +(<cbor|"cbor/)' pep/cbor.c pep/compat_cbor.h
-only 'mbedtls TLS and X.509 only in dtls' '#include +[<"]mbedtls/(ssl|x509|debug|net_)' \
-    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c proxy/compat_mbedtls.h
+TLS_FILES='proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c
+    proxy/dtls_out_engine.h proxy/tls.c proxy/tls_setup.c proxy/tls_engine.h proxy/compat_mbedtls.h'
+only 'mbedtls TLS and X.509 only in dtls, tls' '#include +[<"]mbedtls/(ssl|x509|debug|net_)' \
+    $TLS_FILES
 only 'mbedtls only in dtls and crypto_mbedtls, _rsa, _jose' '#include +[<"](mbedtls|psa)/' \
-    proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c proxy/compat_mbedtls.h \
+    $TLS_FILES \
     pep/crypto_mbedtls.c pep/crypto_rsa.c pep/crypto_jose.c pep/crypto_inside.h \
     pep/compat_mbedtls.h
 only 'libcurl only in http_client, ship_carrier' '#include +[<"]curl' \
@@ -81,9 +83,9 @@ only 'lmdb only in store_lmdb' '#include +[<"]lmdb' pep/store_lmdb.c
 # when.c: inet_pton() reads the text of an address, it opens nothing.
 only 'policy and pep know no sockets' '#include +<(sys/socket|sys/un|netinet/|netdb|poll)' \
     policy/when.c $(ls proxy/*.[ch])
-only 'network calls only in udp, control, notify' \
+only 'network calls only in udp, tcp, control, notify' \
     '(^|[^_.>[:alnum:]])(socket|bind|connect|accept4?|listen|(send|recv)(m?msg|to|from)?) *\(' \
-    proxy/udp.c proxy/control.c proxy/notify.c proxy/ship_local.c $(ls pep/*.c policy/*.c)
+    proxy/udp.c proxy/tcp.c proxy/control.c proxy/notify.c proxy/ship_local.c $(ls pep/*.c policy/*.c)
 # The log stamps its lines, the audit's threads wait and stamp; none tells anyone.
 only 'clocks only in loop, log, the audit threads and the programs' \
     '(^|[^_.>[:alnum:]])(clock_gettime|gettimeofday|time) *\((NULL|0|CLOCK_|&)' \
