@@ -17,6 +17,7 @@ struct asked {
     struct grant *of[POLICY_GRANTS_MAX]; /* NULL: enrolment, or the request's own token */
     int token;                           /* index of the request's own token, -1: none */
     const struct token *token_of;
+    const uint8_t *token_key; /* that proves it; NULL: a bearer token */
     int64_t token_ends_s;
     /* Live, but their authority must be asked before they count. */
     struct grant *stale[POLICY_GRANTS_MAX];
@@ -102,6 +103,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
         j.whole || (r->device >= 0 && (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0);
     a->token = (int)a->q.n_held;
     a->token_of = &c->token;
+    a->token_key = t->cnf.kind == CNF_NONE ? NULL : key_id;
     a->token_ends_s = j.ends_s;
     add(a, c->compiled, covers, strength, NULL);
     return PEP_OK;
@@ -129,6 +131,8 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         .held = a->held,
         .now_s = now_s,
         .peer = r->peer,
+        .payload_n = r->payload_n,
+        .content_format = r->content_format,
     };
     if (s) {
         session_refresh(s);
@@ -190,7 +194,10 @@ static uint8_t code_of(enum policy_reason reason, bool authenticated)
 {
     if (!authenticated || reason == POLICY_NO_GRANT)
         return CODE(4, 1);
-    return reason == POLICY_NOT_METHOD ? CODE(4, 5) : CODE(4, 3);
+    return reason == POLICY_NOT_METHOD ? CODE(4, 5)
+           : reason == POLICY_PAYLOAD  ? CODE(4, 13)
+           : reason == POLICY_FORMAT   ? CODE(4, 15)
+                                       : CODE(4, 3);
 }
 
 /* Why nothing was held, as far as it can be told. */
@@ -204,12 +211,12 @@ static const char *reason_of_nothing(const struct pep *p, const struct pep_sessi
     return s->last_exp_s <= now_s ? pep_err_str(PEP_EXPIRED) : "grant-ended";
 }
 
-static void credit(const struct pep *p, const struct asked *a, const struct policy_decision *d,
-                   struct pep_decision *out)
+static void credit(const struct pep *p, const struct asked *a, int held, struct pep_credit *out)
 {
-    if (d->held < 0 || (size_t)d->held >= a->q.n_held)
+    *out = (struct pep_credit){.ends_s = INT64_MAX, .basis.kind = PEP_ON_NOTHING};
+    if (held < 0 || (size_t)held >= a->q.n_held)
         return;
-    const struct grant *g = a->of[d->held];
+    const struct grant *g = a->of[held];
     int authority = -1;
     if (g) {
         authority = g->authority;
@@ -217,7 +224,7 @@ static void credit(const struct pep *p, const struct asked *a, const struct poli
         out->ends_s = g->exp_s;
         out->basis.kind = PEP_ON_GRANT;
         out->basis.grant = g->id;
-    } else if (d->held == a->token) {
+    } else if (held == a->token) {
         authority = a->token_of->authority;
         out->ends_s = a->token_ends_s;
         out->basis.kind = PEP_ON_TOKEN;
@@ -229,6 +236,78 @@ static void credit(const struct pep *p, const struct asked *a, const struct poli
     }
     if (authority >= 0)
         out->authority = policy_authority(p->policy, (size_t)authority)->name;
+}
+
+static void take_credit(struct pep_decision *d, const struct pep_credit *c)
+{
+    d->authority = c->authority;
+    d->grant = c->grant;
+    d->basis = c->basis;
+    d->ends_s = c->ends_s;
+}
+
+/* Whose requests are counted. Where a token names its subject, its authority's
+ * word for it: a client does not start anew with a token of another key. Else
+ * the key that is proved; of a bearer token, the token. */
+static void count_for(const struct pep *p, const struct pep_session *s, const struct asked *a,
+                      int held, struct bytes who[2])
+{
+    const struct grant *g = a->of[held];
+    const struct token *t = held == a->token ? a->token_of : NULL;
+    struct bytes sub = g ? g->sub : t ? t->claims.sub : BYTES_NONE;
+    int authority = g ? g->authority : t ? t->authority : -1;
+    const uint8_t *key = g ? (g->key.kind == CNF_NONE ? NULL : g->key.id) : a->token_key;
+    if (authority < 0) {
+        who[0] = BYTES_LIT("\0subject");
+        who[1] = bytes_str(s->subject->said->name);
+    } else if (sub.n > 0) {
+        who[0] = bytes_str(policy_authority(p->policy, (size_t)authority)->name);
+        who[1] = sub;
+    } else {
+        who[0] = key ? BYTES_LIT("\0key") : BYTES_LIT("\0token");
+        who[1] = key ? bytes_of(key, PEP_KEY_ID) : bytes_of(g ? g->hash : t->hash, TOKEN_HASH);
+    }
+}
+
+/* The ways that the policy left, each with the rate of the enrolled subject
+ * itself, whatever grant it uses. */
+static void make_offers(const struct pep *p, const struct pep_session *s, const struct asked *a,
+                        const struct policy_decision *d, struct pep_decision *out)
+{
+    const struct policy_rate *own =
+        s && s->subject && s->subject->said->rate.count > 0 ? &s->subject->said->rate : NULL;
+    for (uint8_t i = 0; i < d->n_offers; i++) {
+        const struct policy_offer *from = &d->offers[i];
+        struct pep_offer *to = &out->offers[out->n_offers++];
+        to->rule = from->rule;
+        credit(p, a, from->held, &to->credit);
+        to->n_rates = from->n_rates;
+        memcpy(to->rates, from->rates, from->n_rates * sizeof *to->rates);
+        if (own)
+            to->rates[to->n_rates++] = own;
+        count_for(p, s, a, from->held, to->who);
+    }
+    if (d->n_offers > 0 || !own)
+        return;
+    struct pep_offer *only = &out->offers[out->n_offers++];
+    *only = (struct pep_offer){.rule = d->rule, .n_rates = 1, .rates = {own}};
+    credit(p, a, d->held, &only->credit);
+}
+
+void pep_accept(struct pep_decision *d, size_t offer)
+{
+    d->rule = d->offers[offer].rule;
+    take_credit(d, &d->offers[offer].credit);
+}
+
+void pep_refuse_rate(const struct pep *p, struct pep_decision *d, const char *of, uint32_t retry_s)
+{
+    d->verdict = POLICY_DENY;
+    d->reason = "rate";
+    d->missing = of;
+    d->code = CODE(4, 29);
+    d->retry_s = retry_s;
+    d->outcome = policy_mode(p->policy) == POLICY_REPORT ? PEP_FORWARD : PEP_DENY;
 }
 
 /* Nothing that counts permits it. Would a grant whose authority must be asked
@@ -283,21 +362,28 @@ static void take_verdict(const struct pep *p, const struct pep_session *s, int64
                       : policy_reason_str(d->reason);
     out->rule = d->rule;
     out->missing = d->missing;
-    credit(p, a, d, out);
+    struct pep_credit by;
+    credit(p, a, d->held, &by);
+    take_credit(out, &by);
     out->code = code_of(d->reason, s != NULL);
+    out->size1 = d->max_payload;
+    if (d->verdict == POLICY_PERMIT)
+        make_offers(p, s, a, d, out);
 }
 
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out)
 {
     struct asked a;
-    struct policy_decision d = {.held = -1};
+    struct policy_decision d;
     out->outcome = PEP_DENY;
     out->code = CODE(4, 1);
     out->retry_s = 0;
     out->wait = 0;
     out->content_format = 0;
     out->payload_n = 0;
+    out->size1 = 0;
+    out->n_offers = 0;
     out->verdict = POLICY_DENY;
     out->rule = (struct policy_rule_ref){NULL, 0};
     out->missing = out->authority = out->policy_hash = NULL;

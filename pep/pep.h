@@ -143,6 +143,25 @@ struct pep_basis {
     uint64_t authority, revoked; /* pep's own: whose it was, and what was revoked by then */
 };
 
+/* Whom a permission is credited to. */
+struct pep_credit {
+    const char *authority; /* name, or NULL */
+    uint64_t grant;        /* id, 0: none */
+    struct pep_basis basis;
+    int64_t ends_s;
+};
+
+/* One way to permit the request, if all its rates have room. */
+struct pep_offer {
+    struct policy_rule_ref rule;
+    struct pep_credit credit;
+    uint8_t n_rates;
+    const struct policy_rate *rates[POLICY_RATES_MAX];
+    /* Whose requests are counted, by each rate that is not for all: the same
+     * over sessions and addresses. Borrowed until the next call. */
+    struct bytes who[2];
+};
+
 struct pep_decision {
     enum pep_outcome outcome;
     uint8_t code;                     /* response code of a denial */
@@ -151,6 +170,7 @@ struct pep_decision {
     uint16_t content_format;          /* of the payload, when there is one */
     uint8_t payload[PEP_PAYLOAD_MAX]; /* AS Request Creation Hints (RFC 9200 5.3) */
     size_t payload_n;
+    uint32_t size1; /* with 4.13: the payload that would do */
     /* for the record */
     enum policy_verdict verdict; /* what the rules say; in report mode a denial may be forwarded */
     const char *reason;          /* static text: "permitted", "not-method", "token-expired", ... */
@@ -163,12 +183,23 @@ struct pep_decision {
                        client (RFC 9200 5.10.3). INT64_MAX: never */
     const char *policy_hash;
     uint64_t load; /* the pep_load() that the texts above are of; they live until the next */
+    /* With PEP_FORWARD: one of these must have room, and pep_accept() says
+     * which; or pep_refuse_rate() that none has. 0: at any rate. The decision
+     * is credited to the first. */
+    uint8_t n_offers;
+    struct pep_offer offers[POLICY_OFFERS_MAX];
 };
 
 /* Judges one request. `s` is NULL for a request without an association.
  * Strings in `out` live until the next pep_load(). */
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out);
+
+/* What was permitted at a rate rests on this offer. */
+void pep_accept(struct pep_decision *d, size_t offer);
+/* No rate has room: 4.29 (RFC 8516), and when to come again. `of` (static)
+ * names the rate that was in the way. In report mode it is forwarded. */
+void pep_refuse_rate(const struct pep *p, struct pep_decision *d, const char *of, uint32_t retry_s);
 
 /* False: what permitted the request was revoked, or is vouched for no more.
  * When something was revoked since, a token of the request's own that is no

@@ -22,6 +22,10 @@ struct request {
     struct bytes token;      /* value of the Access-Token option, or empty */
     bool has_token;          /* the option was there (an empty one is not none) */
     struct bytes originator; /* oneM2M FR, or empty */
+    /* Bytes of payload; of a block (RFC 7959), as many as the whole has at
+     * least by its place and its Size1. */
+    uint64_t payload_n;
+    int32_t content_format;  /* -1: none */
     int device;              /* index into the devices given to pep_new(), -1: none */
     struct policy_peer peer; /* where it came from */
 };

@@ -22,6 +22,8 @@ struct holder {
     const uint32_t *included_by;
     uint32_t n_included_by;
     uint32_t weight; /* rules, with those of included roles */
+    struct policy_rate rate;
+    uint8_t rated; /* roles with a rate on the longest way of includes from here */
 };
 
 /* Sorted numbers of holders. */
@@ -33,6 +35,7 @@ struct holder_set {
 struct may_grant {
     struct holder_set holders;
     const struct rules *resources; /* all of holder 0 */
+    bool limited;                  /* one of them has limits */
 };
 
 struct policy {
@@ -43,6 +46,7 @@ struct policy {
     enum policy_mode mode;
     const struct holder *holders;
     uint32_t n_holders;
+    bool has_rates;     /* a holder has one */
     struct names names; /* of holders */
     const struct rules *permit;
     const struct rules *forbid;          /* of "holders" that are `exceptions` */
@@ -54,7 +58,16 @@ struct policy {
     size_t n_subjects;
 };
 
+/* Which rates bind what is held through one holder: its own, and those of the
+ * roles through which it was granted. */
+struct bound {
+    uint8_t n;
+    const struct policy_rate *rates[POLICY_ROLE_RATES_MAX];
+};
+
 bool holder_set_has(const struct holder_set *s, uint32_t id);
+/* Its place in the set, NAMES_NONE: not in it. */
+uint32_t holder_set_find(const struct holder_set *s, uint32_t id);
 
 struct aif_entry {
     uint32_t hash;
@@ -67,6 +80,8 @@ struct aif_entry {
 struct policy_grant {
     struct policy *policy;
     struct holder_set held, beyond; /* with all that they include */
+    struct bound *bounds;           /* by place in `held`; NULL: the policy has none */
+    const struct may_grant *may;    /* NULL: an enrolment */
     struct aif_entry *aif;
     size_t n_aif;
     struct bytes *segments; /* storage of the entries */

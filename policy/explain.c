@@ -70,6 +70,36 @@ static void put_rule(struct buf *out, const struct policy *p, const struct polic
     put_number(out, d->rule.line);
 }
 
+/* "10/min for each client (role guest, policy.yaml:12)". */
+static void put_rate(struct buf *out, const struct policy *p, const struct policy_rate *r)
+{
+    policy_rate_put(r, out);
+    buf_put_str(out, r->whole ? " (" : " for each client (");
+    buf_put_str(out, r->of);
+    buf_put_u8(out, ' ');
+    if (r->name) {
+        buf_put_str(out, r->name);
+        buf_put_str(out, ", ");
+    }
+    buf_put_str(out, p->name);
+    buf_put_u8(out, ':');
+    put_number(out, r->line);
+    buf_put_u8(out, ')');
+}
+
+/* How often: each way that permits it has its rates. */
+static void put_offers(struct buf *out, const struct policy *p, const struct policy_decision *d)
+{
+    for (uint8_t i = 0; i < d->n_offers; i++) {
+        const struct policy_offer *o = &d->offers[i];
+        buf_put_str(out, i == 0 ? "\nat most: " : "\nor at most: ");
+        for (uint8_t k = 0; k < o->n_rates; k++) {
+            buf_put_str(out, k == 0 ? "" : " and ");
+            put_rate(out, p, o->rates[k]);
+        }
+    }
+}
+
 static void put_held(struct buf *out, const struct policy *p, const struct policy_question *q)
 {
     enum { SHOWN = 8 };
@@ -146,6 +176,28 @@ void policy_explain(const struct policy *p, const struct policy_question *q,
     case POLICY_PERMITTED:
         buf_put_str(out, "\nby: ");
         put_rule(out, p, d);
+        put_offers(out, p, d);
+        break;
+    case POLICY_FORMAT:
+        buf_put_str(out, "\nnearest: ");
+        put_rule(out, p, d);
+        buf_put_str(out, "\nmissing: a payload of one of its formats (");
+        if (q->content_format < 0)
+            buf_put_str(out, "the request names none)");
+        else {
+            buf_put_str(out, "this is ");
+            put_number(out, (unsigned)q->content_format);
+            buf_put_u8(out, ')');
+        }
+        break;
+    case POLICY_PAYLOAD:
+        buf_put_str(out, "\nnearest: ");
+        put_rule(out, p, d);
+        buf_put_str(out, "\nmissing: at most ");
+        put_number(out, d->max_payload);
+        buf_put_str(out, " bytes of payload (these are ");
+        put_number(out, q->payload_n);
+        buf_put_u8(out, ')');
         break;
     case POLICY_FORBIDDEN:
         buf_put_str(out, "\nforbidden by: ");

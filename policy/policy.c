@@ -94,6 +94,57 @@ static void note(struct judge *j, enum policy_reason reason, size_t held, const 
     j->out->missing = missing;
 }
 
+/* Of this size and format? (RFC 7252 5.9.2.9, 5.9.2.11) A payload whose format
+ * is not told is of none that a list names, and what is told counts without a
+ * payload, too. */
+static bool fits(struct judge *j, const struct rule *r, size_t held, const char *holder)
+{
+    const struct rule_limits *l = r->limits;
+    const struct policy_question *q = j->q;
+    bool listed = l->n_formats == 0 || (q->payload_n == 0 && q->content_format < 0);
+    for (size_t i = 0; !listed && i < l->n_formats; i++)
+        listed = l->formats[i] == q->content_format;
+    if (!listed) {
+        note(j, POLICY_FORMAT, held, r, holder, NULL);
+        return false;
+    }
+    if (!l->sized || q->payload_n <= l->max_payload)
+        return true;
+    note(j, POLICY_PAYLOAD, held, r, holder, NULL);
+    if (l->max_payload > j->out->max_payload)
+        j->out->max_payload = l->max_payload;
+    return false;
+}
+
+/* A rule that permits, but perhaps only so often. True: at any rate. */
+static bool offer(struct judge *j, const struct rule *r, size_t held, const char *holder,
+                  const struct bound *bound)
+{
+    bool rated = r->limits && r->limits->rate.count > 0;
+    if (!rated && (!bound || bound->n == 0)) {
+        j->out->n_offers = 0;
+        note(j, POLICY_PERMITTED, held, r, holder, NULL);
+        return true;
+    }
+    if (j->out->n_offers == POLICY_OFFERS_MAX)
+        return false;
+    struct policy_offer *o = &j->out->offers[j->out->n_offers++];
+    o->held = (int)held;
+    o->rule = (struct policy_rule_ref){j->p->name, r->line};
+    o->holder = holder;
+    o->n_rates = 0;
+    if (rated)
+        o->rates[o->n_rates++] = &r->limits->rate;
+    for (uint8_t i = 0; bound && i < bound->n; i++)
+        o->rates[o->n_rates++] = bound->rates[i];
+    return false;
+}
+
+static const struct bound *bound_of(const struct policy_grant *g, uint32_t holder)
+{
+    return g->bounds ? &g->bounds[holder_set_find(&g->held, holder)] : NULL;
+}
+
 static bool permits(struct judge *j, const struct rule_group *g, size_t held)
 {
     const char *name = j->p->holders[g->holder].name, *missing;
@@ -106,11 +157,11 @@ static bool permits(struct judge *j, const struct rule_group *g, size_t held)
         const struct rule *r = &g->rules[i];
         if (!(r->methods & j->bit))
             continue;
-        if (!r->when || when_judge(r->when, &j->moment, &missing) == WHEN_YES) {
-            note(j, POLICY_PERMITTED, held, r, name, NULL);
+        if (r->when && when_judge(r->when, &j->moment, &missing) != WHEN_YES)
+            note(j, POLICY_CONDITION, held, r, name, missing);
+        else if ((!r->limits || fits(j, r, held, name)) &&
+                 offer(j, r, held, name, bound_of(j->q->held[held].grant, g->holder)))
             return true;
-        }
-        note(j, POLICY_CONDITION, held, r, name, missing);
     }
     return false;
 }
@@ -160,6 +211,31 @@ static bool judge_place(struct judge *j, const struct rules_place *at)
     return false;
 }
 
+/* An entry of the token's own list permits as far as its authority may: where
+ * may-grant's resources have limits, they are the entry's. */
+static bool aif_permits(struct judge *j, const struct policy_grant *g, size_t held)
+{
+    struct rules_walk walk;
+    struct rules_place at;
+    if (!g->may || !g->may->limited) {
+        j->out->n_offers = 0;
+        note(j, POLICY_PERMITTED, held, NULL, "aif", NULL);
+        return true;
+    }
+    rules_walk_begin(&walk, g->may->resources, &j->path);
+    while (rules_walk_next(&walk, &at))
+        for (uint32_t i = 0; at.methods & j->bit && i < at.n; i++) {
+            const struct rule_group *group = rules_group(g->may->resources, &at, i);
+            for (uint32_t k = 0; k < group->n; k++) {
+                const struct rule *r = &group->rules[k];
+                if (r->methods & j->bit && (!r->limits || fits(j, r, held, "aif")) &&
+                    offer(j, r, held, "aif", NULL))
+                    return true;
+            }
+        }
+    return false;
+}
+
 static bool judge_aif(struct judge *j)
 {
     uint32_t hash = 0;
@@ -175,8 +251,9 @@ static bool judge_aif(struct judge *j)
         if (!e)
             continue;
         if (AIF_STATIC(e->mask) & j->bit || (j->q->created && AIF_DYNAMIC(e->mask) & j->bit)) {
-            note(j, POLICY_PERMITTED, i, NULL, "aif", NULL);
-            return true;
+            if (aif_permits(j, h->grant, i))
+                return true;
+            continue;
         }
         if (AIF_DYNAMIC(e->mask) & j->bit)
             note(j, POLICY_CONDITION, i, NULL, "aif", "created");
@@ -239,7 +316,14 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
     struct judge j = {.p = p, .q = q, .out = out};
     struct rules_walk walk;
     struct rules_place at;
-    *out = (struct policy_decision){.verdict = POLICY_DENY, .held = -1};
+    /* Not all of it: offers are many and mostly unused. */
+    out->verdict = POLICY_DENY;
+    out->reason = POLICY_NO_GRANT;
+    out->rule = (struct policy_rule_ref){NULL, 0};
+    out->held = -1;
+    out->holder = out->missing = NULL;
+    out->max_payload = 0;
+    out->n_offers = 0;
     if (q->method >= 1 && q->method <= 7)
         j.bit = (uint8_t)POLICY_METHOD_BIT(q->method);
     j.moment = (struct when_moment){.now_s = q->now_s, .peer = &q->peer};
@@ -260,6 +344,15 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
     rules_walk_begin(&walk, p->permit, &j.path);
     while (!permitted && rules_walk_next(&walk, &at))
         permitted = judge_place(&j, &at);
+    if (!permitted && out->n_offers > 0) {
+        const struct policy_offer *first = &out->offers[0];
+        out->reason = POLICY_PERMITTED;
+        out->rule = first->rule;
+        out->held = first->held;
+        out->holder = first->holder;
+        out->missing = NULL;
+        permitted = true;
+    }
     if (permitted)
         out->verdict = POLICY_PERMIT;
 }
@@ -268,6 +361,8 @@ uint32_t policy_methods(const struct policy *p, const struct policy_question *q)
 {
     struct policy_question each = *q;
     uint32_t methods = 0;
+    each.payload_n = 0; /* there is some payload that would do */
+    each.content_format = -1;
     for (uint8_t code = 1; code <= 7; code++) {
         struct policy_decision d;
         each.method = code;

@@ -18,6 +18,7 @@
 #include "bytes.h"
 #include "endpoint.h"
 #include "freshness.h"
+#include "limit.h"
 
 struct policy;
 struct policy_grant;
@@ -45,6 +46,8 @@ enum policy_reason {
     POLICY_BEYOND_AUTHORITY, /* the token says so, its authority may not: 4.03 */
     POLICY_NOT_METHOD,       /* the path, but not this method: 4.05 */
     POLICY_CONDITION,        /* the rule, but not here and now: 4.03 */
+    POLICY_FORMAT,           /* that too, but not a payload of this format: 4.15 */
+    POLICY_PAYLOAD,          /* that too, but not so much of it: 4.13 */
     POLICY_FORBIDDEN,        /* a `forbid` rule: 4.03 */
     POLICY_PERMITTED,
 };
@@ -106,11 +109,23 @@ struct policy_question {
     int64_t now_s; /* UTC seconds since 1970 */
     struct policy_peer peer;
     bool created; /* this subject created the resource (AIF Dynamic) */
+    /* Bytes of payload; of a transfer in blocks, what is known of the whole. */
+    uint64_t payload_n;
+    int32_t content_format; /* of the payload; -1: not told */
 };
 
 struct policy_rule_ref {
     const char *file; /* of the policy; NULL: no rule, or an AIF entry */
     unsigned line;
+};
+
+/* One way to permit the request, if all its rates have room. */
+struct policy_offer {
+    int held; /* as below */
+    struct policy_rule_ref rule;
+    const char *holder;
+    uint8_t n_rates; /* at least 1; room stays for the subject's own */
+    const struct policy_rate *rates[POLICY_RATES_MAX];
 };
 
 struct policy_decision {
@@ -121,6 +136,11 @@ struct policy_decision {
     const char *holder;          /* role, scope or "aif" that the rule is of; may be NULL */
     const char *missing;         /* for CONDITION: "hours", "days", "dates", "network",
                                     "association" or (AIF Dynamic) "created"; or NULL */
+    uint32_t max_payload;        /* for PAYLOAD: the most that would do */
+    /* Permitted, but only if one of these has room; the first is what `held`,
+     * `rule` and `holder` are of. 0: at any rate. */
+    uint8_t n_offers;
+    struct policy_offer offers[POLICY_OFFERS_MAX];
 };
 
 /* Reads a policy. `name` is how diagnostics call the file; `hash` is hex of
@@ -146,8 +166,8 @@ const struct policy *policy_grant_policy(const struct policy_grant *g);
 void policy_decide(const struct policy *p, const struct policy_question *q,
                    struct policy_decision *out);
 
-/* The methods of POLICY_METHODS_ALL that would be permitted; q->method is
- * ignored. For discovery. */
+/* The methods of POLICY_METHODS_ALL that would be permitted at some rate;
+ * q->method is ignored. For discovery. */
 uint32_t policy_methods(const struct policy *p, const struct policy_question *q);
 
 /* The one scope word that would permit this method on this path and that
@@ -183,6 +203,7 @@ struct policy_subject {
     const char *key_file;     /* with psk_identity */
     const char *certificate;  /* name in the certificate (SAN, else CN), or NULL */
     const char *originator;   /* or NULL */
+    struct policy_rate rate;  /* of all that it asks for */
     const char *const *roles;
     size_t n_roles;
     unsigned line;

@@ -152,12 +152,28 @@ static void read_holder(struct reader *r, uint32_t id)
         h->includes = includes.ids;
         h->n_includes = includes.n;
     }
+    read_rate(r, yaml_map_get(&m, "rate"), h->is_role ? "role" : "scope", h->name, &h->rate);
+    r->p->has_rates = r->p->has_rates || h->rate.count > 0;
     read_permits(r, h->is_role ? yaml_map_get(&m, "permit") : yaml_map_need(&m, "permit"), id);
     yaml_map_close(&m);
 }
 
+static uint8_t own_rate(const struct holder *h)
+{
+    return h->rate.count > 0;
+}
+
+/* What a role takes over from one that it includes, once that is known. */
+static void take_over(struct holder *h, const struct holder *child)
+{
+    if (__builtin_add_overflow(h->weight, child->weight, &h->weight))
+        h->weight = UINT32_MAX;
+    if (h->rated < own_rate(h) + child->rated && child->rated < UINT8_MAX)
+        h->rated = (uint8_t)(own_rate(h) + child->rated);
+}
+
 /* Walks the includes of every role, deepest first, without recursion: adds up
- * the weights, and finds circles. */
+ * the weights, counts the rates, and finds circles. */
 static bool weigh(struct reader *r)
 {
     enum { FRESH, OPEN, DONE };
@@ -179,15 +195,13 @@ static bool weigh(struct reader *r)
         stack[depth++].next = 0;
         state[root] = OPEN;
         r->holders[root].weight = r->own_rules[root];
+        r->holders[root].rated = own_rate(&r->holders[root]);
         while (depth) {
             struct holder *h = &r->holders[stack[depth - 1].id];
             if (stack[depth - 1].next == h->n_includes) {
                 state[stack[--depth].id] = DONE;
-                if (depth) {
-                    struct holder *up = &r->holders[stack[depth - 1].id];
-                    if (__builtin_add_overflow(up->weight, h->weight, &up->weight))
-                        up->weight = UINT32_MAX;
-                }
+                if (depth)
+                    take_over(&r->holders[stack[depth - 1].id], h);
                 continue;
             }
             uint32_t to = h->includes[stack[depth - 1].next++];
@@ -197,15 +211,19 @@ static bool weigh(struct reader *r)
                            "role '%.64s' includes '%.64s', which includes it in turn", h->name,
                            child->name);
             } else if (state[to] == DONE) {
-                if (__builtin_add_overflow(h->weight, child->weight, &h->weight))
-                    h->weight = UINT32_MAX;
+                take_over(h, child);
             } else {
                 state[to] = OPEN;
                 child->weight = r->own_rules[to];
+                child->rated = own_rate(child);
                 stack[depth].id = to;
                 stack[depth++].next = 0;
             }
         }
+        if (r->holders[root].rated > POLICY_ROLE_RATES_MAX)
+            yaml_error(r->y, r->bodies[root],
+                       "role '%.64s' includes roles with a rate more than %d deep",
+                       r->holders[root].name, POLICY_ROLE_RATES_MAX);
     }
     free(state);
     free(stack);
@@ -313,7 +331,8 @@ static void read_algorithms(struct reader *r, const struct yaml_node *n, struct 
     a->algorithms = names;
 }
 
-static void read_may_grant(struct reader *r, const struct yaml_node *n, struct may_grant *out)
+static void read_may_grant(struct reader *r, const struct yaml_node *n, const char *authority,
+                           struct may_grant *out)
 {
     struct yaml_map m;
     struct holder_set roles = {0}, scopes = {0};
@@ -324,7 +343,7 @@ static void read_may_grant(struct reader *r, const struct yaml_node *n, struct m
         read_holders(r, list, ROLES_ONLY, &roles);
     if ((list = yaml_map_get(&m, "scopes")))
         read_holders(r, list, SCOPES_ONLY, &scopes);
-    out->resources = read_resources(r, yaml_map_get(&m, "resources"));
+    out->resources = read_resources(r, yaml_map_get(&m, "resources"), authority, &out->limited);
     yaml_map_close(&m);
     uint32_t *ids = arena_array(&r->p->arena, (size_t)roles.n + scopes.n, sizeof *ids);
     if (!ids)
@@ -375,7 +394,7 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
     const struct yaml_node *allowed = yaml_map_get(&m, "bearer");
     if (allowed && yaml_enum(r->y, allowed, bearer, 2, &i))
         a->bearer = i == 1;
-    read_may_grant(r, yaml_map_need(&m, "may-grant"), may);
+    read_may_grant(r, yaml_map_need(&m, "may-grant"), a->name, may);
     yaml_map_close(&m);
 }
 
@@ -420,6 +439,8 @@ static void read_subject(struct reader *r, const struct yaml_node *n, struct tak
     s->certificate = read_optional(r, &m, "certificate");
     claim_name(r, &taken->certificate, certificate, s->certificate, "certificate", 255);
     s->originator = read_optional(r, &m, "originator");
+    read_rate(r, yaml_map_get(&m, "rate"), "subject", s->name, &s->rate);
+    s->rate.whole = true; /* its name is in the limit's */
     if (!identity && !certificate)
         yaml_error(r->y, n, "a subject needs psk-identity and key-file, or certificate");
     else if (identity && certificate)

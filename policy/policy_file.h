@@ -1,8 +1,7 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
  * one rule, wire_file.c where an authority is asked, fresh_file.c how its
- * tokens are numbered. What is not honoured here (oneM2M, rates) is refused by
- * name.
+ * tokens are numbered. What is not honoured here (oneM2M) is refused by name.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H
@@ -51,6 +50,10 @@ void read_wire(struct reader *r, struct yaml_map *authority, struct policy_wire 
 /* An authority's `cnonce`, `exi`, `sequence` and `default-audience`, in fresh_file.c. */
 void read_freshness(struct reader *r, struct yaml_map *authority, struct policy_freshness *out);
 /* may-grant's `resources`. */
-const struct rules *read_resources(struct reader *r, const struct yaml_node *n);
+const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
+                                   const char *authority, bool *limited);
+/* A `rate` that is no rule's. */
+void read_rate(struct reader *r, const struct yaml_node *n, const char *of, const char *name,
+               struct policy_rate *out);
 
 #endif

@@ -4,6 +4,7 @@ static const char *const words[] = {
     [POLICY_NO_GRANT] = "no-grant",         [POLICY_NOT_AUDIENCE] = "not-audience",
     [POLICY_NOT_RESOURCE] = "not-resource", [POLICY_BEYOND_AUTHORITY] = "beyond-authority",
     [POLICY_NOT_METHOD] = "not-method",     [POLICY_CONDITION] = "condition",
+    [POLICY_FORMAT] = "content-format",     [POLICY_PAYLOAD] = "payload-size",
     [POLICY_FORBIDDEN] = "forbidden",       [POLICY_PERMITTED] = "permitted",
 };
 

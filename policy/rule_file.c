@@ -149,35 +149,115 @@ struct rule_draft {
     struct pattern path;
     uint8_t methods;
     const struct when *when;
+    struct rule_limits *limits;
     unsigned line;
     struct holder_set unless;
 };
 
 enum rule_kind { PERMIT, FORBID, RESOURCE };
 
+/* ---- limits ---- */
+
+void read_rate(struct reader *r, const struct yaml_node *n, const char *of, const char *name,
+               struct policy_rate *out)
+{
+    if (!n)
+        return;
+    const char *wrong = policy_rate_parse(yaml_raw(n), out);
+    if (wrong) {
+        yaml_error(r->y, n, "%s", wrong);
+        return;
+    }
+    out->name = name;
+    out->line = yaml_line(r->y, n);
+    policy_rate_name(out, of, bytes_str(name), BYTES_NONE);
+}
+
+static void read_formats(struct reader *r, const struct yaml_node *n, struct rule_limits *out)
+{
+    struct yaml_seq s;
+    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
+        return;
+    if (s.left == 0)
+        yaml_error(r->y, n, "no formats; max-payload: 0 permits no payload at all");
+    if (s.left > POLICY_FORMATS_MAX) {
+        yaml_error(r->y, n, "more than %d formats", POLICY_FORMATS_MAX);
+        return;
+    }
+    uint16_t *formats = arena_array(&r->p->arena, s.left, sizeof *formats);
+    out->formats = formats;
+    for (const struct yaml_node *e; formats && (e = yaml_seq_next(&s));) {
+        const char *wrong = policy_format_parse(yaml_raw(e), &formats[out->n_formats]);
+        for (size_t i = 0; !wrong && i < out->n_formats; i++)
+            if (formats[i] == formats[out->n_formats])
+                wrong = "named twice";
+        if (wrong)
+            yaml_error(r->y, e, "%s", wrong);
+        else
+            out->n_formats++;
+    }
+}
+
+/* NULL without any. */
+static struct rule_limits *read_limits(struct reader *r, struct yaml_map *m)
+{
+    const struct yaml_node *rate = yaml_map_get(m, "rate");
+    const struct yaml_node *size = yaml_map_get(m, "max-payload");
+    const struct yaml_node *formats = yaml_map_get(m, "formats");
+    int64_t v;
+    if (!rate && !size && !formats)
+        return NULL;
+    struct rule_limits *out = arena_alloc(&r->p->arena, sizeof *out);
+    if (!out)
+        return NULL; /* the arena says so */
+    read_rate(r, rate, "rule", NULL, &out->rate);
+    if (size && yaml_int(r->y, size, 0, UINT32_MAX, &v)) {
+        out->sized = true;
+        out->max_payload = (uint32_t)v;
+    }
+    read_formats(r, formats, out);
+    return out;
+}
+
+/* What tells this rule from others wherever it stands, so that its count goes
+ * on when other lines change: whose it is, its path and its methods. Rules
+ * that differ in their conditions alone share a count, which permits less. */
+static void name_rate(struct policy_rate *rate, const char *owner, struct bytes path, uint8_t set)
+{
+    uint8_t content[YAML_SCALAR_MAX + 1];
+    struct buf b = buf_on(content, sizeof content);
+    buf_put_u8(&b, set);
+    buf_put(&b, path);
+    policy_rate_name(rate, "rule", bytes_str(owner), buf_bytes(&b));
+}
+
 static bool read_rule(struct reader *r, const struct yaml_node *n, enum rule_kind kind,
-                      struct rule_draft *out)
+                      const char *owner, struct rule_draft *out)
 {
     struct yaml_map m;
     *out = (struct rule_draft){.line = yaml_line(r->y, n)};
     if (!yaml_map_open(r->y, n, &m))
         return false;
-    bool ok = read_path(r, yaml_map_need(&m, "path"), &out->path);
+    const struct yaml_node *path = yaml_map_need(&m, "path");
+    bool ok = read_path(r, path, &out->path);
     yaml_map_refuse(&m, "operations"); /* oneM2M */
     yaml_map_refuse(&m, "types");
-    yaml_map_refuse(&m, "rate");
     if (yaml_map_get(&m, "operations"))
         ok = false; /* they stand for the methods: those are not missing then */
     else
         out->methods = read_methods(r, yaml_map_need(&m, "methods"));
     if (kind != RESOURCE)
         out->when = read_when(r, yaml_map_get(&m, "when"));
+    if (kind != FORBID)
+        out->limits = read_limits(r, &m);
     if (kind == FORBID) {
         const struct yaml_node *unless = yaml_map_get(&m, "unless-role");
         if (unless)
             ok = read_holders(r, unless, ROLES_ONLY, &out->unless) && ok;
     }
     yaml_map_close(&m);
+    if (ok && out->limits && out->limits->rate.count > 0)
+        name_rate(&out->limits->rate, owner, yaml_raw(path), out->methods);
     return ok && out->methods;
 }
 
@@ -188,9 +268,9 @@ void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder)
     if (!n || !yaml_seq_open(r->y, n, &s))
         return;
     for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
-        if (!read_rule(r, e, PERMIT, &d))
+        if (!read_rule(r, e, PERMIT, r->holders[holder].name, &d))
             continue;
-        rules_add(r->permit, &d.path, holder, d.methods, d.when, d.line);
+        rules_add(r->permit, &d.path, holder, d.methods, d.when, d.limits, d.line);
         r->own_rules[holder]++;
     }
 }
@@ -212,7 +292,7 @@ void read_forbids(struct reader *r, const struct yaml_node *n)
     uint32_t last = 0;
     r->p->exceptions = sets;
     for (const struct yaml_node *e; sets && (e = yaml_seq_next(&s));) {
-        if (!read_rule(r, e, FORBID, &d))
+        if (!read_rule(r, e, FORBID, NULL, &d))
             continue;
         uint32_t set = 0;
         if (d.unless.n) {
@@ -220,11 +300,12 @@ void read_forbids(struct reader *r, const struct yaml_node *n)
                 sets[++last] = d.unless;
             set = last;
         }
-        rules_add(r->forbid, &d.path, set, d.methods, d.when, d.line);
+        rules_add(r->forbid, &d.path, set, d.methods, d.when, NULL, d.line);
     }
 }
 
-const struct rules *read_resources(struct reader *r, const struct yaml_node *n)
+const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
+                                   const char *authority, bool *limited)
 {
     struct yaml_seq s;
     struct rule_draft d;
@@ -232,8 +313,10 @@ const struct rules *read_resources(struct reader *r, const struct yaml_node *n)
         return NULL;
     struct rules_builder *b = rules_builder_new();
     for (const struct yaml_node *e; (e = yaml_seq_next(&s));)
-        if (read_rule(r, e, RESOURCE, &d) && b)
-            rules_add(b, &d.path, 0, d.methods, NULL, d.line);
+        if (read_rule(r, e, RESOURCE, authority, &d) && b) {
+            rules_add(b, &d.path, 0, d.methods, NULL, d.limits, d.line);
+            *limited = *limited || d.limits;
+        }
     const struct rules *out = b ? rules_build(b, &r->p->arena, NULL) : NULL;
     rules_builder_free(b);
     if (!out)

@@ -47,6 +47,7 @@ struct draft {
     uint32_t holder, weight, line;
     uint8_t methods;
     const struct when *when;
+    const struct rule_limits *limits;
 };
 
 struct rules_builder {
@@ -195,7 +196,7 @@ static uint32_t child(struct rules_builder *b, uint32_t from, struct bytes s)
 }
 
 void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint8_t methods,
-               const struct when *when, uint32_t line)
+               const struct when *when, const struct rule_limits *limits, uint32_t line)
 {
     uint32_t at = ROOT;
     for (size_t i = 0; i < p->n && !b->failed; i++) {
@@ -216,7 +217,13 @@ void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder
                                               .holder = holder,
                                               .line = line,
                                               .methods = methods,
-                                              .when = when};
+                                              .when = when,
+                                              .limits = limits};
+}
+
+static bool is_plain(const struct draft *d)
+{
+    return !d->when && !d->limits;
 }
 
 static int by_group(const void *a, const void *b)
@@ -228,8 +235,8 @@ static int by_group(const void *a, const void *b)
         return x->weight < y->weight ? -1 : 1;
     if (x->holder != y->holder)
         return x->holder < y->holder ? -1 : 1;
-    if (!x->when != !y->when)
-        return x->when ? 1 : -1;
+    if (is_plain(x) != is_plain(y))
+        return is_plain(x) ? -1 : 1;
     return x->line < y->line ? -1 : x->line > y->line;
 }
 
@@ -244,8 +251,8 @@ static bool same_group(const struct draft *a, const struct draft *b)
     return a->place == b->place && a->holder == b->holder;
 }
 
-/* Drafts d to end into one group. What an earlier rule without conditions
- * permits need not be asked of a later one. */
+/* Drafts d to end into one group. What an earlier rule without conditions and
+ * limits permits need not be asked of a later one. */
 static void fold(struct rule_group *g, struct rule *rules, const struct draft *d,
                  const struct draft *end)
 {
@@ -254,9 +261,9 @@ static void fold(struct rule_group *g, struct rule *rules, const struct draft *d
         uint8_t methods = d->methods & (uint8_t)~g->plain;
         if (!methods)
             continue;
-        rules[g->n++] = (struct rule){d->line, methods, d->when};
+        rules[g->n++] = (struct rule){d->line, methods, d->when, d->limits};
         g->methods |= methods;
-        if (!d->when)
+        if (is_plain(d))
             g->plain |= methods;
     }
 }

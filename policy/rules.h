@@ -4,7 +4,7 @@
  * A rule belongs to a holder (a role or scope by number; what the number
  * means is the caller's). Where a pattern ends, the rules of one holder are
  * one group: the methods that are permitted whatever the moment are folded
- * together, and only rules with conditions stay apart. So a question costs a
+ * together, and only rules with conditions or limits stay apart. So a question costs a
  * few look-ups for each segment of its path, and for each place where a
  * pattern of the tree matches the smaller of: groups there, holders held.
  * How many rules there are beside does not matter; patterns that mix `*` and
@@ -14,6 +14,7 @@
 #define POSTERN_RULES_H
 
 #include "arena.h"
+#include "limit.h"
 #include "path.h"
 #include "when.h"
 
@@ -23,26 +24,27 @@ struct rules_builder;
 struct rule {
     uint32_t line;
     uint8_t methods;
-    const struct when *when; /* NULL: always */
+    const struct when *when;          /* NULL: always */
+    const struct rule_limits *limits; /* NULL: any number, size and format */
 };
 
 /* The rules of one holder where one pattern ends. */
 struct rule_group {
     uint32_t holder;
-    uint8_t plain;   /* methods of rules without conditions */
+    uint8_t plain;   /* methods of rules without conditions and limits */
     uint8_t methods; /* of all */
     uint32_t n;
-    const struct rule *rules; /* those without conditions first, disjoint */
+    const struct rule *rules; /* those of `plain` first, disjoint */
 };
 
 /* ---- building; everything is reported once, by rules_build ---- */
 
 MUST_USE struct rules_builder *rules_builder_new(void);
 void rules_builder_free(struct rules_builder *b); /* NULL is fine */
-/* Copies the pattern. `when` must outlive the tree. Rules are kept in the
- * order of `line` within a group. */
+/* Copies the pattern. `when` and `limits` must outlive the tree. Rules are
+ * kept in the order of `line` within a group. */
 void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint8_t methods,
-               const struct when *when, uint32_t line);
+               const struct when *when, const struct rule_limits *limits, uint32_t line);
 /* `weight[holder]` orders the groups of a place, least first; NULL: by
  * holder. NULL on allocation failure, then or earlier. */
 MUST_USE const struct rules *rules_build(struct rules_builder *b, struct arena *a,

@@ -2,19 +2,24 @@
 
 #include <stdlib.h>
 
-bool holder_set_has(const struct holder_set *s, uint32_t id)
+uint32_t holder_set_find(const struct holder_set *s, uint32_t id)
 {
     uint32_t lo = 0, hi = s->n;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (s->ids[mid] == id)
-            return true;
+            return mid;
         if (s->ids[mid] < id)
             lo = mid + 1;
         else
             hi = mid;
     }
-    return false;
+    return NAMES_NONE;
+}
+
+bool holder_set_has(const struct holder_set *s, uint32_t id)
+{
+    return holder_set_find(s, id) != NAMES_NONE;
 }
 
 static int by_number(const void *a, const void *b)
@@ -61,6 +66,51 @@ static void close_over(struct filling *f, const struct policy *p)
     }
     if (f->set.n)
         qsort(f->set.ids, f->set.n, sizeof *f->set.ids, by_number);
+}
+
+/* ---- rates of roles ---- */
+
+enum { UNBOUND = POLICY_ROLE_RATES_MAX + 1 }; /* no way to it is known yet */
+
+static void bind_by(struct bound *b, const struct bound *way, const struct policy_rate *own)
+{
+    *b = *way;
+    if (own->count > 0)
+        b->rates[b->n++] = own;
+}
+
+/* A rate of a role is for all that is permitted through it. What is held in
+ * several ways is held by the one with the fewest rates. Ways are found in the
+ * order of their rates, so that each is final when it is gone on from; how
+ * many there may be was checked when the policy was read. */
+static bool bind_rates(struct policy_grant *g, const struct policy *p, const uint32_t *granted,
+                       uint32_t n_granted)
+{
+    static const struct bound none;
+    g->bounds = calloc(g->held.n + 1, sizeof *g->bounds);
+    if (!g->bounds)
+        return false;
+    for (uint32_t i = 0; i < g->held.n; i++)
+        g->bounds[i].n = UNBOUND;
+    for (uint32_t i = 0; i < n_granted; i++)
+        bind_by(&g->bounds[holder_set_find(&g->held, granted[i])], &none,
+                &p->holders[granted[i]].rate);
+    for (uint8_t level = 0; level <= POLICY_ROLE_RATES_MAX; level++)
+        for (bool again = true; again;) {
+            again = false;
+            for (uint32_t i = 0; i < g->held.n; i++) {
+                const struct holder *h = &p->holders[g->held.ids[i]];
+                for (uint32_t k = 0; g->bounds[i].n == level && k < h->n_includes; k++) {
+                    const struct policy_rate *own = &p->holders[h->includes[k]].rate;
+                    struct bound *b = &g->bounds[holder_set_find(&g->held, h->includes[k])];
+                    if (b->n <= level + (own->count > 0))
+                        continue;
+                    bind_by(b, &g->bounds[i], own);
+                    again = again || b->n == level;
+                }
+            }
+        }
+    return true;
 }
 
 static void count(size_t *n, struct bytes *first, struct bytes word)
@@ -227,6 +277,7 @@ struct policy_grant *policy_grant_new(struct policy *p, const struct policy_clai
         c.may = cl->authority >= 0 && (size_t)cl->authority < p->n_authorities
                     ? &p->may_grant[cl->authority]
                     : &nothing;
+    uint32_t *granted = NULL, n_granted;
     struct policy_grant *g = calloc(1, sizeof *g);
     size_t n_seen = p->n_holders / 8 + 1;
     c.held.seen = calloc(2, n_seen);
@@ -234,15 +285,22 @@ struct policy_grant *policy_grant_new(struct policy *p, const struct policy_clai
         goto out;
     c.beyond.seen = c.held.seen + n_seen;
     g->policy = policy_ref(p);
+    g->may = c.may;
     take_scope(&c, cl->scope);
     for (size_t i = 0; i < cl->n_roles; i++)
         take_word(&c, cl->roles[i], true);
+    n_granted = c.held.set.n;
+    if (p->has_rates && n_granted && (granted = malloc(n_granted * sizeof *granted)))
+        memcpy(granted, c.held.set.ids, n_granted * sizeof *granted);
     close_over(&c.held, p);
     close_over(&c.beyond, p);
     g->held = c.held.set;
     g->beyond = c.beyond.set;
     ok = take_entries(&c, g, cl) && !c.held.failed && !c.beyond.failed;
+    if (ok && p->has_rates && n_granted)
+        ok = granted && bind_rates(g, p, granted, n_granted);
 out:
+    free(granted);
     free(c.held.seen);
     if (!ok) {
         policy_grant_free(g);
@@ -260,6 +318,7 @@ void policy_grant_free(struct policy_grant *g)
     policy_unref(g->policy);
     free(g->held.ids);
     free(g->beyond.ids);
+    free(g->bounds);
     free(g->aif);
     free(g->segments);
     free(g->text);

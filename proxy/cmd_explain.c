@@ -25,6 +25,8 @@ enum {
     O_FROM,
     O_STRENGTH,
     O_CREATED,
+    O_PAYLOAD,
+    O_FORMAT,
     O_JSON,
 };
 
@@ -41,6 +43,8 @@ static const struct cmd_option options[] = {
     [O_STRENGTH] = {"strength", 0, "WORD",
                     "bearer, psk or certificate (as the subject or token has it)", false},
     [O_CREATED] = {"created", 0, NULL, "on a resource that the client made itself", false},
+    [O_PAYLOAD] = {"payload", 0, "BYTES", "with so much payload (none)", false},
+    [O_FORMAT] = {"format", 0, "FORMAT", "of this content-format, by number or name", false},
     [O_JSON] = {"json", 'j', NULL, "one JSON object", false},
     {NULL, 0, NULL, NULL, false},
 };
@@ -58,6 +62,7 @@ struct asking {
     struct policy_claims claims;
     struct bytes roles[CMD_VALUES_MAX * 8];
     struct policy_grant_report report;
+    const struct policy_subject *subject; /* NULL: not enrolled */
     struct policy_grant *grant;
     enum policy_strength strength;
     bool covers;
@@ -145,6 +150,26 @@ static int route(struct asking *a)
     return CMD_OK;
 }
 
+static int read_payload(struct asking *a)
+{
+    const char *bytes = cmd_value(&a->o[O_PAYLOAD]), *format = cmd_value(&a->o[O_FORMAT]);
+    uint16_t number;
+    char *end = NULL;
+    a->q.content_format = -1;
+    if (bytes) {
+        a->q.payload_n = bytes[0] >= '0' && bytes[0] <= '9' ? strtoull(bytes, &end, 10) : 0;
+        if (!end || *end)
+            return cmd_fail(a->c, CMD_USAGE, "--payload wants a number of bytes, not '%s'", bytes);
+    }
+    if (!format)
+        return CMD_OK;
+    const char *wrong = policy_format_parse(bytes_str(format), &number);
+    if (wrong)
+        return cmd_fail(a->c, CMD_USAGE, "--format '%s': %s", format, wrong);
+    a->q.content_format = number;
+    return CMD_OK;
+}
+
 static int read_circumstances(struct asking *a)
 {
     const char *at = cmd_value(&a->o[O_AT]), *from = cmd_value(&a->o[O_FROM]);
@@ -159,7 +184,7 @@ static int read_circumstances(struct asking *a)
     else if (from)
         return cmd_fail(a->c, CMD_USAGE, "--from wants an IPv4 or IPv6 address, not '%s'", from);
     a->q.created = a->o[O_CREATED].n > 0;
-    return CMD_OK;
+    return read_payload(a);
 }
 
 /* ---- who asks ---- */
@@ -178,6 +203,7 @@ static int by_subject(struct asking *a, const char *name)
     for (size_t i = 0; i < s->n_roles; i++)
         a->roles[i] = bytes_str(s->roles[i]);
     a->claims = (struct policy_claims){.authority = -1, .roles = a->roles, .n_roles = s->n_roles};
+    a->subject = s;
     a->strength = s->psk_identity ? POLICY_STRENGTH_PSK : POLICY_STRENGTH_CERTIFICATE;
     a->covers = true;
     return CMD_OK;
@@ -324,13 +350,34 @@ static uint8_t code_of(const struct asking *a)
         return a->device < 0 ? MSG_CODE(4, 4) : 0;
     if (a->d.reason == POLICY_NO_GRANT)
         return MSG_CODE(4, 1);
-    return a->d.reason == POLICY_NOT_METHOD ? MSG_CODE(4, 5) : MSG_CODE(4, 3);
+    return a->d.reason == POLICY_NOT_METHOD ? MSG_CODE(4, 5)
+           : a->d.reason == POLICY_PAYLOAD  ? MSG_CODE(4, 13)
+           : a->d.reason == POLICY_FORMAT   ? MSG_CODE(4, 15)
+                                            : MSG_CODE(4, 3);
+}
+
+/* The rates that are neither a rule's nor a role's. */
+static void explain_rate(const struct policy_rate *r, struct buf *out)
+{
+    if (!r || r->count == 0)
+        return;
+    buf_put_str(out, "\nat most: ");
+    policy_rate_put(r, out);
+    buf_put_str(out, " in all (");
+    buf_put_str(out, r->of);
+    buf_put_u8(out, ' ');
+    buf_put_str(out, r->name);
+    buf_put_u8(out, ')');
 }
 
 static void explain(const struct asking *a, struct buf *out)
 {
     if (a->refused == PEP_OK) {
         policy_explain(a->policy, &a->q, &a->d, out);
+        if (a->d.verdict != POLICY_PERMIT)
+            return;
+        explain_rate(a->subject ? &a->subject->rate : NULL, out);
+        explain_rate(a->device >= 0 ? &a->setup.config->devices[a->device].rate : NULL, out);
         return;
     }
     buf_put_str(out, "denied: the token is refused (");

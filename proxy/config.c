@@ -224,6 +224,7 @@ static void read_limits(struct config_reader *r, const struct yaml_node *n)
     config_read_size(r, yaml_map_get(&m, "grants"), 1000000, &c->max_grants);
     config_read_size(r, yaml_map_get(&m, "awake"), 1000000, &c->max_awake);
     (void)config_read_duration(r, yaml_map_get(&m, "sleep"), SLEEP_MIN_S, IDLE_MAX_S, &c->sleep_s);
+    config_read_size(r, yaml_map_get(&m, "rates"), 10000000, &c->max_rates);
     (void)config_read_duration(r, yaml_map_get(&m, "idle"), IDLE_MIN_S, IDLE_MAX_S, &c->idle_s);
     const struct yaml_node *cache = yaml_map_get(&m, "cache");
     if (cache)
@@ -316,6 +317,7 @@ struct config *config_load(const char *file, struct buf *diag)
     l->c.max_exchanges = EXCHANGES;
     l->c.max_grants = GRANTS;
     l->c.max_awake = ASSOCS_AWAKE;
+    l->c.max_rates = RATES;
     l->c.idle_s = ASSOC_IDLE_S;
     l->c.sleep_s = SLEEP_AFTER_S;
     l->c.cache_bytes = CACHE_BYTES;

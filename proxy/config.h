@@ -34,6 +34,7 @@ struct config_device {
     struct config_blob psk, ca, certificate, key; /* its content; wiped at the end */
     const char *audience, *authority;             /* may be NULL */
     unsigned line, authority_line;
+    struct policy_rate rate; /* of all requests to it; count 0: none */
 };
 
 enum audit_permits { AUDIT_PERMITS_ALL = 0, AUDIT_PERMITS_NONE = 1 };
@@ -57,7 +58,7 @@ struct config {
     const struct config_device *devices;
     size_t n_devices;
     uint16_t access_token_option; /* 65000 */
-    size_t max_assocs, max_handshakes, max_exchanges, max_grants;
+    size_t max_assocs, max_handshakes, max_exchanges, max_grants, max_rates;
     size_t max_awake;
     uint64_t idle_s, sleep_s;
     uint64_t cache_bytes;

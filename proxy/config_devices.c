@@ -86,6 +86,19 @@ static void read_host(struct config_reader *r, const struct yaml_node *n, struct
     d->upstream.host = arena_text(&r->l->arena, bytes_str(url.host));
 }
 
+static void read_rate(struct config_reader *r, const struct yaml_node *n, struct config_device *d)
+{
+    const char *wrong = policy_rate_parse(yaml_raw(n), &d->rate);
+    if (wrong) {
+        yaml_error(r->y, n, "%s", wrong);
+        return;
+    }
+    d->rate.whole = true;
+    d->rate.name = d->upstream.name;
+    d->rate.line = yaml_line(r->y, n);
+    policy_rate_name(&d->rate, "device", bytes_str(d->upstream.name), BYTES_NONE);
+}
+
 static void read_device(struct config_reader *r, const struct yaml_node *n, struct config_device *d)
 {
     struct yaml_map m;
@@ -103,6 +116,7 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     const struct yaml_node *window = yaml_map_get(&m, "window");
     const struct yaml_node *queue = yaml_map_get(&m, "queue");
     const struct yaml_node *cache = yaml_map_get(&m, "cache");
+    const struct yaml_node *rate = yaml_map_get(&m, "rate");
     const struct yaml_node *audience = yaml_map_get(&m, "audience");
     const struct yaml_node *authority = yaml_map_get(&m, "authority");
     yaml_map_refuse(&m, "dialect");
@@ -131,6 +145,8 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     if (cache &&
         yaml_enum(r->y, cache, cache_modes, sizeof cache_modes / sizeof *cache_modes, &mode))
         d->upstream.cache = (enum cache_mode)mode;
+    if (rate)
+        read_rate(r, rate, d);
     if (audience && yaml_text(r->y, audience, &r->l->arena, &d->audience))
         for (size_t i = 0; i < r->l->c.n_audience; i++)
             if (strcmp(r->l->c.audience[i], d->audience) == 0)

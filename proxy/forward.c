@@ -149,6 +149,42 @@ static uint8_t refuse(uint8_t code, const char *text, const char **why)
     return code;
 }
 
+/* Of the payload's format only one is told. An elective option that comes
+ * twice may pass (RFC 7252 5.4.5), and the device may read either: then it is
+ * of no format that a rule can name. */
+static void note_format(struct request *r, struct bytes value)
+{
+    enum { NO_FORMAT = UINT16_MAX + 1 };
+    r->content_format = r->content_format >= 0 || value.n > 2 ? NO_FORMAT
+                        : value.n == 2                        ? value.p[0] << 8 | value.p[1]
+                        : value.n == 1                        ? value.p[0]
+                                                              : 0;
+}
+
+static uint64_t uint_of(struct bytes value)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < value.n; i++)
+        v = v << 8 | value.p[i];
+    return v;
+}
+
+/* A block is as much of a payload as lies before it, too; and more follows, or
+ * its first says how much (RFC 7959 2.2, 4). */
+static void note_size(struct request *r, uint16_t option, struct bytes value)
+{
+    uint64_t at_least = 0;
+    if (option == OPT_SIZE1 && value.n <= 4) {
+        at_least = uint_of(value);
+    } else if (option == OPT_BLOCK1) {
+        uint64_t block = uint_of(value), exponent = block & 7;
+        /* 7 is BERT (RFC 8323 6), which counts in blocks of 1024 */
+        at_least =
+            (block >> 4 << (exponent == 7 ? 10 : exponent + 4)) + r->payload_n + (block >> 3 & 1);
+    }
+    r->payload_n = at_least > r->payload_n ? at_least : r->payload_n;
+}
+
 uint8_t forward_read(const struct forward_config *c, const struct msg *m, struct request *out,
                      struct bytes *uri_host, const char **why)
 {
@@ -162,6 +198,8 @@ uint8_t forward_read(const struct forward_config *c, const struct msg *m, struct
     out->has_token = false;
     out->device = -1;
     out->peer = (struct policy_peer){0};
+    out->payload_n = m->payload.n;
+    out->content_format = -1;
     if (m->code < MSG_GET || m->code > MSG_IPATCH)
         return refuse(C_METHOD_NOT_ALLOWED, "unknown method", why); /* RFC 7252 5.8 */
 
@@ -194,6 +232,11 @@ uint8_t forward_read(const struct forward_config *c, const struct msg *m, struct
                 return refuse(hop_limit, "Hop-Limit out of range", why);
             break;
         case PASS:
+            if (o->number == OPT_CONTENT_FORMAT)
+                note_format(out, o->value);
+            else if (o->number == OPT_BLOCK1 || o->number == OPT_SIZE1)
+                note_size(out, o->number, o->value);
+            break;
         case STRIP:
             break;
         default:

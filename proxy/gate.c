@@ -121,7 +121,7 @@ static bool name_path(const struct device_config *d, struct request *r)
 static void deny(struct gate *g, const struct arrival *in, const struct pep_decision *d)
 {
     struct msg m;
-    uint8_t format[4], age[4];
+    uint8_t format[4], age[4], size[4];
     gate_msg(&m, d->code);
     if (d->retry_s && !msg_add_uint(&m, OPT_MAX_AGE, d->retry_s, age))
         return;
@@ -130,6 +130,8 @@ static void deny(struct gate *g, const struct arrival *in, const struct pep_deci
             return;
         m.payload = bytes_of(d->payload, d->payload_n);
     }
+    if (d->code == MSG_CODE(4, 13) && !msg_add_uint(&m, OPT_SIZE1, d->size1, size))
+        return;
     g->stats.denied++;
     if (!in->assoc)
         g->stats.plain_refused++;
@@ -149,23 +151,26 @@ static void stop(struct gate *g, const struct arrival *in, uint8_t code)
         gate_reply_code(g, in, code, NULL);
 }
 
-static void forward(struct gate *g, const struct arrival *in, int device)
+/* False: it went no further. */
+static bool forward(struct gate *g, const struct arrival *in, int device)
 {
     if (device < 0) {
         stop(g, in, MSG_CODE(4, 4));
-        return;
+        return false;
     }
     struct msg out;
     struct forward_scratch scratch;
     struct forward_map map = gate_device_map(upstream_config(g->upstreams, device));
     if (!forward_request(&g->forward, in->m, &map, &out, &scratch)) {
         stop(g, in, MSG_CODE(4, 2));
-        return;
+        return false;
     }
     out.type = in->m->type;
     in->x->device_index = device;
-    if (!gate_serve(g, in->x, device, &out))
-        stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
+    if (gate_serve(g, in->x, device, &out))
+        return true;
+    stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
+    return false;
 }
 
 static void judge(struct gate *g, struct arrival *in, struct request *r)
@@ -191,6 +196,12 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
         reply_busy(g, in);
         return;
     }
+    struct rate_taken taken;
+    gate_take_rate(g, r->device, d, &taken);
+    if (d->outcome != PEP_FORWARD) {
+        deny(g, in, d);
+        return;
+    }
     if (d->verdict == POLICY_PERMIT)
         g->stats.permitted++;
     else
@@ -198,7 +209,8 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
     in->x->ends_s = d->ends_s;
     in->x->basis = d->basis;
     gate_record_decision(g, in, r, d, 0);
-    forward(g, in, r->device);
+    if (!forward(g, in, r->device) && taken.n > 0)
+        rates_give_back(g->rates, &taken);
 }
 
 void gate_request(struct gate *g, struct arrival *in)
@@ -426,6 +438,15 @@ static bool open_tables(struct gate *g, struct buf *diag)
         return false;
     }
     on_random(g, &g->plain_mid, sizeof g->plain_mid);
+    if (!g->rates) {
+        struct siphash_key seed;
+        on_random(g, &seed, sizeof seed);
+        g->rates = g->own_rates = rates_new(c->max_rates, seed);
+    }
+    if (!g->rates) {
+        buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
+        return false;
+    }
     return true;
 }
 
@@ -445,6 +466,7 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->ask = c->ask;
     g->ask_user = c->ask_user;
     g->forward.access_token = c->config->access_token_option;
+    g->rates = c->rates;
     if (!open_tables(g, diag)) {
         gate_free(g);
         return NULL;
@@ -469,6 +491,7 @@ void gate_free(struct gate *g)
     device_cache_free(g->cache);
     blocks_free(g->blocks);
     gate_waits_free(g->waits);
+    rates_free(g->own_rates);
     deadlines_clear(&g->ends);
     free(g);
 }

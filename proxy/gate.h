@@ -12,6 +12,7 @@
 
 struct gate;
 struct audit_sink;
+struct rates;
 
 struct gate_config {
     const struct config *config;
@@ -24,12 +25,14 @@ struct gate_config {
      * never from within. False, or NULL: there is nobody to ask. */
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
     void *ask_user;
+    struct rates *rates; /* shared by all gates; NULL: one of its own */
 };
 
 struct gate_stats {
     uint64_t requests, permitted, denied, reported, answered_here, tokens_taken, tokens_refused;
     uint64_t parked; /* requests that waited for an authorization server */
     uint64_t malformed, plain_refused;
+    uint64_t rate_refused; /* 4.29 by a rate; among those denied */
     struct assocs_stats assocs;
     struct exchanges_stats exchanges;
     struct cache_stats cache;

@@ -11,6 +11,7 @@
 #include "gate.h"
 #include "listing.h"
 #include "log.h"
+#include "rate.h"
 
 struct gate {
     const struct config *config;
@@ -27,6 +28,7 @@ struct gate {
     struct blocks *blocks;
     struct gate_waits *waits;
     uint64_t leads; /* counted; gate_cache.c */
+    struct rates *rates, *own_rates; /* the latter to be freed */
     struct forward_config forward;
     struct deadlines ends; /* associations whose last grant will end */
     struct instant now;    /* of the entry point that runs */
@@ -138,6 +140,11 @@ bool gate_local(struct gate *g, struct arrival *in, const struct request *r);
 /* Asks devices what they publish, as discovery wants it. */
 void gate_learn(struct gate *g);
 void gate_take_links(struct gate *g, struct exchange *x, const struct msg *m);
+
+/* gate_rate.c: takes one from the rates of what was permitted; without room
+ * the decision is refused. What was taken is given back when the request goes
+ * nowhere. */
+void gate_take_rate(struct gate *g, int device, struct pep_decision *d, struct rate_taken *taken);
 
 /* gate_record.c */
 void gate_record_decision(struct gate *g, const struct arrival *in, const struct request *r,

@@ -89,6 +89,9 @@ enum limits {
     COOKIE_LIFE_S = 60,            /* a DTLS cookie is good for one to two of these */
     ASSOC_IDLE_S = 86400,          /* an association without traffic is closed */
     GRANTS = 10000,                /* live grants held; then new ones are refused */
+    /* Counts of `rate:` that are not full again, of all limits and clients
+     * together, 16 bytes each; then 4.29. */
+    RATES = 65536,
 
     CACHE_BYTES = 4 << 20, /* answers kept of all devices, some 10,000 small ones */
     CACHE_BYTES_MIN = 64 << 10,

@@ -151,9 +151,48 @@ static const struct row rows[] = {
     {"scopes:\n  a:\n    permit:\n    - {path: /a, operations: [RETRIEVE]}\n",
      "p:5:18: error: 'operations' is not supported by this version\n"
      "    - {path: /a, operations: [RETRIEVE]}\n                 ^\n"},
-    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, rate: 5/min}\n",
-     "p:5:32: error: 'rate' is not supported by this version\n"
-     "    - {path: /a, methods: GET, rate: 5/min}\n                               ^\n"},
+    {"scopes:\n  a:\n    rate: 1000000/s\n    permit:\n    - {path: /a, methods: GET, rate: "
+     "5/min}\n",
+     ""},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, rate: 5/minute}\n",
+     "p:5:38: error: expected a rate such as 10/min; the units are s, min, h and day\n"
+     "    - {path: /a, methods: GET, rate: 5/minute}\n                                     ^\n"},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, rate: 0/min}\n",
+     "p:5:38: error: a rate of nothing; leave the permit away to permit nothing\n"
+     "    - {path: /a, methods: GET, rate: 0/min}\n                                     ^\n"},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, max-payload: 0, formats: 60}\n",
+     ""},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, max-payload: -1}\n",
+     "p:5:45: error: -1 is out of range; expected 0 to 4294967295\n"
+     "    - {path: /a, methods: GET, max-payload: -1}\n"
+     "                                            ^\n"},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, formats: [60, "
+     "application/json]}\n",
+     ""},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, formats: [60, application/jsn]}\n",
+     "p:5:46: error: no content-format of that name is known here; its number will do\n"
+     "    - {path: /a, methods: GET, formats: [60, application/jsn]}\n"
+     "                                             ^\n"},
+    {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, formats: [50, "
+     "application/json]}\n",
+     "p:5:46: error: named twice\n"
+     "    - {path: /a, methods: GET, formats: [50, application/json]}\n"
+     "                                             ^\n"},
+    {"forbid:\n- {path: /a, methods: GET, rate: 5/min}\n",
+     "p:3:28: error: unknown key 'rate'\n- {path: /a, methods: GET, rate: 5/min}\n"
+     "                           ^\n"},
+    {"roles:\n  a: {rate: 1/s, includes: [b]}\n  b: {rate: 1/s, includes: [c]}\n"
+     "  c: {rate: 1/s, includes: [d]}\n  d: {rate: 1/s, includes: [e]}\n  e: {}\n",
+     ""},
+    {"roles:\n  a: {rate: 1/s, includes: [b]}\n  b: {rate: 1/s, includes: [c]}\n"
+     "  c: {rate: 1/s, includes: [d]}\n  d: {rate: 1/s, includes: [e]}\n  e: {rate: 1/s}\n",
+     "p:3:6: error: role 'a' includes roles with a rate more than 4 deep\n"
+     "  a: {rate: 1/s, includes: [b]}\n     ^\n"},
+    {"subjects:\n- {name: n, certificate: i, roles: [], rate: 10/h}\n", ""},
+    {"subjects:\n- {name: n, certificate: i, roles: [], rate: ten}\n",
+     "p:3:46: error: expected a rate such as 10/min; the units are s, min, h and day\n"
+     "- {name: n, certificate: i, roles: [], rate: ten}\n"
+     "                                             ^\n"},
     {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, types: [ae]}\n",
      "p:5:32: error: 'types' is not supported by this version\n"
      "    - {path: /a, methods: GET, types: [ae]}\n                               ^\n"},

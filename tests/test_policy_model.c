@@ -3,6 +3,7 @@
  * every rule of every word, and asks libc for local time.
  *
  * The seed is printed when a case fails; run with it as argument to repeat. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,6 +62,9 @@ struct plain_rule {
     uint32_t methods;
     struct cond when;
     int unless; /* role, -1: none */
+    bool sized;
+    uint32_t max_payload, formats; /* a set of content_formats; 0: any */
+    unsigned rate;                 /* 0: none */
     unsigned line;
 };
 
@@ -68,6 +72,7 @@ struct plain_holder {
     bool includes[N_ROLES];
     struct plain_rule rules[RULES];
     int n;
+    unsigned rate;
 };
 
 struct plain {
@@ -85,6 +90,24 @@ static const char *const day_names[] = {"mon", "tue", "wed", "thu", "fri", "sat"
 static const char *const nets[] = {"192.0.2.0/24", "192.0.2.128/25", "2001:db8::/33", "10.1.2.3"};
 static const char *const holders[] = {"r0", "r1", "r2", "r3", "r4", "s0", "s1", "s2"};
 static const char *const strengths[] = {"", "bearer", "psk", "certificate"};
+
+static const uint16_t content_formats[] = {0, 50, 60};
+
+static struct plain_rule with_limits(struct plain_rule r)
+{
+    if (chance(40))
+        return r;
+    r.sized = chance(60);
+    r.max_payload = rnd(4) * 10;
+    r.formats = chance(50) ? 1 + rnd(7) : 0;
+    r.rate = chance(50) ? 1 + rnd(9) : 0;
+    return r;
+}
+
+static bool is_limited(const struct plain_rule *r)
+{
+    return r->sized || r->formats || r->rate;
+}
 
 static struct plain_rule random_rule(bool conditions)
 {
@@ -126,7 +149,9 @@ static struct plain random_policy(void)
             p.holders[h].includes[i] = chance(25);
         p.holders[h].n = (int)rnd(RULES + 1);
         for (int i = 0; i < p.holders[h].n; i++)
-            p.holders[h].rules[i] = random_rule(true);
+            p.holders[h].rules[i] = with_limits(random_rule(true));
+        if (h > 0 && chance(20)) /* not all five roles: that would be too deep */
+            p.holders[h].rate = 1 + rnd(9);
         p.may[h] = chance(60);
     }
     p.n_forbid = (int)rnd(FORBIDS + 1);
@@ -136,7 +161,7 @@ static struct plain random_policy(void)
             p.forbid[i].unless = (int)rnd(N_ROLES);
     }
     p.has_may_path = chance(70);
-    p.may_path = random_rule(false);
+    p.may_path = with_limits(random_rule(false));
     return p;
 }
 
@@ -174,6 +199,16 @@ static void put_rule(struct text *t, struct plain_rule *r)
             first = 0;
         }
     put(t, "]");
+    if (r->sized)
+        put(t, ", max-payload: %u", r->max_payload);
+    for (unsigned i = 0, first = 1; i < 3; i++)
+        if (r->formats >> i & 1) {
+            put(t, "%s%u%s", first ? ", formats: [" : ", ", content_formats[i],
+                r->formats >> i == 1 ? "]" : "");
+            first = 0;
+        }
+    if (r->rate)
+        put(t, ", rate: %u/h", r->rate);
     if (c->hours || c->days || c->dates || c->nets || c->strength) {
         const char *sep = "";
         put(t, ", when: {");
@@ -234,7 +269,10 @@ static void put_policy(struct text *t, struct plain *p)
                 put(t, "%s%s", any ? ", " : "    includes: [", holders[i]);
                 any = true;
             }
-        put(t, "%s    permit:%s\n", any ? "]\n" : "", p->holders[h].n ? "" : " []");
+        put(t, "%s", any ? "]\n" : "");
+        if (p->holders[h].rate)
+            put(t, "    rate: %u/day\n", p->holders[h].rate);
+        put(t, "    permit:%s\n", p->holders[h].n ? "" : " []");
         for (int i = 0; i < p->holders[h].n; i++)
             put_rule(t, &p->holders[h].rules[i]);
     }
@@ -287,7 +325,9 @@ static struct asked random_question(void)
     a.q = (struct policy_question){.method = (uint8_t)(1 + rnd(5)),
                                    .now_s = 1767225600 - 86400 + rnd(33 * 86400),
                                    .peer = peers[rnd(7)],
-                                   .created = chance(50)};
+                                   .created = chance(50),
+                                   .payload_n = chance(70) ? rnd(60) : 0,
+                                   .content_format = chance(50) ? content_formats[rnd(3)] : -1};
     if (chance(30))
         a.q.now_s -= a.q.now_s % 900; /* where hours begin and end */
     if (chance(20))
@@ -387,6 +427,29 @@ static bool holds_it(const struct plain *p, const struct held *h, int wanted, bo
     return false;
 }
 
+/* The rates on the way from one to another with the fewest, UINT_MAX: none. */
+static unsigned fewest(const struct plain *p, int top, int wanted)
+{
+    unsigned least = UINT_MAX, own = p->holders[top].rate > 0;
+    if (top == wanted)
+        return own;
+    for (int i = 0; i < N_ROLES; i++) {
+        unsigned n = p->holders[top].includes[i] ? fewest(p, i, wanted) : UINT_MAX;
+        if (n < UINT_MAX && n + own < least)
+            least = n + own;
+    }
+    return least;
+}
+
+static unsigned rates_of(const struct plain *p, const struct held *h, int wanted)
+{
+    unsigned least = UINT_MAX;
+    for (int k = 0; k < N_HOLDERS; k++)
+        if (h->words[k] && (h->enrolled || p->may[k]) && fewest(p, k, wanted) < least)
+            least = fewest(p, k, wanted);
+    return least;
+}
+
 static bool aif_is(const struct asked *a, const char *aif)
 {
     char path[160];
@@ -407,6 +470,9 @@ struct wanted {
         const char *missing;
     } any[256];
     size_t n;
+    bool open; /* permitted at any rate */
+    unsigned ways, rates;
+    uint32_t max_payload;
 };
 
 static void came_to(struct wanted *w, enum policy_reason reason, int held, unsigned line,
@@ -423,6 +489,26 @@ static void came_to(struct wanted *w, enum policy_reason reason, int held, unsig
     w->any[w->n++].missing = missing;
 }
 
+static void permitted(struct wanted *w, const struct plain_rule *r, const struct asked *a, int held,
+                      unsigned line, unsigned role_rates)
+{
+    bool listed = !r || !r->formats || (!a->q.payload_n && a->q.content_format < 0);
+    for (int i = 0; i < 3; i++)
+        listed = listed || (r->formats >> i & 1 && content_formats[i] == a->q.content_format);
+    if (!listed) {
+        came_to(w, POLICY_FORMAT, held, line, NULL);
+    } else if (r && r->sized && a->q.payload_n > r->max_payload) {
+        came_to(w, POLICY_PAYLOAD, held, line, NULL);
+        w->max_payload = r->max_payload > w->max_payload ? r->max_payload : w->max_payload;
+    } else {
+        unsigned n = role_rates + (r && r->rate);
+        came_to(w, POLICY_PERMITTED, held, line, NULL);
+        w->open = w->open || n == 0;
+        w->ways++;
+        w->rates += n;
+    }
+}
+
 static void model_aif(const struct plain *p, const struct asked *a, int i, struct wanted *w)
 {
     const struct held *h = &a->held[i];
@@ -435,13 +521,42 @@ static void model_aif(const struct plain *p, const struct asked *a, int i, struc
     uint32_t fixed = (uint32_t)h->mask, dynamic = (uint32_t)(h->mask >> 32);
     bool made = a->q.created;
     if (may & bit & (fixed | (made ? dynamic : 0)))
-        came_to(w, POLICY_PERMITTED, i, 0, NULL);
+        permitted(w, h->enrolled || !is_limited(&p->may_path) ? NULL : &p->may_path, a, i,
+                  h->enrolled || !is_limited(&p->may_path) ? 0 : p->may_path.line, 0);
     else if (may & bit & dynamic)
         came_to(w, POLICY_CONDITION, i, 0, "created");
     else if (may & (fixed | dynamic))
         came_to(w, POLICY_NOT_METHOD, i, 0, NULL);
     if (~may & bit & (fixed | (made ? dynamic : 0)))
         came_to(w, POLICY_BEYOND_AUTHORITY, i, 0, NULL);
+}
+
+static bool has_cond(const struct cond *c)
+{
+    return c->hours || c->days || c->dates || c->nets || c->strength;
+}
+
+static bool same_pattern(const struct plain_rule *r, const struct plain_rule *s)
+{
+    bool same = r->n == s->n && r->rest == s->rest;
+    for (int i = 0; same && i < r->n; i++)
+        same = strcmp(r->seg[i], s->seg[i]) == 0;
+    return same;
+}
+
+/* Beside a rule of the same holder and path that has neither conditions nor
+ * limits, no other is a way of its own. */
+static bool is_redundant(const struct plain_holder *h, int m, uint32_t bit)
+{
+    const struct plain_rule *r = &h->rules[m];
+    bool open = !is_limited(r) && !has_cond(&r->when);
+    for (int i = 0; i < h->n; i++) {
+        const struct plain_rule *s = &h->rules[i];
+        if (i != m && (!open || i < m) && s->methods & bit && !is_limited(s) &&
+            !has_cond(&s->when) && same_pattern(r, s))
+            return true;
+    }
+    return false;
 }
 
 static void model(const struct plain *p, const struct asked *a, struct wanted *w)
@@ -470,8 +585,11 @@ static void model(const struct plain *p, const struct asked *a, struct wanted *w
                     continue;
                 if (!(r->methods & bit))
                     came_to(w, POLICY_NOT_METHOD, i, r->line, NULL);
+                else if (holds(&r->when, a, h->strength, &missing) == 1 &&
+                         is_redundant(&p->holders[k], m, bit))
+                    continue;
                 else if (holds(&r->when, a, h->strength, &missing) == 1)
-                    came_to(w, POLICY_PERMITTED, i, r->line, NULL);
+                    permitted(w, r, a, i, r->line, rates_of(p, h, k));
                 else
                     came_to(w, POLICY_CONDITION, i, r->line, missing);
             }
@@ -487,6 +605,7 @@ static void model(const struct plain *p, const struct asked *a, struct wanted *w
             continue;
         if (w->reason != POLICY_FORBIDDEN)
             w->n = 0;
+        w->max_payload = 0;
         w->reason = POLICY_FORBIDDEN; /* above a permit too */
         w->any[w->n].held = -1;
         w->any[w->n].line = r->line;
@@ -496,8 +615,23 @@ static void model(const struct plain *p, const struct asked *a, struct wanted *w
 
 /* ---- both ---- */
 
+/* Every way is offered, with all its rates, unless one has none. */
+static bool offers_agree(const struct wanted *w, const struct policy_decision *d)
+{
+    unsigned rates = 0;
+    for (uint8_t i = 0; i < d->n_offers; i++)
+        rates += d->offers[i].n_rates;
+    if (d->verdict == POLICY_DENY || w->open)
+        return d->n_offers == 0;
+    if (w->ways > POLICY_OFFERS_MAX)
+        return d->n_offers == POLICY_OFFERS_MAX;
+    return d->n_offers == w->ways && rates == w->rates;
+}
+
 static bool agrees(const struct wanted *w, const struct policy_decision *d)
 {
+    if (!offers_agree(w, d) || (d->reason == POLICY_PAYLOAD && d->max_payload != w->max_payload))
+        return false;
     if (d->reason != w->reason || (d->verdict == POLICY_PERMIT) != (w->reason == POLICY_PERMITTED))
         return false;
     for (size_t i = 0; i < w->n; i++)
@@ -555,7 +689,9 @@ static void ask(struct policy *p, const struct plain *plain, struct asked *a, co
     }
     /* The methods of discovery are the same judgement, seven times. */
     uint32_t methods = policy_methods(p, &a->q);
-    assert_int_equal(methods >> (a->q.method - 1) & 1, d.verdict == POLICY_PERMIT);
+    assert_int_equal(methods >> (a->q.method - 1) & 1, d.verdict == POLICY_PERMIT ||
+                                                           d.reason == POLICY_FORMAT ||
+                                                           d.reason == POLICY_PAYLOAD);
     for (size_t i = 0; i < a->q.n_held; i++) {
         const struct policy_grant *g = holding[i].grant;
         policy_grant_free((struct policy_grant *)(uintptr_t)g);
