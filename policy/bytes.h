@@ -72,11 +72,20 @@ static inline uint8_t *buf_reserve(struct buf *b, size_t n)
     return b->p + b->n - n;
 }
 
+/* memcpy() of what the compiler may know the bound of, but not the length:
+ * there gcc writes a `rep movs` in place, which for a few bytes takes many
+ * times what the library takes. */
+void bytes_copy(void *to, const void *from, size_t n);
+
 static inline void buf_put(struct buf *b, struct bytes s)
 {
     uint8_t *to = buf_reserve(b, s.n);
-    if (to && s.n)
+    if (!to || s.n == 0)
+        return;
+    if (__builtin_constant_p(s.n))
         memcpy(to, s.p, s.n);
+    else
+        bytes_copy(to, s.p, s.n);
 }
 
 static inline void buf_put_u8(struct buf *b, uint8_t v)

@@ -38,6 +38,7 @@ enum {
  * `tail` moves by whole lines. */
 struct ring {
     _Alignas(64) atomic_size_t head;
+    bool untold; /* the worker's own: there are lines that it has not told of */
     _Alignas(64) atomic_size_t tail;
     uint8_t bytes[RING];
 };
@@ -411,12 +412,24 @@ bool audit_sink_write(struct audit_sink *s, unsigned worker, struct bytes line)
     }
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     size_t at = head % RING, first = line.n < RING - at ? line.n : RING - at;
-    memcpy(r->bytes + at, line.p, first);
+    bytes_copy(r->bytes + at, line.p, first);
     if (line.n > first)
-        memcpy(r->bytes, line.p + first, line.n - first);
-    atomic_store(&r->head, head + line.n);
-    wake(s, r);
+        bytes_copy(r->bytes, line.p + first, line.n - first);
+    atomic_store_explicit(&r->head, head + line.n, memory_order_release);
+    r->untold = true;
     return true;
+}
+
+void audit_sink_tell(struct audit_sink *s, unsigned worker)
+{
+    struct ring *r = &s->rings[worker];
+    if (!r->untold)
+        return;
+    r->untold = false;
+    /* Either we see that the writer sleeps, or it sees our lines: once a turn,
+     * for it waits until all that was written has reached the cache. */
+    atomic_thread_fence(memory_order_seq_cst);
+    wake(s, r);
 }
 
 bool audit_sink_has_room(const struct audit_sink *s, unsigned worker)

@@ -19,6 +19,8 @@ void audit_sink_close(struct audit_sink *s); /* writes what is queued; NULL is f
 /* One whole line, a JSON object, into the ring of the worker that calls.
  * False: lost (counted). Never blocks. */
 bool audit_sink_write(struct audit_sink *s, unsigned worker, struct bytes line);
+/* After some of them, at the end of the worker's turn: the thread may sleep. */
+void audit_sink_tell(struct audit_sink *s, unsigned worker);
 bool audit_sink_has_room(const struct audit_sink *s, unsigned worker); /* for `required: yes` */
 void audit_sink_reopen(struct audit_sink *s);                          /* after SIGHUP */
 uint64_t audit_sink_lost(const struct audit_sink *s);

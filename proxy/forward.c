@@ -194,7 +194,8 @@ uint8_t forward_read(const struct forward_config *c, const struct msg *m, struct
     /* Not all of `out`: its arrays are large and mostly unused. */
     out->method = m->code;
     out->n_path = out->n_query = 0;
-    out->token = out->originator = BYTES_NONE;
+    out->token = BYTES_NONE;
+    out->originator = BYTES_NONE;
     out->has_token = false;
     out->device = -1;
     out->peer = (struct policy_peer){0};

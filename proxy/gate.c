@@ -274,8 +274,7 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
         return;
     }
     if (m.type == TYPE_ACK || m.type == TYPE_RST) { /* over plain coap too: what was parked */
-        exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST,
-                                    g->now);
+        exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST, g->now);
         return;
     }
     if (!msg_is_request(&m)) {
@@ -343,6 +342,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     upstreams_turn(g->upstreams);
     for (size_t i = 0; i < g->config->n_listeners; i++)
         udp_flush(g->listeners[i]);
+    if (g->audit)
+        audit_sink_tell(g->audit, g->worker);
 
     uint64_t next = exchanges_deadline_ms(g->exchanges);
     uint64_t others[] = {upstreams_deadline_ms(g->upstreams), assocs_deadline_ms(g->assocs),

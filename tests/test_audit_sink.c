@@ -49,9 +49,17 @@ static struct audit_sink *open_sink(void)
     return s;
 }
 
+/* As in a turn of the worker's. */
+static bool put_bytes(struct audit_sink *s, unsigned worker, struct bytes line)
+{
+    bool kept = audit_sink_write(s, worker, line);
+    audit_sink_tell(s, worker);
+    return kept;
+}
+
 static bool put(struct audit_sink *s, const char *line)
 {
-    return audit_sink_write(s, 0, bytes_str(line));
+    return put_bytes(s, 0, bytes_str(line));
 }
 
 static void expect_file(const char *name, const char *want)
@@ -73,7 +81,7 @@ static void workers_have_rings_of_their_own(void **state)
     assert_non_null(s);
     for (unsigned i = 0; i < 300; i++) {
         int n = snprintf(line, sizeof line, "{\"w\":%u,\"i\":%u}\n", i % 3, i / 3);
-        assert_true(audit_sink_write(s, i % 3, bytes_of(line, (size_t)n)));
+        assert_true(put_bytes(s, i % 3, bytes_of(line, (size_t)n)));
     }
     audit_sink_close(s);
     /* One row of numbers over all, and each worker's in its order. */
@@ -146,7 +154,7 @@ static void half_a_line_is_refused(void **state)
     memset(line, ' ', sizeof line);
     line[0] = '{';
     memcpy(line + sizeof line - 2, "}\n", 2);
-    assert_false(audit_sink_write(s, 0, bytes_of(line, sizeof line)));
+    assert_false(put_bytes(s, 0, bytes_of(line, sizeof line)));
     assert_int_equal(audit_sink_lost(s), 4);
     audit_sink_close(s);
 }
@@ -188,7 +196,7 @@ static void lines_stay_whole_around_the_ring(void **state)
         while (!audit_sink_has_room(s, 0))
             continue;
         line[1] = (char)('a' + i % 26);
-        assert_true(audit_sink_write(s, 0, bytes_of(line, sizeof line)));
+        assert_true(put_bytes(s, 0, bytes_of(line, sizeof line)));
     }
     audit_sink_close(s);
     FILE *f = fopen(file, "r");
@@ -220,7 +228,7 @@ static void losses_are_counted_and_told(void **state)
     memcpy(line + sizeof line - 2, "}\n", 2);
     uint64_t kept = 0;
     while (audit_sink_lost(s) < 7)
-        kept += audit_sink_write(s, 0, bytes_of(line, sizeof line));
+        kept += put_bytes(s, 0, bytes_of(line, sizeof line));
     assert_false(audit_sink_has_room(s, 0));
     assert_int_equal(fcntl(fd, F_SETFL, 0), 0); /* read() now waits for the writer */
 
