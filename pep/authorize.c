@@ -69,7 +69,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
     if (err != PEP_OK)
         return err;
     const struct claims *t = &c->token.claims;
-    enum policy_strength strength = s->strength;
+    enum policy_strength strength = (enum policy_strength)s->strength;
     const uint8_t *key_id = c->has_key_id ? c->key_id : NULL;
     if (t->cnf.kind == CNF_KID || t->cnf.kind == CNF_DERIVED) {
         struct grant *g = bind_find_kid(p, t->cnf.kid, c->token.authority, now_s);
@@ -113,7 +113,7 @@ static void add_grant(struct asked *a, const struct pep_session *s, const struct
                       struct grant *g)
 {
     add(a, g->compiled, grant_covers(g, r->device),
-        g->bearer ? POLICY_STRENGTH_BEARER : s->strength, g);
+        g->bearer ? POLICY_STRENGTH_BEARER : (enum policy_strength)s->strength, g);
 }
 
 static enum pep_err ask(struct pep *p, struct pep_session *s, const struct request *r,
@@ -137,9 +137,9 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
     if (s) {
         session_refresh(s);
         if (s->subject)
-            add(a, s->subject->compiled, true, s->strength, NULL);
-        for (size_t i = 0; i < s->n_held; i++) {
-            struct grant *g = s->held[i];
+            add(a, s->subject->compiled, true, (enum policy_strength)s->strength, NULL);
+        for (size_t i = 0; s->held && i < s->held->n; i++) {
+            struct grant *g = s->held->of[i];
             if (!grant_is_live(g, now_s, p->config.build_s))
                 continue;
             if (learn_is_fresh(p, g, now_s))

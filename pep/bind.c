@@ -18,6 +18,8 @@ enum pep_err bind_key(struct pep *p, struct pep_session *s, const struct cached 
         /* With no key it counts for the association it came over, no other. */
         if (!a->bearer || !s)
             return PEP_CONFIRMATION;
+        if (!session_may_bear(s))
+            return PEP_STORE;
         g->bearer = s;
         return PEP_OK;
     }

@@ -42,26 +42,35 @@ struct pep {
 
 enum { SESSION_IDS = 3 };
 
+/* What a session holds, found again whenever grants change. */
+struct session_held {
+    size_t n;
+    struct grant *of[GRANTS_PER_KEY_MAX + GRANTS_PER_SESSION_MAX];
+};
+
+/* There may be a hundred thousand of them, nearly all at rest: what is not
+ * always there is in blocks of its own, and `tail` as long as it must be. */
 struct pep_session {
     struct pep *pep;
-    enum policy_strength strength;
-    bool trusted;                   /* its certificate chains to the client CA */
-    uint8_t subject_id[PEP_KEY_ID]; /* credential of an enrolled subject, or zero */
-    /* What the handshake proved, under each name that a token may give it:
-     * the key, the certificate, the key's thumbprint. Zero: no such name. */
-    uint8_t key_id[SESSION_IDS][PEP_KEY_ID];
-    size_t owner; /* of these, where its grants were found */
-    char name[PEP_SUBJECT_MAX];
     /* Good while `loads` and `changes` are pep's. */
     uint64_t loads, changes;
     const struct subject *enrolled; /* by its credential, revoked or not */
     const struct subject *subject;  /* NULL when revoked */
-    struct grant *held[GRANTS_PER_KEY_MAX + GRANTS_PER_SESSION_MAX];
-    size_t n_held;
+    int64_t last_exp_s;             /* of what it ever held; INT64_MIN: nothing */
+    struct session_held *held;      /* NULL: nothing, or at rest */
+    struct grant **bearer;          /* GRANTS_PER_SESSION_MAX of them; NULL: none yet */
+    char *name;                     /* in the tail, or a longer one of its own */
+    uint8_t strength;               /* enum policy_strength */
+    uint8_t n_bearer;
+    uint8_t owner; /* of its keys, where its grants were found */
+    uint8_t n_keys;
+    bool has_subject_id;
+    bool trusted;                    /* its certificate chains to the client CA */
     bool wants_created, wants_query; /* some held grant has AIF that asks for it */
-    int64_t last_exp_s;              /* of what it ever held; INT64_MIN: nothing */
-    struct grant *bearer[GRANTS_PER_SESSION_MAX];
-    size_t n_bearer;
+    /* The credential of an enrolled subject, if any; then what the handshake
+     * proved, under each name that a token may give it (the key, the
+     * certificate, the key's thumbprint); then the name's text. */
+    uint8_t tail[];
 };
 
 /* ---- revoke.c ---- */
@@ -99,5 +108,7 @@ bool session_proves(const struct pep_session *s, const uint8_t key_id[PEP_KEY_ID
  * the name by which it holds grants. Refreshed before. */
 const uint8_t *session_owner(const struct pep_session *s);
 void session_forget_bearer(struct pep_session *s, const struct grant *g);
+/* Room for one more bearer grant. */
+MUST_USE bool session_may_bear(struct pep_session *s);
 
 #endif

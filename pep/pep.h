@@ -116,7 +116,9 @@ MUST_USE bool pep_judge_certificate(struct pep *p, const struct pep_certificate 
                                     struct pep_proof *out);
 
 MUST_USE struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof);
-void pep_session_close(struct pep_session *s);                /* NULL is fine */
+void pep_session_close(struct pep_session *s); /* NULL is fine */
+/* It will not be asked for a while: what can be found again is given up. */
+void pep_session_rest(struct pep_session *s);
 const char *pep_session_subject(const struct pep_session *s); /* printable, never NULL */
 /* The originator that the policy enrolled it as, or NULL; for the record. */
 const char *pep_session_originator(struct pep_session *s);

@@ -149,8 +149,8 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
     case PEP_ON_ENROLMENT:
         return s->subject != NULL;
     case PEP_ON_GRANT:
-        for (size_t i = 0; i < s->n_held; i++)
-            if (s->held[i]->id == b->grant)
+        for (size_t i = 0; s->held && i < s->held->n; i++)
+            if (s->held->of[i]->id == b->grant)
                 return true;
         return false;
     case PEP_ON_TOKEN:

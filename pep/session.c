@@ -1,5 +1,4 @@
 /* One security association: what its handshake proved, and what it holds. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "crypto.h"
@@ -12,42 +11,96 @@ static bool is_zero(const uint8_t id[PEP_KEY_ID])
     return memcmp(id, none, PEP_KEY_ID) == 0;
 }
 
+/* ---- the tail ---- */
+
+static const uint8_t *key_at(const struct pep_session *s, size_t i)
+{
+    return s->tail + PEP_KEY_ID * (i + s->has_subject_id);
+}
+
+static char *tail_name(struct pep_session *s)
+{
+    return (char *)s->tail + PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id);
+}
+
 bool session_proves(const struct pep_session *s, const uint8_t key_id[PEP_KEY_ID])
 {
     bool any = false;
-    for (size_t i = 0; i < SESSION_IDS; i++)
-        any = any || memcmp(s->key_id[i], key_id, PEP_KEY_ID) == 0;
+    for (size_t i = 0; i < s->n_keys; i++)
+        any = any || memcmp(key_at(s, i), key_id, PEP_KEY_ID) == 0;
     return any && !is_zero(key_id);
 }
 
 const uint8_t *session_owner(const struct pep_session *s)
 {
-    return s->subject ? s->subject_id : s->key_id[s->owner];
+    static const uint8_t nobody[PEP_KEY_ID];
+    if (s->subject)
+        return s->tail;
+    return s->n_keys > 0 ? key_at(s, s->owner) : nobody;
 }
 
-struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof)
+/* ---- life ---- */
+
+/* Of `ids` the first is the subject's credential; zero ones are left out. */
+static struct pep_session *
+session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const char *name)
 {
-    struct pep_session *s = calloc(1, sizeof *s);
+    size_t name_n = strnlen(name, PEP_SUBJECT_MAX - 1), n = 0;
+    for (size_t i = 0; i <= SESSION_IDS; i++)
+        n += !is_zero(ids[i]);
+    struct pep_session *s = calloc(1, sizeof *s + n * PEP_KEY_ID + name_n + 1);
     if (!s)
         return NULL;
     s->pep = p;
-    s->strength = proof->strength;
-    s->trusted = proof->trusted;
-    memcpy(s->subject_id, proof->subject_id, sizeof s->subject_id);
-    memcpy(s->key_id[0], proof->key_id, PEP_KEY_ID);
-    if ((!is_zero(proof->cert_id) && !grant_key_id_digest(CNF_X5T, proof->cert_id, s->key_id[1])) ||
-        (!is_zero(proof->jkt) && !grant_key_id_digest(CNF_JKT, proof->jkt, s->key_id[2]))) {
-        free(s);
-        return NULL;
+    s->has_subject_id = !is_zero(ids[0]);
+    uint8_t *at = s->tail;
+    for (size_t i = 0; i <= SESSION_IDS; i++) {
+        if (is_zero(ids[i]))
+            continue;
+        memcpy(at, ids[i], PEP_KEY_ID);
+        at += PEP_KEY_ID;
+        s->n_keys = (uint8_t)(s->n_keys + (i > 0));
     }
-    memcpy(s->name, proof->name, sizeof s->name);
-    s->name[sizeof s->name - 1] = 0;
+    s->name = tail_name(s);
+    memcpy(s->name, name, name_n);
     s->last_exp_s = INT64_MIN;
     s->changes = p->changes - 1;
     s->loads = p->loads - 1;
     p->stats.sessions++;
+    return s;
+}
+
+struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof)
+{
+    uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID] = {{0}};
+    memcpy(ids[0], proof->subject_id, PEP_KEY_ID);
+    memcpy(ids[1], proof->key_id, PEP_KEY_ID);
+    if ((!is_zero(proof->cert_id) && !grant_key_id_digest(CNF_X5T, proof->cert_id, ids[2])) ||
+        (!is_zero(proof->jkt) && !grant_key_id_digest(CNF_JKT, proof->jkt, ids[3])))
+        return NULL;
+    struct pep_session *s = session_new(p, ids, proof->name);
+    if (!s)
+        return NULL;
+    s->strength = (uint8_t)proof->strength;
+    s->trusted = proof->trusted;
     session_refresh(s); /* what it holds counts as used from now on */
     return s;
+}
+
+static void forget_name(struct pep_session *s)
+{
+    if (s->name != tail_name(s))
+        free(s->name);
+    s->name = tail_name(s);
+}
+
+void pep_session_rest(struct pep_session *s)
+{
+    if (!s)
+        return;
+    free(s->held);
+    s->held = NULL;
+    s->changes = s->pep->changes - 1;
 }
 
 void pep_session_close(struct pep_session *s)
@@ -57,7 +110,10 @@ void pep_session_close(struct pep_session *s)
     while (s->n_bearer)
         take_end(s->pep, s->bearer[0]);
     s->pep->stats.sessions--;
-    crypto_wipe(s, sizeof *s);
+    pep_session_rest(s);
+    forget_name(s);
+    free(s->bearer);
+    crypto_wipe(s, sizeof *s + PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id));
     free(s);
 }
 
@@ -74,9 +130,16 @@ const char *pep_session_originator(struct pep_session *s)
     return s->subject ? s->subject->said->originator : NULL;
 }
 
+bool session_may_bear(struct pep_session *s)
+{
+    if (!s->bearer)
+        s->bearer = calloc(GRANTS_PER_SESSION_MAX, sizeof(struct grant *));
+    return s->bearer != NULL;
+}
+
 void session_forget_bearer(struct pep_session *s, const struct grant *g)
 {
-    for (size_t i = 0; i < s->n_bearer; i++) {
+    for (uint8_t i = 0; i < s->n_bearer; i++) {
         if (s->bearer[i] == g) {
             s->bearer[i] = s->bearer[--s->n_bearer];
             return;
@@ -86,14 +149,53 @@ void session_forget_bearer(struct pep_session *s, const struct grant *g)
 
 static void hold(struct pep_session *s, struct grant *g)
 {
-    if (s->n_held == sizeof s->held / sizeof *s->held)
+    struct session_held *h = s->held;
+    if (h->n == sizeof h->of / sizeof *h->of)
         return;
-    s->held[s->n_held++] = g;
+    h->of[h->n++] = g;
     g->used = true;
     s->wants_created |= g->dynamic;
     s->wants_query |= g->n_aif > 0;
     if (g->exp_s > s->last_exp_s)
         s->last_exp_s = g->exp_s;
+}
+
+/* False: no memory. It holds nothing then, until it is asked again. */
+static bool find_held(struct pep_session *s)
+{
+    struct pep *p = s->pep;
+    bool any = s->n_bearer > 0;
+    for (size_t i = 0; i < s->n_keys; i++)
+        any = any || grants_of_key(p->grants, key_at(s, i));
+    if (!any) {
+        free(s->held);
+        s->held = NULL;
+        return true;
+    }
+    if (!s->held && !(s->held = malloc(sizeof *s->held)))
+        return false;
+    s->held->n = 0;
+    for (uint8_t i = 0; i < s->n_keys; i++) {
+        struct grant *g = grants_of_key(p->grants, key_at(s, i));
+        if (g && s->held->n == 0)
+            s->owner = i;
+        for (; g; g = grants_next_of_key(g))
+            hold(s, g);
+    }
+    for (uint8_t i = 0; i < s->n_bearer; i++)
+        hold(s, s->bearer[i]);
+    return true;
+}
+
+static void rename_as(struct pep_session *s, const char *name)
+{
+    if (strcmp(s->name, name) == 0)
+        return;
+    char *own = strdup(name);
+    if (!own)
+        return; /* for the record only: the older name will do */
+    forget_name(s);
+    s->name = own;
 }
 
 void session_refresh(struct pep_session *s)
@@ -102,27 +204,19 @@ void session_refresh(struct pep_session *s)
     if (s->changes == p->changes)
         return;
     if (s->loads != p->loads) {
-        s->enrolled = subjects_at(p->subjects, subjects_by_id(p->subjects, s->subject_id));
+        s->enrolled = s->has_subject_id
+                          ? subjects_at(p->subjects, subjects_by_id(p->subjects, s->tail))
+                          : NULL;
         if (s->enrolled)
-            (void)snprintf(s->name, sizeof s->name, "%s", s->enrolled->said->name);
+            rename_as(s, s->enrolled->said->name);
         s->loads = p->loads;
     }
     bool revoked = s->enrolled &&
                    revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name));
     s->subject = revoked ? NULL : s->enrolled;
-    s->n_held = 0;
     s->wants_created = s->wants_query = false;
     s->owner = 0;
-    for (size_t i = 0; i < SESSION_IDS; i++) {
-        struct grant *g = is_zero(s->key_id[i]) ? NULL : grants_of_key(p->grants, s->key_id[i]);
-        if (g && s->n_held == 0)
-            s->owner = i;
-        for (; g; g = grants_next_of_key(g))
-            hold(s, g);
-    }
-    for (size_t i = 0; i < s->n_bearer; i++)
-        hold(s, s->bearer[i]);
-    s->changes = p->changes;
+    s->changes = find_held(s) ? p->changes : p->changes - 1;
 }
 
 int64_t pep_session_ends(struct pep_session *s, int64_t now_s)
@@ -132,9 +226,11 @@ int64_t pep_session_ends(struct pep_session *s, int64_t now_s)
         return INT64_MAX;
     /* RFC 9202 5: the association ends after its last token. */
     int64_t ends = now_s;
-    for (size_t i = 0; i < s->n_held; i++)
-        if (grant_is_live(s->held[i], now_s, s->pep->config.build_s) && s->held[i]->exp_s > ends)
-            ends = s->held[i]->exp_s;
+    for (size_t i = 0; s->held && i < s->held->n; i++) {
+        const struct grant *g = s->held->of[i];
+        if (grant_is_live(g, now_s, s->pep->config.build_s) && g->exp_s > ends)
+            ends = g->exp_s;
+    }
     return ends;
 }
 

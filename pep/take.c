@@ -108,7 +108,7 @@ static struct grant *find_same(struct pep *p, const struct pep_session *s, const
     const struct cnf *k = &c->token.claims.cnf;
     int authority = c->token.authority;
     if (k->kind == CNF_NONE) {
-        for (size_t i = 0; s && i < s->n_bearer; i++)
+        for (uint8_t i = 0; s && i < s->n_bearer; i++)
             if (memcmp(s->bearer[i]->hash, c->token.hash, TOKEN_HASH) == 0)
                 return s->bearer[i];
         return NULL;

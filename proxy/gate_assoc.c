@@ -129,8 +129,14 @@ static void closed(void *user, struct assoc *a, const char *reason)
     a->session = NULL;
 }
 
+static void slept(void *user, struct assoc *a)
+{
+    (void)user;
+    pep_session_rest(a->session);
+}
+
 const struct assoc_ops gate_assoc_ops = {
-    find_psk, judge_certificate, send_datagram, established, closed, NULL};
+    find_psk, judge_certificate, send_datagram, established, closed, slept};
 
 /* 4.01 to what runs, then the association ends (RFC 9202 5). */
 static void end_assoc(struct gate *g, struct assoc *a, const char *reason)
@@ -154,10 +160,13 @@ static void end_if_over(void *user, struct assoc *a)
     struct gate *g = user;
     if (!a->session)
         return;
-    if (pep_session_ends(a->session, g->now.wall_s) <= g->now.wall_s)
+    if (pep_session_ends(a->session, g->now.wall_s) <= g->now.wall_s) {
         end_assoc(g, a, "grants-ended");
-    else
-        watch_end(g, a);
+        return;
+    }
+    watch_end(g, a);
+    if (a->asleep)
+        pep_session_rest(a->session);
 }
 
 void gate_expire_assocs(struct gate *g)
