@@ -53,14 +53,15 @@ struct session_held {
 struct pep_session {
     struct pep *pep;
     /* Good while `loads` and `changes` are pep's. */
-    uint64_t loads, changes;
+    uint64_t changes;
     const struct subject *enrolled; /* by its credential, revoked or not */
     const struct subject *subject;  /* NULL when revoked */
     int64_t last_exp_s;             /* of what it ever held; INT64_MIN: nothing */
     struct session_held *held;      /* NULL: nothing, or at rest */
     struct grant **bearer;          /* GRANTS_PER_SESSION_MAX of them; NULL: none yet */
     char *name;                     /* in the tail, or a longer one of its own */
-    uint8_t strength;               /* enum policy_strength */
+    uint32_t loads;
+    uint8_t strength; /* enum policy_strength */
     uint8_t n_bearer;
     uint8_t owner; /* of its keys, where its grants were found */
     uint8_t n_keys;

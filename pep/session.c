@@ -48,7 +48,8 @@ session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const
     size_t name_n = strnlen(name, PEP_SUBJECT_MAX - 1), n = 0;
     for (size_t i = 0; i <= SESSION_IDS; i++)
         n += !is_zero(ids[i]);
-    struct pep_session *s = calloc(1, sizeof *s + n * PEP_KEY_ID + name_n + 1);
+    struct pep_session *s =
+        calloc(1, offsetof(struct pep_session, tail) + n * PEP_KEY_ID + name_n + 1);
     if (!s)
         return NULL;
     s->pep = p;
@@ -65,7 +66,7 @@ session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const
     memcpy(s->name, name, name_n);
     s->last_exp_s = INT64_MIN;
     s->changes = p->changes - 1;
-    s->loads = p->loads - 1;
+    s->loads = (uint32_t)p->loads - 1;
     p->stats.sessions++;
     return s;
 }
@@ -113,7 +114,8 @@ void pep_session_close(struct pep_session *s)
     pep_session_rest(s);
     forget_name(s);
     free(s->bearer);
-    crypto_wipe(s, sizeof *s + PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id));
+    crypto_wipe(s, offsetof(struct pep_session, tail) +
+                       PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id));
     free(s);
 }
 
@@ -203,13 +205,13 @@ void session_refresh(struct pep_session *s)
     struct pep *p = s->pep;
     if (s->changes == p->changes)
         return;
-    if (s->loads != p->loads) {
+    if (s->loads != (uint32_t)p->loads) {
         s->enrolled = s->has_subject_id
                           ? subjects_at(p->subjects, subjects_by_id(p->subjects, s->tail))
                           : NULL;
         if (s->enrolled)
             rename_as(s, s->enrolled->said->name);
-        s->loads = p->loads;
+        s->loads = (uint32_t)p->loads;
     }
     bool revoked = s->enrolled &&
                    revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name));

@@ -376,8 +376,9 @@ static struct assoc *welcome(struct assocs *t, int listener, const struct peer *
         unseat_pending(t, a); /* in silence: an alert would end the client's new handshake */
     }
     bool known = a && assoc_is_established(a);
-    if (known && (a->live ? dtls_began_with(a->live->dtls, datagram)
-                          : dtls_asleep_began_with(a->asleep, datagram))) { /* late on the way */
+    if (known &&
+        (a->live ? dtls_began_with(a->live->dtls, datagram)
+                 : dtls_asleep_began_with(t->dtls, a->asleep, datagram))) { /* late on the way */
         t->stats.stray++;
         return NULL;
     }

@@ -35,6 +35,7 @@ struct assocs {
      * kept for the next of its kind. It never writes. */
     struct dtls_session *trial;
     const struct assoc *trial_of;
+    uint64_t given_back_ms, given_back_at; /* when last, and what stats.slept was then */
     struct assocs_stats stats;
 };
 

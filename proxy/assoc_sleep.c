@@ -3,10 +3,12 @@
 
 #include "assoc_inside.h"
 #include "hello.h"
+#include "memory.h"
 
 void assocs_forget_trial(struct assocs *t)
 {
-    dtls_session_free(t->trial);
+    if (t->trial)
+        dtls_session_leave(t->trial);
     t->trial = NULL;
     t->trial_of = NULL;
 }
@@ -109,11 +111,23 @@ uint64_t assocs_sleep_deadline_ms(const struct assocs *t)
     return fresh < awake ? fresh : awake;
 }
 
+/* Where many fell asleep, their buffers go back to the system. */
+static void give_back(struct assocs *t, uint64_t now_ms)
+{
+    if (t->stats.slept - t->given_back_at < GIVE_BACK_MIN ||
+        now_ms - t->given_back_ms < GIVE_BACK_EVERY_MS)
+        return;
+    t->given_back_at = t->stats.slept;
+    t->given_back_ms = now_ms;
+    memory_give_back();
+}
+
 void assocs_sleep_due(struct assocs *t, uint64_t now_ms)
 {
     for (enum assoc_order o = ORDER_FRESH; o <= ORDER_AWAKE; o++)
         for (size_t n = 0; n < SLEEP_BATCH && due_ms(t, o) <= now_ms; n++)
             (void)put_to_sleep(t, t->orders[o].first);
+    give_back(t, now_ms);
 }
 
 /* Those that keep a flight are the last: it may still be wanted. */

@@ -111,8 +111,8 @@ static inline bool compat_is_no_suite(int ret)
 #endif
 }
 
-/* Of an established session, what only a resumption would want: its id, and
- * the peer's certificate, which was judged when it came. */
+/* Of an established session, what only a resumption would want: its id, its
+ * age, and the peer's certificate, which was judged when it came. */
 static inline void compat_forget_session(mbedtls_ssl_context *ssl)
 {
     mbedtls_ssl_session *s = ssl->MBEDTLS_PRIVATE(session);
@@ -121,6 +121,9 @@ static inline void compat_forget_session(mbedtls_ssl_context *ssl)
     mbedtls_x509_crt_free(s->MBEDTLS_PRIVATE(peer_cert));
     mbedtls_free(s->MBEDTLS_PRIVATE(peer_cert));
     s->MBEDTLS_PRIVATE(peer_cert) = NULL;
+#ifdef MBEDTLS_HAVE_TIME
+    s->MBEDTLS_PRIVATE(start) = 0;
+#endif
     s->MBEDTLS_PRIVATE(id_len) = 0;
     memset(s->MBEDTLS_PRIVATE(id), 0, sizeof s->MBEDTLS_PRIVATE(id));
 }

@@ -109,11 +109,15 @@ void dtls_asleep_free(struct dtls_asleep *a); /* wipes; NULL is fine */
  * replay window: what costs nothing to know. */
 bool dtls_asleep_expects(const struct dtls_asleep *a, struct bytes record);
 /* As dtls_began_with(). */
-bool dtls_asleep_began_with(const struct dtls_asleep *a, struct bytes client_hello);
+bool dtls_asleep_began_with(const struct dtls *d, const struct dtls_asleep *a,
+                            struct bytes client_hello);
 /* For keeping it elsewhere: the block, borrowed; and a copy of one. Only
  * bytes that are known to be ours may come back. */
 struct bytes dtls_asleep_bytes(const struct dtls_asleep *a);
 MUST_USE struct dtls_asleep *dtls_asleep_of(struct bytes block);
+/* A session that is not wanted any more, in silence: its buffers, wiped, are
+ * kept for the next that wakes. */
+void dtls_session_leave(struct dtls_session *s);
 
 /* What the handshake proved; valid once established. */
 const struct pep_proof *dtls_proof(const struct dtls_session *s);

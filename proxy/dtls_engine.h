@@ -12,6 +12,11 @@
 #include "greeter.h"
 #include "hello.h"
 
+enum {
+    DTLS_SAVED_HEADER = 8, /* the library's version, and how it was built */
+    DTLS_SPARE = 16,
+};
+
 /* A server's own credentials, and its randomness. */
 struct dtls_own {
     mbedtls_x509_crt chain, client_ca;
@@ -32,6 +37,11 @@ struct dtls {
     mbedtls_ssl_config conf;
     struct dtls_own own;
     struct greeter greeter;
+    /* What every saved session begins with: learned from the first. */
+    bool has_saved_header;
+    uint8_t saved_header[DTLS_SAVED_HEADER];
+    struct dtls_session *spare[DTLS_SPARE]; /* fresh, with buffers */
+    size_t n_spare;
 };
 
 enum session_state {

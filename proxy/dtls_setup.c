@@ -149,6 +149,8 @@ void dtls_free(struct dtls *d)
 {
     if (!d)
         return;
+    while (d->n_spare)
+        dtls_session_free(d->spare[--d->n_spare]);
     mbedtls_ssl_config_free(&d->conf);
     dtls_own_clear(&d->own);
     greeter_clear(&d->greeter);

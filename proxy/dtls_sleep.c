@@ -1,5 +1,7 @@
-/* A session at rest, and woken. What the engine saves is half zeros (an id
- * that we do not keep, counters): runs of them are squeezed. */
+/* A session at rest, and woken. What the engine saves has a header that is
+ * the same for all, and is half zeros (an id that we do not keep, counters):
+ * the one is left out, runs of the others are squeezed. Woken, it gets
+ * buffers that another has left. */
 #include <stdlib.h>
 
 #include "../pep/crypto.h"
@@ -8,14 +10,17 @@
 
 enum {
     SAVED_MAX = 1024, /* about 220 bytes with either version */
-    NO_RANDOM = 0xffff,
-    EPOCH = 1, /* the only one with keys: there is no renegotiation */
+    NOWHERE = 0xffff,
+    WINDOW = 16, /* the window as it is saved: two numbers of 8 bytes */
+    EPOCH = 1,   /* the only one with keys: there is no renegotiation */
 };
 
 struct dtls_asleep {
-    uint64_t window_top, window; /* a copy, to be looked at without waking */
+    uint64_t window_top, window; /* the replay window, to be looked at without waking */
     uint16_t n, saved_n;
-    uint16_t random_at; /* where the ClientHello's random stands in what was saved */
+    /* Where these stand in what was saved: the window, which is left out
+     * there, and the ClientHello's random. */
+    uint16_t window_at, random_at;
     uint8_t squeezed[];
 };
 
@@ -48,11 +53,55 @@ static void unsqueeze(struct bytes in, struct buf *out)
     }
 }
 
-static struct bytes saved(const struct dtls_asleep *a, uint8_t storage[SAVED_MAX])
+static void put_window(const struct dtls_asleep *a, uint8_t out[WINDOW])
+{
+    struct buf b = buf_on(out, WINDOW);
+    buf_put_be(&b, a->window_top, 8);
+    buf_put_be(&b, a->window, 8);
+}
+
+static struct bytes saved(const struct dtls *d, const struct dtls_asleep *a,
+                          uint8_t storage[SAVED_MAX])
 {
     struct buf b = buf_on(storage, SAVED_MAX);
+    buf_put(&b, bytes_of(d->saved_header, DTLS_SAVED_HEADER));
     unsqueeze(bytes_of(a->squeezed, a->n), &b);
-    return !b.full && b.n == a->saved_n ? buf_bytes(&b) : BYTES_NONE;
+    if (b.full || b.n != a->saved_n || b.n < DTLS_SAVED_HEADER + WINDOW)
+        return BYTES_NONE;
+    if (a->window_at <= b.n - WINDOW)
+        put_window(a, storage + a->window_at);
+    return buf_bytes(&b);
+}
+
+/* ---- spare buffers ---- */
+
+static void wipe_own(struct dtls_session *s)
+{
+    const size_t own = offsetof(struct dtls_session, dtls); /* `ssl` comes first */
+    crypto_wipe((uint8_t *)s + own, sizeof *s - own);
+}
+
+static struct dtls_session *take_spare(struct dtls *d, const struct peer *peer, void *owner)
+{
+    if (d->n_spare == 0)
+        return NULL;
+    struct dtls_session *s = d->spare[--d->n_spare];
+    s->dtls = d;
+    s->owner = owner;
+    s->peer = *peer;
+    s->proof.subject = -1;
+    return s;
+}
+
+void dtls_session_leave(struct dtls_session *s)
+{
+    struct dtls *d = s->dtls;
+    if (d->n_spare == DTLS_SPARE || s->handshake || mbedtls_ssl_session_reset(&s->ssl) != 0) {
+        dtls_session_free(s);
+        return;
+    }
+    wipe_own(s);
+    d->spare[d->n_spare++] = s;
 }
 
 /* ---- sleep ---- */
@@ -62,10 +111,35 @@ bool dtls_keeps_flight(const struct dtls_session *s)
     return compat_keeps_flight(&s->ssl);
 }
 
-static uint16_t find_random(struct bytes in, const uint8_t random[HELLO_RANDOM])
+static uint16_t find(struct bytes in, const uint8_t *what, size_t n)
 {
-    const uint8_t *at = memmem(in.p, in.n, random, HELLO_RANDOM);
-    return at ? (uint16_t)(at - in.p) : NO_RANDOM;
+    const uint8_t *at = memmem(in.p, in.n, what, n);
+    return at ? (uint16_t)(at - in.p) : NOWHERE;
+}
+
+/* The header says which library saved it, built how. */
+static bool knows_header(struct dtls *d, struct bytes in)
+{
+    if (!d->has_saved_header && in.n > DTLS_SAVED_HEADER) {
+        memcpy(d->saved_header, in.p, DTLS_SAVED_HEADER);
+        d->has_saved_header = true;
+    }
+    return in.n > DTLS_SAVED_HEADER && memcmp(d->saved_header, in.p, DTLS_SAVED_HEADER) == 0;
+}
+
+/* Fills the head, and squeezes the rest. */
+static void pack(struct dtls_session *s, uint8_t *plain, size_t n, struct dtls_asleep *head,
+                 struct buf *out)
+{
+    uint8_t window[WINDOW];
+    head->saved_n = (uint16_t)n;
+    head->random_at = find(bytes_of(plain, n), s->random, sizeof s->random);
+    put_window(head, window);
+    head->window_at = find(bytes_of(plain, n), window, sizeof window);
+    if (head->window_at != NOWHERE)
+        memset(plain + head->window_at, 0, sizeof window);
+    squeeze(bytes_of(plain + DTLS_SAVED_HEADER, n - DTLS_SAVED_HEADER), out);
+    head->n = (uint16_t)out->n;
 }
 
 struct dtls_asleep *dtls_sleep(struct dtls_session *s)
@@ -84,17 +158,15 @@ struct dtls_asleep *dtls_sleep(struct dtls_session *s)
     compat_window(&s->ssl, &head.window_top, &head.window);
     int ret = mbedtls_ssl_context_save(&s->ssl, plain, sizeof plain, &n);
     /* Without memory it fails after that, on its way back to a fresh context. */
-    if (ret != 0 && !(ret == MBEDTLS_ERR_SSL_ALLOC_FAILED && n > 0)) {
+    bool gone = ret == MBEDTLS_ERR_SSL_ALLOC_FAILED && n > 0;
+    if ((ret != 0 && !gone) || !knows_header(s->dtls, bytes_of(plain, n))) {
         free(room);
         crypto_wipe(plain, sizeof plain);
         return NULL;
     }
     struct buf b = buf_on(small, sizeof small); /* never longer than twice the saved */
-    squeeze(bytes_of(plain, n), &b);
-    head.n = (uint16_t)b.n;
-    head.saved_n = (uint16_t)n;
-    head.random_at = find_random(bytes_of(plain, n), s->random);
-    dtls_session_free(s); /* its 40 KiB have room for what it leaves */
+    pack(s, plain, n, &head, &b);
+    dtls_session_leave(s); /* its buffers have room for what it leaves */
     struct dtls_asleep *a = malloc(SQUEEZED_AT + b.n);
     if (a)
         free(room);
@@ -111,8 +183,10 @@ struct dtls_session *dtls_rouse(struct dtls *d, const struct dtls_asleep *a,
                                 const struct peer *peer, void *owner, struct instant now)
 {
     uint8_t storage[SAVED_MAX];
-    struct bytes plain = saved(a, storage);
-    struct dtls_session *s = plain.n ? dtls_session_make(d, peer, owner) : NULL;
+    struct bytes plain = saved(d, a, storage);
+    struct dtls_session *s = plain.n ? take_spare(d, peer, owner) : NULL;
+    if (plain.n && !s)
+        s = dtls_session_make(d, peer, owner);
     bool ok = s && mbedtls_ssl_context_load(&s->ssl, plain.p, plain.n) == 0;
     if (ok) {
         s->state = SESSION_ESTABLISHED;
@@ -155,13 +229,14 @@ bool dtls_asleep_expects(const struct dtls_asleep *a, struct bytes record)
     return is_new(a, number);
 }
 
-bool dtls_asleep_began_with(const struct dtls_asleep *a, struct bytes client_hello)
+bool dtls_asleep_began_with(const struct dtls *d, const struct dtls_asleep *a,
+                            struct bytes client_hello)
 {
     struct hello h;
     uint8_t storage[SAVED_MAX];
     if (!hello_parse(client_hello, &h))
         return false;
-    struct bytes plain = saved(a, storage);
+    struct bytes plain = saved(d, a, storage);
     bool same = plain.n >= HELLO_RANDOM && a->random_at <= plain.n - HELLO_RANDOM &&
                 bytes_equal(h.random, bytes_of(plain.p + a->random_at, HELLO_RANDOM));
     crypto_wipe(storage, sizeof storage);

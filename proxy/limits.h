@@ -75,6 +75,10 @@ enum limits {
     ASSOCS_AWAKE = 10000,
     SLEEP_AFTER_S = 10,
     SLEEP_BATCH = 64, /* put to sleep, or closed as idle, in one turn of the loop */
+    /* So many fell asleep since, and so long ago: their memory goes back to
+     * the system. That takes some 4 us for each, at once: few at a time. */
+    GIVE_BACK_MIN = 256,
+    GIVE_BACK_EVERY_MS = 250,
     /* The last flight of a handshake is kept so long for a client that did
      * not get it: its timer has run five times by then (RFC 6347 4.2.4). */
     FLIGHT_MS = 31000,

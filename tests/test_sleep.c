@@ -127,7 +127,7 @@ static void test_suites(void **state)
                 fail_msg("%s: it does not sleep", row->name);
         }
         size_t n = dtls_asleep_bytes(r->last->asleep).n;
-        if (n > 250)
+        if (n > 180)
             fail_msg("%s: %zu bytes", row->name, n);
         assert_int_equal(rig_stats(r).woken, 2);
         free(crt);
