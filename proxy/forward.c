@@ -22,6 +22,8 @@ enum act {
     TOKEN,
     HOP_LIMIT,
     LOCATION,
+    BLOCK,
+    BAD_BLOCK,
 };
 
 struct row {
@@ -58,8 +60,8 @@ static const struct row near[] = {
     [OPT_HOP_LIMIT] = {0, UINT16_MAX, true, HOP_LIMIT, UNKNOWN},
     [OPT_ACCEPT] = {0, 2, false, PASS, UNKNOWN},
     [OPT_LOCATION_QUERY] = {0, 255, true, UNKNOWN, LOCATION},
-    [OPT_BLOCK2] = {0, 3, false, PASS, PASS},
-    [OPT_BLOCK1] = {0, 3, false, PASS, PASS},
+    [OPT_BLOCK2] = {0, 3, false, BLOCK, BLOCK},
+    [OPT_BLOCK1] = {0, 3, false, BLOCK, BLOCK},
     [OPT_SIZE2] = {0, 4, false, PASS, PASS},
     [OPT_PROXY_URI] = {1, 1034, false, REFUSE_PROXY, UNKNOWN},
     [OPT_PROXY_SCHEME] = {1, 255, false, REFUSE_PROXY, UNKNOWN},
@@ -107,6 +109,13 @@ static bool is_unsafe(uint16_t number)
     return number & 2;
 }
 
+/* SZX 7 is reserved (RFC 7959 2.2). Over TCP it means BERT (RFC 8323 6), which
+ * is for those who say that they know it; no datagram has room for one. */
+static bool is_bad_block(struct bytes value)
+{
+    return value.n > 0 && (value.p[value.n - 1] & 7) == 7;
+}
+
 /* An option of a wrong length, or one too many of its number, is treated as
  * unknown (RFC 7252 5.4.3, 5.4.5). Of the unknown, RFC 7252 5.7.1 would have
  * a proxy refuse the unsafe ones and forward the critical ones that are
@@ -121,6 +130,8 @@ static enum act judge(const struct forward_config *c, const struct msg *m, size_
     bool extra = i > 0 && m->options[i - 1].number == o->number && !r->repeats;
     bool fits = o->value.n >= r->min && o->value.n <= r->max && !extra;
 
+    if (act == BLOCK && fits)
+        return is_bad_block(o->value) ? BAD_BLOCK : PASS;
     if (act != UNKNOWN && fits)
         return act;
     /* Elective, so a bad or a second token could be ignored (5.4.1, 5.4.5);
@@ -240,6 +251,8 @@ uint8_t forward_read(const struct forward_config *c, const struct msg *m, struct
             break;
         case STRIP:
             break;
+        case BAD_BLOCK:
+            return refuse(C_BAD_REQUEST, "reserved block size", why);
         default:
             return refuse(C_BAD_OPTION,
                           o->number == c->access_token ? "bad Access-Token option"

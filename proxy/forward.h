@@ -14,7 +14,8 @@ struct forward_config {
 
 /* Reads a request's options into what pep and routing need. Returns 0, or
  * the response code that refuses it: 4.02 unknown critical or unsafe, or a
- * known one with a bad length or repeated; 5.05 Proxy-Uri, Proxy-Scheme;
+ * known one with a bad length or repeated; 4.00 a block of a reserved size;
+ * 5.05 Proxy-Uri, Proxy-Scheme;
  * 5.08 or 4.00 by Hop-Limit; 4.05 for a method that nobody knows. 5.08 comes
  * last, when `out` is whole: a request that is answered here may ignore it.
  * `uri_host` is empty when absent. The path is the request's own, without

@@ -119,6 +119,8 @@ static const struct {
     {"unknown 11", 65007, 3, BAD_OPTION, BAD_GATEWAY, 0},
     {"unknown 11, largest", 65535, 3, BAD_OPTION, BAD_GATEWAY, 0},
     {"number 0", 0, 0, PASSES, PASSES, 0},
+    {"Q-Block1 (RFC 9177)", 19, 1, BAD_OPTION, BAD_GATEWAY, 0},
+    {"Q-Block2", 31, 1, BAD_OPTION, BAD_GATEWAY, 0},
     {"hole in the table, 13", 13, 1, BAD_OPTION, BAD_GATEWAY, 0},
     {"hole in the table, 24", 24, 1, PASSES, PASSES, 0},
     {"oneM2M originator", 279, 8, BAD_OPTION, BAD_GATEWAY, 0},
@@ -253,6 +255,38 @@ static void test_segments_max(void **state)
     assert_int_equal(read_only(&m), 0);
     assert_true(msg_add(&m, OPT_URI_PATH, BYTES_LIT("a")));
     assert_int_equal(read_only(&m), BAD_OPTION);
+}
+
+static void test_block_sizes(void **state)
+{
+    (void)state;
+    static const uint16_t numbers[] = {OPT_BLOCK1, OPT_BLOCK2};
+    static const struct {
+        const char *name;
+        struct bytes value;
+        bool bad;
+    } sizes[] = {
+        {"16 bytes", BYTES_LIT("\x00"), false},
+        {"  as empty", BYTES_LIT(""), false},
+        {"1024 bytes, more", BYTES_LIT("\x0e"), false},
+        {"1024 bytes, the last number", BYTES_LIT("\xff\xff\xf6"), false},
+        {"reserved", BYTES_LIT("\x07"), true},
+        {"reserved, more", BYTES_LIT("\x0f"), true},
+        {"reserved, of a high number", BYTES_LIT("\xff\xff\xf7"), true},
+    };
+    for (size_t k = 0; k < N(numbers); k++)
+        for (size_t i = 0; i < N(sizes); i++) {
+            struct msg in = {.code = MSG_PUT}, out;
+            struct request r;
+            struct bytes host;
+            const char *why;
+            assert_true(msg_add(&in, numbers[k], sizes[i].value));
+            check(sizes[i].name, "request", forward_read(&config, &in, &r, &host, &why),
+                  sizes[i].bad ? BAD_REQUEST : 0);
+            in.code = MSG_CODE(2, 4);
+            check(sizes[i].name, "response", forward_response(&config, &in, &by_host, &out),
+                  sizes[i].bad ? BAD_GATEWAY : 0);
+        }
 }
 
 static void test_hop_limit(void **state)
@@ -427,10 +461,15 @@ static void test_token_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),      cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_read),          cmocka_unit_test(test_segments_max),
-        cmocka_unit_test(test_hop_limit),     cmocka_unit_test(test_refused_is_not_forwarded),
-        cmocka_unit_test(test_request_paths), cmocka_unit_test(test_locations),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_segments_max),
+        cmocka_unit_test(test_block_sizes),
+        cmocka_unit_test(test_hop_limit),
+        cmocka_unit_test(test_refused_is_not_forwarded),
+        cmocka_unit_test(test_request_paths),
+        cmocka_unit_test(test_locations),
         cmocka_unit_test(test_token_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
