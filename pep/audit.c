@@ -333,16 +333,38 @@ static void put_permitted(struct buf *out, struct audit_memo *memo, const struct
     buf_put(out, bytes_of(p->to_hash, p->hash_n));
 }
 
+/* The query stays out: it may carry secrets. */
+static void put_request(struct buf *out, const struct audit_start *s, const struct request *r)
+{
+    if (r->originator.n)
+        put_text(out, TEXT("originator"), r->originator, CUT_SHORT);
+    put_word(out, TEXT("method"), method_name(r->method));
+    put_path(out, r->path, r->n_path);
+    if (s->observation) {
+        put_word(out, TEXT("observation"), s->observation);
+        put_number(out, NAME("notified"), s->notified);
+    }
+}
+
+bool audit_begin_watch(const struct audit_start *s, const struct request *r, const char *reason,
+                       const char *policy_hash, struct buf *out)
+{
+    put_start(out, s, s->subject);
+    put_request(out, s, r);
+    put_text(out, TEXT("reason"), bytes_str(reason), CUT_WORD);
+    if (policy_hash)
+        put_text(out, TEXT("policy"), bytes_str(policy_hash), CUT_WORD);
+    if (s->device)
+        put_text(out, TEXT("device"), bytes_str(s->device), CUT_SHORT);
+    return !out->full;
+}
+
 bool audit_begin(const struct audit_start *s, const struct request *r, const struct pep_decision *d,
                  struct buf *out)
 {
     bool permit = d->verdict == POLICY_PERMIT;
     put_start(out, s, s->subject);
-    if (r->originator.n)
-        put_text(out, TEXT("originator"), r->originator, CUT_SHORT);
-    put_word(out, TEXT("method"), method_name(r->method));
-    /* The query stays out: it may carry secrets. */
-    put_path(out, r->path, r->n_path);
+    put_request(out, s, r);
     if (permit && s->memo && !d->missing)
         put_permitted(out, s->memo, d);
     else

@@ -32,12 +32,19 @@ struct audit_start {
     const char *peer;
     const char *subject;
     const char *device; /* or NULL */
+    /* Of an observation (RFC 7641): "notified" or "ended", and how many
+     * notifications this record stands for, or it has had; NULL: a request. */
+    const char *observation;
+    uint64_t notified;
 };
 
 /* Everything that the decision knows; no closing brace yet. False: did not
  * fit (it always does in EXCHANGE_RECORD_MAX by the cuts above). */
 MUST_USE bool audit_begin(const struct audit_start *s, const struct request *r,
                           const struct pep_decision *d, struct buf *out);
+/* What becomes of an observation otherwise than by a decision of its own. */
+MUST_USE bool audit_begin_watch(const struct audit_start *s, const struct request *r,
+                                const char *reason, const char *policy_hash, struct buf *out);
 /* A token that was taken or refused (authz-info, identity). */
 MUST_USE bool audit_begin_token(const struct audit_start *s, enum pep_via via,
                                 const struct pep_taken *t, const char *policy_hash,

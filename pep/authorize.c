@@ -64,7 +64,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
         return err;
     struct cached *c = a->learned.said;
     err = judge_token(p, c, a->learned.answer && a->learned.answer->reference, now_s, &j);
-    if (err == PEP_OK)
+    if (err == PEP_OK && !r->continued)
         err = judge_cnonce(p, &c->token, now_s);
     if (err != PEP_OK)
         return err;

@@ -21,6 +21,9 @@ struct request {
     size_t n_query;
     struct bytes token;      /* value of the Access-Token option, or empty */
     bool has_token;          /* the option was there (an empty one is not none) */
+    /* Permitted before, and asked whether it still is (an observation): what
+     * proves that a token is fresh is not asked for twice. */
+    bool continued;
     struct bytes originator; /* oneM2M FR, or empty */
     /* Bytes of payload; of a block (RFC 7959), as many as the whole has at
      * least by its place and its Size1. */

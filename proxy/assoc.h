@@ -24,6 +24,7 @@
 #include "limits.h"
 
 struct exchange;
+struct watch;
 struct assocs;
 
 /* A session that is awake, or a handshake, and its place in an order. */
@@ -48,6 +49,7 @@ struct assoc {
     struct assoc_seat *pending;  /* its handshake, or NULL */
     struct pep_session *session; /* opened by the gate when established; or NULL */
     struct exchange *exchanges;  /* head of its list, kept by exchange.c */
+    struct watch *watches;       /* likewise, by watch.c */
     unsigned n_exchanges;
     uint16_t next_mid; /* for our own messages to this client */
     bool dead;

@@ -588,7 +588,8 @@ bool exchange_notify(struct exchanges *t, struct assoc *a, uint64_t watch, struc
 static void end_notice(struct exchanges *t, struct exchange *x, enum exchange_heard heard,
                        struct instant now)
 {
-    uint64_t watch = x->watch, rtt_us = x->tries == 1 ? now.mono_us - x->born.mono_us : 0;
+    uint64_t watch = x->watch, rtt_us = now.mono_us - x->born.mono_us;
+    rtt_us = x->tries > 1 ? 0 : rtt_us ? rtt_us : 1;
     release(t, x);
     t->stats.undelivered += heard != HEARD_ACK;
     t->ops->notified(t->user, watch, heard, rtt_us);

@@ -102,6 +102,7 @@ struct exchange {
     struct pep_basis basis;                /* likewise */
     int device_index;                      /* whom it went to; kept by the gate */
     uint64_t watch; /* the observation that it opens, or whose notification it is; or 0 */
+    uint32_t observed; /* the last Observe number of its token before; kept by the gate */
     uint64_t client;                       /* its association's number; 0: none */
     int listener;
     struct peer peer;
@@ -147,7 +148,8 @@ struct exchange_ops {
     void (*send)(void *user, struct exchange *x, struct bytes message);
     /* Our separate CON was not acknowledged, or answered by RST. */
     void (*undelivered)(void *user, struct exchange *x, bool reset);
-    /* What became of exchange_notify() as CON. May be NULL. */
+    /* What became of exchange_notify() as CON. rtt_us 0: not known, for it was
+     * sent more than once. May be NULL. */
     void (*notified)(void *user, uint64_t watch, enum exchange_heard heard, uint64_t rtt_us);
 };
 

@@ -97,16 +97,16 @@ static void exchange_send(void *user, struct exchange *x, struct bytes message)
 
 static void exchange_undelivered(void *user, struct exchange *x, bool reset)
 {
-    (void)user;
-    (void)x;
-    (void)reset; /* the client has lost interest or its line: counted by the table */
+    /* The client has lost interest or its line: counted by the table. */
+    if (x->watch)
+        gate_watch_undelivered(user, x, reset);
 }
 
 /* ---- a request ---- */
 
 /* The path in the gateway's name space. A device found by Uri-Host has its
  * name put in front, so that /state of one host is never /state of another. */
-static bool name_path(const struct device_config *d, struct request *r)
+bool gate_name_path(const struct device_config *d, struct request *r)
 {
     if (!d || d->n_prefix > 0)
         return true;
@@ -118,19 +118,22 @@ static bool name_path(const struct device_config *d, struct request *r)
     return true;
 }
 
+bool gate_denial(const struct pep_decision *d, struct msg *m, uint8_t scratch[3][4])
+{
+    gate_msg(m, d->code);
+    if (d->retry_s && !msg_add_uint(m, OPT_MAX_AGE, d->retry_s, scratch[0]))
+        return false;
+    if (d->payload_n > 0 && !msg_add_uint(m, OPT_CONTENT_FORMAT, d->content_format, scratch[1]))
+        return false;
+    m->payload = bytes_of(d->payload, d->payload_n);
+    return d->code != MSG_CODE(4, 13) || msg_add_uint(m, OPT_SIZE1, d->size1, scratch[2]);
+}
+
 static void deny(struct gate *g, const struct arrival *in, const struct pep_decision *d)
 {
     struct msg m;
-    uint8_t format[4], age[4], size[4];
-    gate_msg(&m, d->code);
-    if (d->retry_s && !msg_add_uint(&m, OPT_MAX_AGE, d->retry_s, age))
-        return;
-    if (d->payload_n > 0) {
-        if (!msg_add_uint(&m, OPT_CONTENT_FORMAT, d->content_format, format))
-            return;
-        m.payload = bytes_of(d->payload, d->payload_n);
-    }
-    if (d->code == MSG_CODE(4, 13) && !msg_add_uint(&m, OPT_SIZE1, d->size1, size))
+    uint8_t scratch[3][4];
+    if (!gate_denial(d, &m, scratch))
         return;
     g->stats.denied++;
     if (!in->assoc)
@@ -167,7 +170,9 @@ static bool forward(struct gate *g, const struct arrival *in, int device)
     }
     out.type = in->m->type;
     in->x->device_index = device;
-    if (gate_serve(g, in->x, device, &out))
+    enum observe_taken watched = gate_watch(g, in, device, &out);
+    if (watched == OBSERVE_TAKEN ||
+        (watched == OBSERVE_PLAIN && gate_serve(g, in->x, device, &out)))
         return true;
     stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
     return false;
@@ -235,6 +240,7 @@ void gate_request(struct gate *g, struct arrival *in)
         return;
     }
     r->peer = peer_policy(in->from);
+    gate_watch_leave(g, in);
     if (gate_local(g, in, r))
         return;
     if (last_hop) {
@@ -243,7 +249,7 @@ void gate_request(struct gate *g, struct arrival *in)
     }
     size_t strip;
     r->device = upstream_route(g->upstreams, host, r->path, r->n_path, &strip);
-    if (r->device >= 0 && !name_path(upstream_config(g->upstreams, r->device), r)) {
+    if (r->device >= 0 && !gate_name_path(upstream_config(g->upstreams, r->device), r)) {
         gate_reply_code(g, in, MSG_CODE(4, 2), "path too long");
         return;
     }
@@ -274,7 +280,10 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
         return;
     }
     if (m.type == TYPE_ACK || m.type == TYPE_RST) { /* over plain coap too: what was parked */
-        exchange_acknowledged(g->exchanges, a, from, listener, m.mid, m.type == TYPE_RST, g->now);
+        bool reset = m.type == TYPE_RST;
+        if (!exchange_acknowledged(g->exchanges, a, from, listener, m.mid, reset, g->now) && a &&
+            reset)
+            gate_watch_reset(g, a, m.mid);
         return;
     }
     if (!msg_is_request(&m)) {
@@ -331,6 +340,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     g->now = now;
     exchanges_expire(g->exchanges, now);
     upstreams_expire(g->upstreams, now);
+    gate_expire_watches(g);
+    observes_turn(g->observes, now);
     assocs_expire(g->assocs, now);
     if (now.wall_s >= g->pep_expire_s)
         g->pep_expire_s = pep_expire(g->pep, now.wall_s);
@@ -346,9 +357,13 @@ uint64_t gate_turn(struct gate *g, struct instant now)
         audit_sink_tell(g->audit, g->worker);
 
     uint64_t next = exchanges_deadline_ms(g->exchanges);
-    uint64_t others[] = {upstreams_deadline_ms(g->upstreams), assocs_deadline_ms(g->assocs),
-                         deadlines_next(&g->ends), discovery_deadline_ms(g->discovery),
-                         blocks_deadline_ms(g->blocks)};
+    uint64_t others[] = {upstreams_deadline_ms(g->upstreams),
+                         assocs_deadline_ms(g->assocs),
+                         deadlines_next(&g->ends),
+                         discovery_deadline_ms(g->discovery),
+                         blocks_deadline_ms(g->blocks),
+                         observes_deadline_ms(g->observes),
+                         watches_deadline_ms(g->watches)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];
@@ -389,9 +404,9 @@ static uint32_t random32(void *user)
     return v;
 }
 
-static const struct exchange_ops exchange_ops = {.send = exchange_send,
-                                                 .undelivered = exchange_undelivered};
-static const struct upstream_ops upstream_ops = {.answered = gate_served};
+static const struct exchange_ops exchange_ops = {
+    .send = exchange_send, .undelivered = exchange_undelivered, .notified = gate_watch_heard};
+static const struct observe_ops observe_ops = {gate_notice};
 
 static bool open_discovery(struct gate *g)
 {
@@ -406,6 +421,22 @@ static bool open_discovery(struct gate *g)
     g->discovery = discovery_new(devices, c->n_devices);
     free(devices);
     return g->discovery != NULL;
+}
+
+static bool open_observations(struct gate *g)
+{
+    struct observes_config c = {.upstreams = g->upstreams,
+                                .exchanges = g->exchanges,
+                                .ops = &observe_ops,
+                                .user = g,
+                                .random = random32,
+                                .max = OBSERVATIONS,
+                                .max_subscribers = WATCHES};
+    uint64_t half_idle_ms = g->config->idle_s * 1000 / 2;
+    g->watch_con_ms = half_idle_ms < WATCH_CON_MS ? half_idle_ms : WATCH_CON_MS;
+    g->watches = watches_new(WATCHES);
+    g->observes = observes_new(&c);
+    return g->watches && g->observes;
 }
 
 static bool open_tables(struct gate *g, struct buf *diag)
@@ -425,12 +456,14 @@ static bool open_tables(struct gate *g, struct buf *diag)
         return false;
     for (size_t i = 0; i < c->n_devices; i++)
         devices[i] = c->devices[i].upstream;
-    g->upstreams = upstreams_new(devices, c->n_devices, g->loop, &upstream_ops, g, on_random, diag);
+    g->upstreams =
+        upstreams_new(devices, c->n_devices, g->loop, &gate_upstream_ops, g, on_random, diag);
     free(devices);
     if (!g->upstreams)
         return false;
     g->exchanges = exchanges_new(c->max_exchanges, &exchange_ops, g, random32);
-    if (!g->exchanges || !open_discovery(g) || !deadlines_init(&g->ends, c->max_assocs + 1)) {
+    if (!g->exchanges || !open_observations(g) || !open_discovery(g) ||
+        !deadlines_init(&g->ends, c->max_assocs + 1)) {
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
@@ -480,8 +513,10 @@ void gate_free(struct gate *g)
     if (!g)
         return;
     /* Associations go first: their ends still name exchanges and devices. */
-    if (g->assocs && g->exchanges && g->upstreams)
+    if (g->assocs && g->exchanges && g->upstreams && g->observes && g->watches)
         gate_close_all(g, g->now);
+    observes_free(g->observes);
+    watches_free(g->watches);
     if (g->upstreams)
         upstreams_free(g->upstreams);
     if (g->exchanges)
@@ -509,4 +544,6 @@ void gate_get_stats(const struct gate *g, struct gate_stats *out)
     exchanges_get_stats(g->exchanges, &out->exchanges);
     device_cache_get_stats(g->cache, &out->cache);
     blocks_get_stats(g->blocks, &out->blocks);
+    observes_get_stats(g->observes, &out->observes);
+    out->watches = *watches_stats(g->watches);
 }

@@ -8,7 +8,9 @@
 #include "block.h"
 #include "config.h"
 #include "exchange.h"
+#include "observe.h"
 #include "upstream.h"
+#include "watch.h"
 
 struct gate;
 struct audit_sink;
@@ -38,6 +40,8 @@ struct gate_stats {
     struct cache_stats cache;
     struct blocks_stats blocks;
     uint64_t shared; /* requests that another's question to the device served */
+    struct observes_stats observes;
+    struct watches_stats watches;
 };
 
 MUST_USE struct gate *gate_new(const struct gate_config *c, struct buf *diag);

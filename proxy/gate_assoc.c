@@ -74,6 +74,7 @@ static void send_datagram(void *user, int listener, const struct peer *to, struc
  * are gone, so no answer can reach it. Devices get their place back. */
 static void forget_exchanges(struct gate *g, struct assoc *a)
 {
+    gate_forget_watches(g, a, 0, "association-closed");
     for (struct exchange *x = a->exchanges, *next; x; x = next) {
         next = x->assoc_next;
         if (x->state != EXCHANGE_OPEN)
@@ -141,6 +142,7 @@ const struct assoc_ops gate_assoc_ops = {
 /* 4.01 to what runs, then the association ends (RFC 9202 5). */
 static void end_assoc(struct gate *g, struct assoc *a, const char *reason)
 {
+    gate_forget_watches(g, a, MSG_CODE(4, 1), reason);
     for (struct exchange *x = a->exchanges, *next; x; x = next) {
         next = x->assoc_next;
         if (x->state != EXCHANGE_OPEN)
@@ -194,6 +196,7 @@ void gate_reloaded(struct gate *g, struct instant now)
     g->now = now;
     g->pep_expire_s = 0;
     exchanges_each_open(g->exchanges, doubt, g);
+    gate_doubt_watches(g);
     assocs_each(g->assocs, end_if_over, g);
 }
 

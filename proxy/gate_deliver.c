@@ -45,7 +45,12 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
         else
             note_created(g, x, &out);
     }
+    uint8_t number[4];
+    if (x->watch)
+        gate_watch_answer(g, x, &out, number);
     /* Answered first: an answer that does not fit becomes another one. */
     exchange_answer(g->exchanges, x, &out, g->now);
     gate_record_end(g, x, out.code);
+    if (x->watch)
+        gate_watch_answered(g, x, out.code);
 }

@@ -76,11 +76,44 @@ static void served(struct gate *g, struct exchange *x, const struct msg *m)
         gate_deliver(g, x, m);
 }
 
+enum observe_taken gate_subscribe(struct gate *g, int device, const struct msg *m, uint64_t watch,
+                                  enum exchange_up_end *why)
+{
+    return observe_subscribe(g->observes, device, m, (struct subscriber){g->worker, watch}, g->now,
+                             why);
+}
+
+void gate_unsubscribe(struct gate *g, uint64_t watch)
+{
+    observe_unsubscribe(g->observes, (struct subscriber){g->worker, watch}, g->now);
+}
+
+void gate_ready(struct gate *g, uint64_t watch, bool seen)
+{
+    observe_ready(g->observes, (struct subscriber){g->worker, watch}, seen, g->now);
+}
+
+static bool notified(void *user, uint32_t owner, const struct msg *m, bool cut, struct instant now)
+{
+    struct gate *g = user;
+    return observe_notified(g->observes, owner, m, cut, now);
+}
+
+static void returned(void *user, uint32_t owner, struct instant now)
+{
+    struct gate *g = user;
+    observe_returned(g->observes, owner, now);
+}
+
+const struct upstream_ops gate_upstream_ops = {gate_served, notified, returned};
+
 void gate_served(void *user, struct exchange *x, const struct msg *m, struct instant now)
 {
     struct gate *g = user;
     g->now = now;
-    if (x->own)
+    if (x->observation)
+        observe_answered(g->observes, x, m, now);
+    else if (x->own)
         gate_take_links(g, x, m);
     else
         served(g, x, m);

@@ -1,8 +1,8 @@
 /* What the gate's own files share: gate.c tells the story of a request,
  * gate_device.c its way to the device and back, gate_deliver.c the answer's
  * way to the client, gate_assoc.c the life of an association, gate_local.c
- * the resources that are answered here, gate_record.c the audit record. No
- * one else includes this. */
+ * the resources that are answered here, gate_watch.c clients' observations,
+ * gate_record.c the audit record. No one else includes this. */
 #ifndef POSTERN_GATE_INTERNAL_H
 #define POSTERN_GATE_INTERNAL_H
 
@@ -12,6 +12,8 @@
 #include "listing.h"
 #include "log.h"
 #include "rate.h"
+#include "observe.h"
+#include "watch.h"
 
 struct gate {
     const struct config *config;
@@ -23,11 +25,14 @@ struct gate {
     struct assocs *assocs;
     struct exchanges *exchanges;
     struct upstreams *upstreams;
+    struct observes *observes; /* the device's side of observations, */
+    struct watches *watches;   /* and the clients' */
+    uint64_t watch_con_ms;
     struct discovery *discovery;
     struct device_cache *cache;
     struct blocks *blocks;
     struct gate_waits *waits;
-    uint64_t leads; /* counted; gate_cache.c */
+    uint64_t leads;                  /* counted; gate_cache.c */
     struct rates *rates, *own_rates; /* the latter to be freed */
     struct forward_config forward;
     struct deadlines ends; /* associations whose last grant will end */
@@ -45,6 +50,8 @@ struct gate {
     struct pep_decision decision;
     struct audit_memo memo;
     struct cache_answer found;
+    struct request again; /* of an observation that is judged again, maybe meanwhile */
+    struct pep_decision again_decision;
     uint8_t plain[DATAGRAM_MAX]; /* what is too large is read, to be told so */
     uint8_t document[LISTING_TEXT_MAX];
     /* randomness in stock, so that a token does not cost a generator's run */
@@ -88,6 +95,14 @@ MUST_USE bool gate_request_of(const struct exchange *x, struct msg *out);
 void gate_unserve(struct gate *g, struct exchange *x);
 /* What came of it (upstream_ops.answered); `user` is the gate. */
 void gate_served(void *user, struct exchange *x, const struct msg *m, struct instant now);
+extern const struct upstream_ops gate_upstream_ops;
+
+/* Observations: between the client's side, which has a number for each of
+ * its own, and the device's side, as observe.h says. */
+enum observe_taken gate_subscribe(struct gate *g, int device, const struct msg *m, uint64_t watch,
+                                  enum exchange_up_end *why);
+void gate_unsubscribe(struct gate *g, uint64_t watch);
+void gate_ready(struct gate *g, uint64_t watch, bool seen);
 
 /* ---- gate_order.c: requests that wait for another's, on the device's side.
  * What they wait for has a number; when it is over they are served again
@@ -122,6 +137,37 @@ void gate_cache_unserve(struct gate *g, struct exchange *x);
  * says why. */
 void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m);
 
+/* ---- gate_watch.c: clients' observations ---- */
+
+/* A request with the token of one takes its place, or ends it. */
+void gate_watch_leave(struct gate *g, const struct arrival *in);
+/* The permitted request; `out` is what would go to the device. */
+MUST_USE enum observe_taken gate_watch(struct gate *g, const struct arrival *in, int device,
+                                       const struct msg *out);
+/* The answer of a request that opens one: before it is sent, and after. */
+void gate_watch_answer(struct gate *g, struct exchange *x, struct msg *out, uint8_t number[4]);
+void gate_watch_answered(struct gate *g, struct exchange *x, uint8_t code);
+void gate_watch_undelivered(struct gate *g, struct exchange *x, bool reset);
+/* observe_ops and exchange_ops; `user` is the gate. */
+void gate_notice(void *user, struct subscriber to, const struct observe_notice *n);
+void gate_watch_heard(void *user, uint64_t watch, enum exchange_heard heard, uint64_t rtt_us);
+/* RST to a NON. */
+void gate_watch_reset(struct gate *g, struct assoc *a, uint16_t mid);
+void gate_watch_replied(struct gate *g, uint64_t question);
+/* Its request again, in g->again; `m` is a view of it. False: it is none any
+ * more. */
+MUST_USE bool gate_watch_reread(struct gate *g, struct watch *w, struct msg *m);
+/* Each is judged again at once: rights have changed. */
+void gate_doubt_watches(struct gate *g);
+/* All of an association end; with `code` their clients are told. */
+void gate_forget_watches(struct gate *g, struct assoc *a, uint8_t code, const char *reason);
+void gate_expire_watches(struct gate *g);
+
+/* gate.c: the answer of a denial; false: does not fit. */
+MUST_USE bool gate_denial(const struct pep_decision *d, struct msg *m, uint8_t scratch[3][4]);
+/* A device found by Uri-Host has its name put in front of the path. */
+MUST_USE bool gate_name_path(const struct device_config *d, struct request *r);
+
 /* A message that is only a code so far. */
 static inline void gate_msg(struct msg *m, uint8_t code)
 {
@@ -152,6 +198,11 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
 void gate_record_token(struct gate *g, struct assoc *a, const struct peer *from, enum pep_via via,
                        const struct pep_taken *t);
 void gate_record_event(struct gate *g, struct audit_event *e);
+/* The notifications since the last such record; `judged`: the newest just now,
+ * by g->again_decision. And the end of one, by that or otherwise. */
+void gate_record_notified(struct gate *g, struct watch *w, bool judged);
+void gate_record_watch_denied(struct gate *g, struct watch *w, uint8_t code);
+void gate_record_watch_end(struct gate *g, struct watch *w, const char *reason, uint8_t code);
 /* The exchange is over; writes what gate_record_decision() began. */
 void gate_record_end(struct gate *g, struct exchange *x, uint8_t code);
 

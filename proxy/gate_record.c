@@ -45,6 +45,62 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
         x->record_n = 0;
 }
 
+static struct audit_start start_of_watch(struct gate *g, struct watch *w, const char *observation,
+                                         char peer[PEER_TEXT])
+{
+    peer_text(&w->assoc->peer, peer);
+    struct audit_start s =
+        start_of(g, w->assoc, peer, upstream_config(g->upstreams, w->device)->name);
+    s.observation = observation;
+    s.notified = w->notified;
+    return s;
+}
+
+/* A device may notify many clients many times a second. So what is permitted
+ * within WATCH_RECORD_MS of a record is one record more, and none is left out
+ * of the count. */
+void gate_record_notified(struct gate *g, struct watch *w, bool judged)
+{
+    char peer[PEER_TEXT], storage[EXCHANGE_RECORD_MAX];
+    struct buf line = buf_on(storage, sizeof storage);
+    struct audit_start s = start_of_watch(g, w, "notified", peer);
+    struct msg m;
+    s.notified = w->unrecorded;
+    w->unrecorded = 0;
+    w->recorded_ms = instant_ms(g->now);
+    bool permitted = !judged || g->again_decision.verdict == POLICY_PERMIT; /* or reported */
+    if (!g->audit || (permitted && g->config->audit_permits == AUDIT_PERMITS_NONE))
+        return;
+    bool whole = judged ? audit_begin(&s, &g->again, &g->again_decision, &line)
+                        : gate_watch_reread(g, w, &m) &&
+                              audit_begin_watch(&s, &g->again, "permitted",
+                                                policy_hash(pep_policy(g->pep)), &line);
+    write_out(g, whole && audit_end(MSG_CODE(2, 5), 0, &line), &line);
+}
+
+void gate_record_watch_denied(struct gate *g, struct watch *w, uint8_t code)
+{
+    char peer[PEER_TEXT], storage[EXCHANGE_RECORD_MAX];
+    struct buf line = buf_on(storage, sizeof storage);
+    struct audit_start s = start_of_watch(g, w, "ended", peer);
+    if (g->audit)
+        write_out(
+            g, audit_begin(&s, &g->again, &g->again_decision, &line) && audit_end(code, 0, &line),
+            &line);
+}
+
+void gate_record_watch_end(struct gate *g, struct watch *w, const char *reason, uint8_t code)
+{
+    char peer[PEER_TEXT], storage[EXCHANGE_RECORD_MAX];
+    struct buf line = buf_on(storage, sizeof storage);
+    struct audit_start s = start_of_watch(g, w, "ended", peer);
+    const char *hash = policy_hash(pep_policy(g->pep));
+    if (g->audit)
+        write_out(
+            g, audit_begin_watch(&s, &g->again, reason, hash, &line) && audit_end(code, 0, &line),
+            &line);
+}
+
 void gate_record_end(struct gate *g, struct exchange *x, uint8_t code)
 {
     if (!x || x->record_n == 0)

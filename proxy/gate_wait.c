@@ -68,6 +68,7 @@ void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, str
     g->replied = id;
     pep_take_reply(g->pep, id, r, now.wall_s);
     exchanges_each_waiting(g->exchanges, id, take_up, g);
+    gate_watch_replied(g, id);
     assocs_each_pending(g->assocs, wake, g);
     g->replied = 0;
     pep_settle(g->pep);

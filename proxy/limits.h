@@ -59,6 +59,34 @@ enum limits {
     NAME_RETRY_MS = 10000,
     DEVICE_PAUSE_MAX_MS = 60000, /* longer, and a queue would outlive its clients */
 
+    /* Observations (RFC 7641). Each at a device keeps a request and the newest
+     * representation; a longer request is answered once. */
+    OBSERVATIONS = 1024, /* at the devices of a worker */
+    OBSERVE_REQUEST_MAX = 1024,
+    OBSERVE_PACE_MS = 50,     /* a device's states are told on this often at the most, */
+    OBSERVE_BURST = 8,        /* but for so many */
+    OBSERVE_NOTICES = 256,    /* of them a turn, and the sockets have theirs */
+    OBSERVE_RETRY_MIN_S = 10, /* a device that did not answer is asked again, doubling */
+    OBSERVE_RETRY_MAX_S = 900,
+    OBSERVE_RENEW_MAX_MS = 3600000, /* whatever the Max-Age: a device may restart unseen */
+    OBSERVE_LATE_MIN_MS = 5000,     /* beyond Max-Age (RFC 7641 3.3.1) */
+    OBSERVE_LATE_MAX_MS = 15000,
+    OBSERVE_RETURN_MS = 2000, /* after a device is back: not all at once */
+
+    /* Clients' observations. Each keeps its request and is judged with each
+     * notification; a client beyond its share is answered without. */
+    WATCHES = 16384, /* of a worker */
+    WATCHES_PER_ASSOC = 32,
+    /* One is as CON at least once a day (RFC 7641 4.5); more often, so that
+     * who only listens is not idle for ASSOC_IDLE_S, and after so many NON. */
+    WATCH_CON_MS = 43200000,
+    WATCH_NON_MAX = 64,
+    /* Between two as NON when no round trip was measured (RFC 7641 4.5.1);
+     * what comes sooner goes as CON, and the client's ACK sets the pace. */
+    WATCH_GAP_MS = 3000,
+    WATCH_RETRY_MS = 1000,  /* there was no room for one */
+    WATCH_RECORD_MS = 1000, /* one audit record for those that are permitted in it */
+
     DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
     EXCHANGES = 8192,         /* slots of the exchange table of a worker */

@@ -14,11 +14,14 @@
 #include "../pep/store.h"
 #include "../proxy/gate.h"
 #include "../proxy/msg.h"
+#include "../proxy/observe_order.h"
 #include "audit_fake.h"
 #include "dtls_client.h"
 #include "fake_loop.h"
 #include "fake_resolve.h"
 #include "fake_udp.h"
+
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 enum {
     CLIENTS = 16,
@@ -35,8 +38,17 @@ struct mail {
     uint8_t p[MESSAGE_MAX];
 };
 
+/* The last notification of an observation. */
+struct seen {
+    bool any;
+    uint32_t number;
+    uint16_t mid;
+    uint8_t token_n, token[MSG_TOKEN_MAX];
+};
+
 struct client {
     char name[32];
+    struct seen seen[64];
     struct peer peer;
     int listener;
     struct dtls_client *dtls; /* NULL: plain coap */
@@ -47,6 +59,12 @@ struct client {
     uint16_t mid;
     bool acks;     /* each CON at once, as a real client does */
     unsigned lose; /* datagrams to it that the wire drops */
+};
+
+/* An observation as a device sees it. */
+struct observer {
+    char name[32];
+    uint8_t token_n, token[MSG_TOKEN_MAX];
 };
 
 /* A question that went out to an authorization server. */
@@ -80,6 +98,9 @@ struct world {
     size_t n_clients;
     struct minted tokens[TOKENS];
     size_t n_tokens;
+    struct observer observers[CLIENTS];
+    size_t n_observers;
+    uint16_t notice_mid;
     struct mail device_got; /* the request that a device took last */
     struct mail device_box[DEVICES][INBOX];
     size_t device_head[DEVICES], device_tail[DEVICES];
@@ -502,7 +523,8 @@ static struct bytes kept(struct draft *d, const void *p, size_t n)
 }
 
 /* Fills `d` from words: a path, "payload", @token, option=N:hex or
- * option=N:"text", mid=, token=, accesstoken=NAME, observe, format=N. */
+ * option=N:"text", mid=, token=, accesstoken=NAME, observe=N, maxage=N,
+ * format=N. */
 static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
 {
     for (size_t i = 0; i < n; i++) {
@@ -553,6 +575,12 @@ static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
             if (!msg_add_uint(&d->m, OPT_CONTENT_FORMAT, (uint32_t)atoi(v),
                               buf_reserve(&d->space, 4)))
                 return false;
+        } else if ((v = value_of(&words[i], 1, "observe")) != NULL) {
+            if (!msg_add_uint(&d->m, OPT_OBSERVE, (uint32_t)atoi(v), buf_reserve(&d->space, 4)))
+                return false;
+        } else if ((v = value_of(&words[i], 1, "maxage")) != NULL) {
+            if (!msg_add_uint(&d->m, OPT_MAX_AGE, (uint32_t)atoll(v), buf_reserve(&d->space, 4)))
+                return false;
         } else if ((v = value_of(&words[i], 1, "mid")) != NULL) {
             d->m.mid = (uint16_t)atoi(v);
         } else if ((v = value_of(&words[i], 1, "token")) != NULL) {
@@ -564,7 +592,8 @@ static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
     return true;
 }
 
-/* Compares what came with words: type, code, then whatever the line names. */
+/* Compares what came with words: type, code, then whatever the line names;
+ * with=N, without=N: has that option, or has it not. */
 static bool matches(struct world *w, const char *who, struct bytes got, char **words, size_t n)
 {
     char text[2048];
@@ -581,6 +610,9 @@ static bool matches(struct world *w, const char *who, struct bytes got, char **w
     size_t n_rest = 0;
     for (size_t i = 2; i < n; i++) {
         const char *absent = value_of(&words[i], 1, "without");
+        const char *present = value_of(&words[i], 1, "with");
+        if (present && !msg_find(&m, (uint16_t)atoi(present)))
+            ok = fail(w, "%s got %s, without option %s", who, text, present);
         if (absent && msg_find(&m, (uint16_t)atoi(absent)))
             ok = fail(w, "%s got %s, which has option %s", who, text, absent);
         if (strncmp(words[i], "payload~", 8) == 0) {
@@ -589,7 +621,7 @@ static bool matches(struct world *w, const char *who, struct bytes got, char **w
         } else if (strncmp(words[i], "payload!~", 9) == 0) {
             if (memmem(m.payload.p, m.payload.n, words[i] + 9, strlen(words[i] + 9)))
                 ok = fail(w, "%s got %s, wanted %s", who, text, words[i]);
-        } else if (!absent) {
+        } else if (!absent && !present) {
             rest[n_rest++] = words[i];
         }
     }
@@ -890,6 +922,23 @@ static bool verb_token(struct world *w, char **words, size_t n)
     return err == PEP_OK || fail(w, "no token: %s", pep_err_str(err));
 }
 
+/* device NAME keeps OBSERVER: the token of the request that it took last;
+ * device NAME notifies OBSERVER TYPE CODE ...: with that token. */
+static bool keep_observer(struct world *w, const char *name, const struct msg *request)
+{
+    struct observer *o = NULL;
+    for (size_t i = 0; i < w->n_observers; i++)
+        if (strcmp(w->observers[i].name, name) == 0)
+            o = &w->observers[i];
+    if (!o && w->n_observers == CLIENTS)
+        return fail(w, "too many observers");
+    o = o ? o : &w->observers[w->n_observers++];
+    snprintf(o->name, sizeof o->name, "%s", name);
+    o->token_n = request->token_n;
+    memcpy(o->token, request->token, sizeof o->token);
+    return true;
+}
+
 /* device NAME gets ... [at=PORT] | answers CODE ... | acks | sends TYPE CODE
  * ... | resets | drops all (what it got) | is unreachable | gets nothing. It speaks from where it took
  * its last request. */
@@ -933,6 +982,20 @@ static bool verb_device(struct world *w, char **words, size_t n)
     struct msg request;
     if (msg_parse(bytes_of(w->device_got.p, w->device_got.n), &request) != MSG_OK)
         return fail(w, "device %s has taken no request", words[0]);
+    struct observer *o = NULL;
+    if (strcmp(verb, "keeps") == 0 && n == 3)
+        return keep_observer(w, words[2], &request);
+    if (strcmp(verb, "notifies") == 0) {
+        for (size_t i = 0; n > 2 && i < w->n_observers; i++)
+            if (strcmp(w->observers[i].name, words[2]) == 0)
+                o = &w->observers[i];
+        if (!o)
+            return fail(w, "device NAME notifies OBSERVER TYPE CODE ...");
+        request.token_n = o->token_n;
+        memcpy(request.token, o->token, sizeof request.token);
+        words++;
+        n--;
+    }
     struct draft *d = calloc(1, sizeof *d);
     d->space = buf_on(d->storage, sizeof d->storage);
     d->m.mid = request.mid;
@@ -942,7 +1005,7 @@ static bool verb_device(struct world *w, char **words, size_t n)
     if (strcmp(verb, "acks") == 0 || strcmp(verb, "resets") == 0) {
         msg_write_empty(verb[0] == 'a' ? TYPE_ACK : TYPE_RST, request.mid, &out);
     } else {
-        bool sends = strcmp(verb, "sends") == 0;
+        bool sends = o || strcmp(verb, "sends") == 0;
         size_t at = sends ? 4 : 3;
         int type = sends && n >= 4            ? type_named(words[2])
                    : request.type == TYPE_CON ? (int)TYPE_ACK
@@ -955,7 +1018,7 @@ static bool verb_device(struct world *w, char **words, size_t n)
         d->m.token_n = request.token_n;
         memcpy(d->m.token, request.token, sizeof request.token);
         if (sends)
-            d->m.mid = (uint16_t)(request.mid + 7777);
+            d->m.mid = o ? ++w->notice_mid : (uint16_t)(request.mid + 7777);
         ok = ok && read_words(w, words + at, n - at, d) && msg_write(&d->m, &out);
     }
     if (ok) {
@@ -1118,6 +1181,27 @@ static bool client_sends(struct world *w, struct client *c, char **words, size_t
     return ok;
 }
 
+/* What a client is notified of grows strictly (RFC 7641 4.4), per token. */
+static bool is_in_order(struct client *c, struct bytes got)
+{
+    struct msg m;
+    if (msg_parse(got, &m) != MSG_OK || observe_number(&m) < 0)
+        return true;
+    struct seen *s = NULL;
+    for (size_t i = 0; i < COUNT(c->seen) && !s; i++)
+        if (!c->seen[i].any || bytes_equal(bytes_of(c->seen[i].token, c->seen[i].token_n),
+                                           bytes_of(m.token, m.token_n)))
+            s = &c->seen[i];
+    uint32_t number = (uint32_t)observe_number(&m);
+    bool ok = !s || !s->any || observe_is_newer(s->number, 0, number, 0) ||
+              (s->number == number && s->mid == m.mid); /* sent again */
+    if (!s)
+        return true;
+    *s = (struct seen){.any = true, .number = number, .mid = m.mid, .token_n = m.token_n};
+    memcpy(s->token, m.token, sizeof s->token);
+    return ok;
+}
+
 static bool client_gets(struct world *w, struct client *c, char **words, size_t n)
 {
     bool any = c->head != c->tail;
@@ -1131,6 +1215,8 @@ static bool client_gets(struct world *w, struct client *c, char **words, size_t 
     if (!any)
         return fail(w, "%s got nothing", c->name);
     struct mail *m = &c->inbox[c->head++ % INBOX];
+    if (!is_in_order(c, bytes_of(m->p, m->n)))
+        return fail(w, "%s: the Observe numbers do not grow", c->name);
     return matches(w, c->name, bytes_of(m->p, m->n), words, n);
 }
 
