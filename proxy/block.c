@@ -12,7 +12,9 @@ enum { SLOT_BITS = 16, MORE = 8 };
 struct transfer {
     uint64_t id; /* 0: free */
     uint64_t place, client;
-    uint64_t began_ms, rest_by_ms;
+    uint64_t began_ms;
+    uint64_t rest_by_ms; /* from when on another may begin in its place */
+    uint64_t keep_by_ms; /* when it is forgotten even so */
     uint64_t wait_by_ms; /* when those who wait are refused; 0: nobody waits */
     unsigned flying;     /* requests that the device has not answered */
     bool answering;      /* the body is there; now the answer comes in blocks */
@@ -108,7 +110,7 @@ static struct transfer *named(struct blocks *b, uint64_t id)
 
 static void arm(struct blocks *b, struct transfer *t)
 {
-    uint64_t at_ms = t->flying > 0 ? UINT64_MAX : t->rest_by_ms;
+    uint64_t at_ms = t->flying > 0 ? UINT64_MAX : t->wait_by_ms ? t->rest_by_ms : t->keep_by_ms;
     if (t->wait_by_ms && t->wait_by_ms < at_ms)
         at_ms = t->wait_by_ms;
     if (at_ms == UINT64_MAX)
@@ -120,6 +122,7 @@ static void arm(struct blocks *b, struct transfer *t)
 static void rest(struct blocks *b, struct transfer *t, struct instant now)
 {
     t->rest_by_ms = instant_ms(now) + BLOCK_REST_MS;
+    t->keep_by_ms = instant_ms(now) + EXCHANGE_LIFETIME_MS;
     arm(b, t);
 }
 
@@ -131,19 +134,38 @@ static void end(struct blocks *b, struct transfer *t)
     b->stats.open--;
 }
 
+static bool is_rested(const struct transfer *t, struct instant now)
+{
+    return t->flying == 0 && instant_ms(now) >= t->rest_by_ms;
+}
+
+/* A place in the table; one of those that rested, if need be, and of the
+ * client's own when it has its share. */
 static struct transfer *begin(struct blocks *b, uint64_t place, uint64_t client, struct instant now)
 {
-    struct transfer *free_one = NULL;
+    struct transfer *free_one = NULL, *rested = NULL, *own_rested = NULL;
     size_t own = 0;
     for (size_t i = 0; i < BLOCK_TRANSFERS; i++) {
         struct transfer *t = &b->slots[i];
-        if (t->id == 0)
+        if (t->id == 0) {
             free_one = free_one ? free_one : t;
-        else
-            own += t->client == client;
+            continue;
+        }
+        own += t->client == client;
+        if (!is_rested(t, now))
+            continue;
+        if (!rested || t->rest_by_ms < rested->rest_by_ms)
+            rested = t;
+        if (t->client == client)
+            own_rested = t;
     }
-    if (!free_one || own >= BLOCK_TRANSFERS_PER_CLIENT)
-        return NULL;
+    struct transfer *victim = own >= BLOCK_TRANSFERS_PER_CLIENT ? own_rested : rested;
+    if (own >= BLOCK_TRANSFERS_PER_CLIENT || !free_one) {
+        if (!victim)
+            return NULL;
+        end(b, victim); /* nobody waits for it: they would have its place */
+        free_one = victim;
+    }
     *free_one = (struct transfer){.place = place, .client = client, .began_ms = instant_ms(now)};
     free_one->id = b->id_base | ++b->serial << SLOT_BITS | (uint64_t)(free_one - b->slots);
     tagmap_put(&b->by_place, (uint32_t)place, (uint32_t)(free_one - b->slots));
@@ -189,6 +211,10 @@ enum block_verdict block_ask(struct blocks *b, int device, uint64_t client,
     if (block1 >= 0 && !first) {
         b->stats.incomplete++;
         return BLOCK_INCOMPLETE;
+    }
+    if (t && is_rested(t, now)) {
+        end(b, t);
+        t = NULL;
     }
     if (t) {
         bool crosses = block1 >= 0 || t->answering;

@@ -135,8 +135,9 @@ enum limits {
 
     BLOCK_TRANSFERS = 256, /* bodies under way (block.h); a power of two */
     BLOCK_TRANSFERS_PER_CLIENT = 8,
-    /* After its last block a transfer keeps its place this long, time for the
-     * next to be lost and sent again twice (2 to 3 s, then double). */
+    /* After its last block a transfer keeps its place from others this long,
+     * time for the next to be lost and sent again twice (2 to 3 s, then
+     * double). When nobody else comes it may go on for EXCHANGE_LIFETIME. */
     BLOCK_REST_MS = 10000,
     BLOCK_WAIT_MS = 30000, /* then another's first block gets 5.03 */
     /* A body of 100 KB in blocks of 64 to a device that takes a third of a

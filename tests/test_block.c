@@ -118,6 +118,12 @@ static const struct {
       {BOB, MSG_PUT, NUM(0) | MORE, NO, BLOCK_WAIT, 0, NO, false, NULL, BLOCK_REST_MS - 1},
       {BOB, MSG_PUT, NUM(0) | MORE, NO, BLOCK_GO, CONTINUE, NO, false, NULL, 1},
       PUTS(ANN, NUM(1), BLOCK_INCOMPLETE, 0, false)}},
+    {"slowly, when nobody else comes",
+     {PUTS(ANN, NUM(0) | MORE, BLOCK_GO, CONTINUE, false),
+      {ANN, MSG_PUT, NUM(1), NO, BLOCK_GO, CHANGED, NO, true, NULL, EXCHANGE_LIFETIME_MS - 1}}},
+    {"  but not for ever",
+     {PUTS(ANN, NUM(0) | MORE, BLOCK_GO, CONTINUE, false),
+      {ANN, MSG_PUT, NUM(1), NO, BLOCK_INCOMPLETE, 0, NO, false, NULL, EXCHANGE_LIFETIME_MS}}},
     {"a body, then its answer in blocks",
      {{ANN, MSG_FETCH, NUM(0) | MORE, NO, BLOCK_GO, CONTINUE, NO, false, NULL, 0},
       {ANN, MSG_FETCH, NUM(1), NO, BLOCK_GO, CONTENT, NUM(0) | MORE, false, NULL, 0},
@@ -187,19 +193,27 @@ static void test_flying(void **state)
     assert_int_equal(blocks_deadline_ms(b), UINT64_MAX);
     assert_int_equal(blocks_expire(b, at_ms(90000), &refuse), 0);
     assert_false(block_answered(b, id, 0, ANN, &m, NULL, at_ms(93000)));
-    assert_int_equal(blocks_deadline_ms(b), 93000 + BLOCK_REST_MS);
+    assert_int_equal(blocks_deadline_ms(b), 93000 + EXCHANGE_LIFETIME_MS);
     /* again, and its client leaves */
     assert_int_equal(block_ask(b, 0, ANN, &m, at_ms(94000), &other), BLOCK_GO);
     assert_int_equal(other, id);
     assert_int_equal(blocks_deadline_ms(b), UINT64_MAX);
     block_left(b, id, at_ms(95000));
-    assert_int_equal(blocks_expire(b, at_ms(95000 + BLOCK_REST_MS - 1), &refuse), 0);
-    assert_int_equal(blocks_expire(b, at_ms(95000 + BLOCK_REST_MS), &refuse), id);
+    uint64_t end = 95000 + EXCHANGE_LIFETIME_MS;
+    assert_int_equal(blocks_expire(b, at_ms(end - 1), &refuse), 0);
+    assert_int_equal(blocks_expire(b, at_ms(end), &refuse), id);
     assert_false(refuse);
-    assert_int_equal(blocks_expire(b, at_ms(95000 + BLOCK_REST_MS), &refuse), 0);
+    assert_int_equal(blocks_expire(b, at_ms(end), &refuse), 0);
     /* what comes late is of none */
-    block_left(b, id, at_ms(110000));
-    assert_false(block_answered(b, id, 0, ANN, &m, NULL, at_ms(110000)));
+    block_left(b, id, at_ms(end));
+    assert_false(block_answered(b, id, 0, ANN, &m, NULL, at_ms(end)));
+    /* another waits: its rest is what counts */
+    assert_int_equal(block_ask(b, 0, ANN, &m, at_ms(0), &id), BLOCK_GO);
+    block_left(b, id, at_ms(1000));
+    assert_int_equal(block_ask(b, 0, BOB, &m, at_ms(2000), &other), BLOCK_WAIT);
+    assert_int_equal(blocks_deadline_ms(b), 1000 + BLOCK_REST_MS);
+    assert_int_equal(blocks_expire(b, at_ms(1000 + BLOCK_REST_MS), &refuse), id);
+    assert_false(refuse);
     blocks_free(b);
 }
 
@@ -246,7 +260,7 @@ static void test_full(void **state)
     struct blocks *b = blocks_new(BASE, &seed);
     char path[16];
     struct blocks_stats st;
-    uint64_t id;
+    uint64_t id, first = 0;
     for (uint64_t i = 0; i < BLOCK_TRANSFERS + 10; i++) {
         (void)snprintf(path, sizeof path, "%u", (unsigned)i);
         struct step s = {
@@ -255,10 +269,18 @@ static void test_full(void **state)
         struct msg m = request_of(&s);
         assert_int_equal(block_ask(b, 0, s.client, &m, at_ms(0), &id),
                          i < BLOCK_TRANSFERS ? BLOCK_GO : BLOCK_FULL);
+        first = first ? first : id;
     }
     blocks_get_stats(b, &st);
     assert_int_equal(st.open, BLOCK_TRANSFERS);
     assert_int_equal(st.refused, 10);
+    /* those that rest make room */
+    struct step late = PUTS(9, NUM(0) | MORE, BLOCK_GO, 0, false);
+    struct msg l = request_of(&late);
+    assert_int_equal(block_ask(b, 0, 9, &l, at_ms(BLOCK_REST_MS + 1), &id), BLOCK_FULL);
+    block_left(b, first, at_ms(0));
+    assert_int_equal(block_ask(b, 0, 9, &l, at_ms(BLOCK_REST_MS - 1), &id), BLOCK_FULL);
+    assert_int_equal(block_ask(b, 0, 9, &l, at_ms(BLOCK_REST_MS), &id), BLOCK_GO);
     blocks_free(b);
 
     /* one client has a share, whatever it writes to */
