@@ -104,6 +104,13 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
         {"associations_woken", g->assocs.woken},
         {"sleepers_tried", g->assocs.tried},
         {"stray_datagrams", g->assocs.stray},
+        {"connections_accepted", g->conns.accepted},
+        {"connections_opened", g->conns.opened},
+        {"connections_failed", g->conns.failed},
+        {"connections_refused", g->conns.refused},
+        {"connections_evicted", g->conns.evicted},
+        {"connections_aborted", g->conns.aborted},
+        {"connections_slow", g->conns.slow},
         {"exchanges_accepted", g->exchanges.accepted},
         {"exchanges_repeated", g->exchanges.repeated},
         {"exchanges_full", g->exchanges.full},
@@ -174,6 +181,8 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "associations", g.assocs.established);
     json_member_u64(out, "asleep", g.assocs.asleep);
     json_member_u64(out, "half_open", g.assocs.half_open);
+    json_member_u64(out, "connections", g.conns.open);
+    json_member_u64(out, "connections_half_open", g.conns.half_open);
     json_member_u64(out, "exchanges_open", g.exchanges.open);
     json_member_u64(out, "exchanges_kept", g.exchanges.kept);
     json_member_u64(out, "grants", p.grants);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "../pep/crypto.h"
+#include "conn.h"
 #include "hello.h"
 
 /* ---- the orders and the tables ---- */
@@ -214,9 +215,14 @@ void assoc_close(struct assocs *t, struct assoc *a, const char *reason)
     a->dead = true;
     if (assoc_is_established(a)) {
         t->stats.established--;
-        struct dtls_session *s = assoc_awake(t, a); /* to say so to the peer */
+        struct dtls_session *s = a->conn ? NULL : assoc_awake(t, a); /* to say so to the peer */
         if (s)
             dtls_close(s, reason);
+        if (a->conn) {
+            conn_set_owner(a->conn, NULL);
+            conn_close(a->conn, reason, t->now);
+            a->conn = NULL;
+        }
         idle_remove(t, a);
     }
     a->reason = reason;
@@ -361,6 +367,38 @@ static bool make_room(struct assocs *t, const struct peer *peer, bool known, str
     return true;
 }
 
+/* ---- connections ---- */
+
+struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struct instant now)
+{
+    t->now = now;
+    struct assoc *idle = t->idle_first;
+    if (t->stats.established >= t->config.max && idle &&
+        instant_ms(now) >= idle->used_ms + t->config.idle_ms)
+        assoc_close(t, idle, "idle");
+    struct assoc *a =
+        t->stats.established < t->config.max ? assoc_new(t, listener, conn_peer(c)) : NULL;
+    if (!a) {
+        t->stats.refused++;
+        return NULL;
+    }
+    a->conn = c;
+    conn_set_owner(c, a);
+    t->stats.established++;
+    idle_add(t, a);
+    touch(t, a, now);
+    if (t->ops.established(t->user, a, now))
+        return a;
+    assoc_close(t, a, "refused");
+    return NULL;
+}
+
+void assoc_touch(struct assocs *t, struct assoc *a, struct instant now)
+{
+    t->now = now;
+    touch(t, a, now);
+}
+
 /* ---- datagrams ---- */
 
 /* A handshake that came this far has shown that it receives here. */
@@ -493,7 +531,8 @@ struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, u
 
 bool assoc_write(struct assocs *t, struct assoc *a, struct bytes plain, struct buf *out)
 {
-    struct dtls_session *s = a->dead || !assoc_is_established(a) ? NULL : assoc_awake(t, a);
+    bool ours = !a->dead && !a->conn && assoc_is_established(a);
+    struct dtls_session *s = ours ? assoc_awake(t, a) : NULL;
     if (!s)
         return false;
     assoc_seat_enter(t, a->live, a->live->order, instant_ms(t->now));

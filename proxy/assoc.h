@@ -23,6 +23,7 @@
 #include "dtls.h"
 #include "limits.h"
 
+struct conn;
 struct exchange;
 struct watch;
 struct assocs;
@@ -47,6 +48,7 @@ struct assoc {
     struct assoc_seat *live;     /* established and awake, or NULL */
     struct dtls_asleep *asleep;  /* established and asleep, or NULL */
     struct assoc_seat *pending;  /* its handshake, or NULL */
+    struct conn *conn;           /* over TCP (conn.h), and so without any of the three */
     struct pep_session *session; /* opened by the gate when established; or NULL */
     struct exchange *exchanges;  /* head of its list, kept by exchange.c */
     struct watch *watches;       /* likewise, by watch.c */
@@ -73,9 +75,9 @@ struct assoc_ops {
     bool (*judge_certificate)(void *user, struct assoc *a, const struct pep_certificate *c,
                               struct pep_proof *out);
     void (*send)(void *user, int listener, const struct peer *to, struct bytes datagram);
-    /* `live` is new: the old pep session (if any) must be closed, exchanges
-     * of the old session forgotten, and a new pep session opened from
-     * dtls_proof(). False: the association is closed. */
+    /* `live` or `conn` is new: the old pep session (if any) must be closed,
+     * exchanges of the old session forgotten, and a new pep session opened
+     * from what was proved. False: the association is closed. */
     bool (*established)(void *user, struct assoc *a, struct instant now);
     /* The association is dead and about to be freed: let go of what refers
      * to it. Called by assocs_reap(), never earlier. `reason` is static text. */
@@ -103,6 +105,12 @@ MUST_USE struct assocs *assocs_new(const struct assocs_config *c, const struct d
 void assocs_free(struct assocs *t);
 struct dtls *assocs_dtls(struct assocs *t);
 
+/* An open connection becomes an association, unless there is no room or its
+ * owner does not want it: NULL. Closing either closes the other. */
+struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struct instant now);
+/* A message has come by its connection. */
+void assoc_touch(struct assocs *t, struct assoc *a, struct instant now);
+
 /* Takes a datagram from the wire. Returns the association whose plaintext is
  * now to be read with assoc_read(), or NULL. */
 struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *from,
@@ -110,7 +118,7 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
 /* The next plaintext into storage, n 0: none left. */
 struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, uint8_t *storage,
                         size_t cap);
-/* Encrypts into `out`; wakes it. False: not established, or dead. */
+/* Encrypts into `out`; wakes it. False: not established, dead, or over TCP. */
 MUST_USE bool assoc_write(struct assocs *t, struct assoc *a, struct bytes plain, struct buf *out);
 
 /* What a handshake waited for is there. */

@@ -41,7 +41,7 @@ struct assocs {
 
 static inline bool assoc_is_established(const struct assoc *a)
 {
-    return a->live || a->asleep;
+    return a->live || a->asleep || a->conn;
 }
 
 /* assoc.c */

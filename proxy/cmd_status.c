@@ -109,6 +109,8 @@ static void print_status(const struct cmd_answer *a)
     printf("associations   %s, asleep %s, handshakes under way %s\n",
            cmd_answer_text(a, "associations"), cmd_answer_text(a, "asleep"),
            cmd_answer_text(a, "half_open"));
+    printf("connections    %s by TCP, %s of strangers\n", cmd_answer_text(a, "connections"),
+           cmd_answer_text(a, "connections_half_open"));
     printf("exchanges      %s open, %s remembered\n", cmd_answer_text(a, "exchanges_open"),
            cmd_answer_text(a, "exchanges_kept"));
     printf("grants         %s\n", cmd_answer_text(a, "grants"));

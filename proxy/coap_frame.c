@@ -65,14 +65,14 @@ struct frame frame_open(struct bytes whole)
     return f;
 }
 
-struct bytes frame_as_datagram(uint8_t *whole, size_t n, uint16_t mid)
+struct bytes frame_as_datagram(uint8_t *whole, size_t n, uint8_t type, uint16_t mid)
 {
     struct cursor c = cursor_on(bytes_of(whole, n));
     struct header h;
     (void)take_header(&c, &h);
     size_t behind = n - c.n; /* the header's length: 2 to 4 */
     uint8_t *to = whole + behind - DATAGRAM_HEADER;
-    to[0] = (uint8_t)(0x40 | TYPE_CON << 4 | h.token_n);
+    to[0] = (uint8_t)(0x40 | (type & 3) << 4 | h.token_n);
     to[1] = h.code;
     to[2] = (uint8_t)(mid >> 8);
     to[3] = (uint8_t)mid;

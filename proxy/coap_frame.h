@@ -3,8 +3,8 @@
  * all that is behind a connection knows a message. Pure: no state, no socket.
  *
  * A frame and its datagram differ in the header alone. The datagram of a
- * frame is a CON with whatever message ID the caller likes; of a datagram
- * that becomes a frame, type and message ID are dropped.
+ * frame has whatever type and message ID the caller likes; of a datagram that
+ * becomes a frame, both are dropped.
  *
  * Tokens have at most 8 bytes: longer ones (RFC 8974) are not offered.
  */
@@ -42,7 +42,7 @@ struct frame frame_open(struct bytes whole);
 /* The same message as a datagram, its header written over the frame's, and
  * so in place: it begins at most FRAME_HEADROOM bytes before the frame, and
  * ends where that does. The frame is below 64 KiB. */
-struct bytes frame_as_datagram(uint8_t *whole, size_t n, uint16_t mid);
+struct bytes frame_as_datagram(uint8_t *whole, size_t n, uint8_t type, uint16_t mid);
 
 /* Writes a datagram as a frame. False: it is none (shorter than its token),
  * or there is no room. */

@@ -26,6 +26,24 @@ static bool is_v6_wildcard(const struct peer *p)
     return p->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&p->in6.sin6_addr);
 }
 
+static bool read_scheme(struct bytes scheme, struct config_listener *out)
+{
+    static const struct {
+        const char *name;
+        bool secure, tcp;
+    } known[] = {{"coaps", true, false},
+                 {"coap", false, false},
+                 {"coaps+tcp", true, true},
+                 {"coap+tcp", false, true}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (bytes_equal_str(scheme, known[i].name)) {
+            out->secure = known[i].secure;
+            out->tcp = known[i].tcp;
+            return true;
+        }
+    return false;
+}
+
 static void read_listener(struct config_reader *r, const struct yaml_node *n,
                           struct config_listener *out)
 {
@@ -38,10 +56,9 @@ static void read_listener(struct config_reader *r, const struct yaml_node *n,
         yaml_error(r->y, n, "%s", why);
         return;
     }
-    out->secure = bytes_equal_str(url.scheme, "coaps");
-    if (!out->secure && !bytes_equal_str(url.scheme, "coap")) {
+    if (!read_scheme(url.scheme, out)) {
         yaml_error(r->y, n,
-                   "'%.*s' listeners are not supported by this version; coaps and coap are",
+                   "'%.*s' listeners are not supported; coaps, coap, coaps+tcp and coap+tcp are",
                    (int)url.scheme.n, (const char *)url.scheme.p);
         return;
     }
@@ -57,7 +74,7 @@ static void read_listener(struct config_reader *r, const struct yaml_node *n,
     }
     for (size_t i = 0; i < c->n_listeners; i++) {
         struct config_listener *other = &c->listeners[i];
-        if (peer_equal(&other->local, &out->local))
+        if (other->tcp == out->tcp && peer_equal(&other->local, &out->local))
             yaml_error(r->y, n, "the same address and port as %s", other->text);
     }
     c->n_listeners++;
@@ -82,8 +99,8 @@ static void read_listeners(struct config_reader *r, const struct yaml_node *n)
     for (size_t i = 0; i < c->n_listeners; i++)
         for (size_t k = 0; k < c->n_listeners; k++) {
             const struct peer *a = &c->listeners[i].local, *b = &c->listeners[k].local;
-            if (is_v6_wildcard(a) && b->sa.sa_family == AF_INET &&
-                a->in6.sin6_port == b->in4.sin_port)
+            if (c->listeners[i].tcp == c->listeners[k].tcp && is_v6_wildcard(a) &&
+                b->sa.sa_family == AF_INET && a->in6.sin6_port == b->in4.sin_port)
                 c->listeners[i].v6only = true;
         }
 }
@@ -220,6 +237,7 @@ static void read_limits(struct config_reader *r, const struct yaml_node *n)
         return;
     config_read_size(r, yaml_map_get(&m, "associations"), 1000000, &c->max_assocs);
     config_read_size(r, yaml_map_get(&m, "handshakes"), 65536, &c->max_handshakes);
+    config_read_size(r, yaml_map_get(&m, "connections"), 65536, &c->max_conns);
     config_read_size(r, yaml_map_get(&m, "exchanges"), 1000000, &c->max_exchanges);
     config_read_size(r, yaml_map_get(&m, "grants"), 1000000, &c->max_grants);
     config_read_size(r, yaml_map_get(&m, "awake"), 1000000, &c->max_awake);
@@ -313,6 +331,7 @@ struct config *config_load(const char *file, struct buf *diag)
     l->c.workers = 1;
     l->c.access_token_option = 65000; /* experimental, elective, safe */
     l->c.max_assocs = ASSOCS;
+    l->c.max_conns = CONNS;
     l->c.max_handshakes = HANDSHAKES;
     l->c.max_exchanges = EXCHANGES;
     l->c.max_grants = GRANTS;

@@ -18,7 +18,8 @@ enum config_limits {
 
 struct config_listener {
     struct peer local;
-    bool secure; /* coaps: DTLS; coap: authz-info and discovery only */
+    bool secure; /* coaps: DTLS or TLS; coap: authz-info and discovery only */
+    bool tcp;    /* coap+tcp, coaps+tcp (RFC 8323) */
     bool v6only;
     const char *text;
 };
@@ -59,6 +60,7 @@ struct config {
     size_t n_devices;
     uint16_t access_token_option; /* 65000 */
     size_t max_assocs, max_handshakes, max_exchanges, max_grants, max_rates;
+    size_t max_conns; /* clients' by TCP */
     size_t max_awake;
     uint64_t idle_s, sleep_s;
     uint64_t cache_bytes;

@@ -228,7 +228,8 @@ static void take(struct conn *c, uint8_t *whole, size_t n, struct instant now)
     case SIGNAL_MESSAGE:
         break;
     }
-    struct bytes datagram = frame_as_datagram(whole, n, c->next_mid++);
+    enum msg_type type = c->accepted && c->plain ? TYPE_NON : TYPE_CON;
+    struct bytes datagram = frame_as_datagram(whole, n, (uint8_t)type, c->next_mid++);
     struct msg *m = &t->msg;
     if (msg_parse(datagram, m) != MSG_OK) {
         abort_with(c, 0, "a message that is not well-formed");
@@ -466,6 +467,16 @@ void *conn_owner(const struct conn *c)
     return c->owner;
 }
 
+void conn_set_wait(struct conn *c, uint64_t question)
+{
+    c->wait = question;
+}
+
+uint64_t conn_wait(const struct conn *c)
+{
+    return c->wait;
+}
+
 int conn_tag(const struct conn *c)
 {
     return c->tag;
@@ -474,6 +485,11 @@ int conn_tag(const struct conn *c)
 const struct peer *conn_peer(const struct conn *c)
 {
     return &c->peer;
+}
+
+bool conn_was_open(const struct conn *c)
+{
+    return c->open;
 }
 
 bool conn_is_open(const struct conn *c)

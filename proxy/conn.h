@@ -1,8 +1,9 @@
 /* CoAP connections over TCP or TLS (RFC 8323), of either direction: framing,
  * signalling, deadlines and caps. A table of them on one loop.
  *
- * What is behind it sees messages as datagrams (RFC 7252 3), CON, with a
- * message ID that means nothing; what it sends in that form leaves as a
+ * What is behind it sees messages as datagrams (RFC 7252 3), with a message ID
+ * that means nothing: CON, or NON those of strangers without TLS, for whom
+ * nothing is to be repeated. What it sends in that form leaves as a
  * frame, and what has no meaning here (an empty message) is dropped. There
  * are no duplicates and no losses but that of the whole connection.
  *
@@ -73,9 +74,13 @@ MUST_USE struct conn *conn_connect(struct conns *t, const struct peer *to, struc
 /* The owner's own. */
 void conn_set_owner(struct conn *c, void *owner);
 void *conn_owner(const struct conn *c);
+/* What its handshake waits for (find_psk said PEP_KEY_WAIT); 0: nothing. */
+void conn_set_wait(struct conn *c, uint64_t question);
+uint64_t conn_wait(const struct conn *c);
 int conn_tag(const struct conn *c);
 const struct peer *conn_peer(const struct conn *c);
-bool conn_is_open(const struct conn *c); /* messages may go out */
+bool conn_is_open(const struct conn *c);  /* messages may go out */
+bool conn_was_open(const struct conn *c); /* it is, or it came so far */
 /* The peer has sent a Release, or we have: no new requests (RFC 8323 5.5). */
 bool conn_is_released(const struct conn *c);
 /* NULL: plain. What its handshake proved, once it is done. */
@@ -100,6 +105,8 @@ void conn_close(struct conn *c, const char *reason, struct instant now);
 /* Handshakes whose find_psk said PEP_KEY_WAIT: `visit` says which go on. */
 void conns_wake(struct conns *t, bool (*visit)(void *user, struct conn *c), void *user,
                 struct instant now);
+/* The stranger at this address; NULL: gone. */
+struct conn *conns_find_stranger(struct conns *t, int tag, const struct peer *peer);
 void conns_each(struct conns *t, void (*visit)(void *user, struct conn *c), void *user);
 
 /* Of every turn of the loop. The next deadline in ms; UINT64_MAX: none. */

@@ -28,6 +28,7 @@ struct conn {
     struct peer peer;
     int tag;
     void *owner;
+    uint64_t wait;
     bool accepted, plain;
     bool greeted; /* our CSM has left */
     bool open;    /* the peer's has come */

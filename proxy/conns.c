@@ -185,6 +185,14 @@ void conns_wake(struct conns *t, bool (*visit)(void *user, struct conn *c), void
     }
 }
 
+struct conn *conns_find_stranger(struct conns *t, int tag, const struct peer *peer)
+{
+    struct conn *c = t->lists[CONN_STRANGE].first;
+    while (c && !(c->tag == tag && peer_equal(&c->peer, peer)))
+        c = c->links[CONN_STRANGE].next;
+    return c;
+}
+
 void conns_each(struct conns *t, void (*visit)(void *user, struct conn *c), void *user)
 {
     for (struct conn *c = t->lists[CONN_ALL].first, *next; c; c = next) {

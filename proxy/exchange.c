@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "conn.h"
 #include "limits.h"
 #include "../policy/siphash.h"
 #include "tagmap.h"
@@ -407,9 +408,11 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
                                       struct exchange **out, struct bytes *again)
 {
     assert(m->type == TYPE_CON || m->type == TYPE_NON);
-    uint32_t tag = key_tag(t, a, listener, from, m->mid);
-    uint64_t hash = siphash(&t->seed, datagram);
-    struct exchange *old = find_request(t, tag, a, listener, from, m->mid);
+    /* Over TCP there are no duplicates, and message IDs mean nothing. */
+    bool reliable = a && a->conn;
+    uint32_t tag = reliable ? 0 : key_tag(t, a, listener, from, m->mid);
+    uint64_t hash = reliable ? 0 : siphash(&t->seed, datagram);
+    struct exchange *old = reliable ? NULL : find_request(t, tag, a, listener, from, m->mid);
     if (old && is_forgotten(old, now)) {
         release(t, old);
         old = NULL;
@@ -445,9 +448,11 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     memcpy(x->token, m->token, sizeof x->token);
     x->hash = hash;
     x->tag = tag;
-    x->findable = true;
-    tagmap_put(&t->by_mid, tag, number(t, x));
-    if (x->type == TYPE_CON)
+    x->reliable = reliable;
+    x->findable = !reliable;
+    if (x->findable)
+        tagmap_put(&t->by_mid, tag, number(t, x));
+    if (x->type == TYPE_CON && !reliable)
         list_enter(t, x, LIST_UNACKED);
     if (a) {
         assoc_enter(x, a);
@@ -511,10 +516,11 @@ static void await_ack(struct exchanges *t, struct exchange *x, uint32_t tag, str
 }
 
 /* Elsewhere than in the slot: parts of `m` may lie there. */
-static struct bytes write_out(struct exchanges *t, struct msg *m)
+static struct bytes write_out(struct exchanges *t, const struct assoc *a, struct msg *m)
 {
+    size_t max = a && a->conn ? conn_message_max(a->conn) : sizeof t->scratch;
     struct buf b = buf_on(t->scratch, sizeof t->scratch);
-    if (msg_write(m, &b))
+    if (msg_write(m, &b) && b.n <= max)
         return buf_bytes(&b);
     m->code = MSG_CODE(5, 2);
     m->n_options = 0;
@@ -533,7 +539,10 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
         return;
     }
     uint32_t tag = 0;
-    if (x->type == TYPE_CON && !x->acked) {
+    if (x->reliable) {
+        m->type = TYPE_NON;
+        m->mid = 0;
+    } else if (x->type == TYPE_CON && !x->acked) {
         m->type = TYPE_ACK;
         m->mid = x->mid;
     } else {
@@ -543,7 +552,12 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
     m->token_n = x->token_n;
     memcpy(m->token, x->token, sizeof m->token);
 
-    struct bytes b = write_out(t, m);
+    struct bytes b = write_out(t, x->assoc, m);
+    if (x->reliable) {
+        t->ops->send(t->user, x, b);
+        release(t, x);
+        return;
+    }
     keep(t, x, now);
     keep_answer(t, x, x->type == TYPE_CON ? b : BYTES_NONE);
     if (m->type == TYPE_CON)
@@ -570,8 +584,11 @@ bool exchange_notify(struct exchanges *t, struct assoc *a, uint64_t watch, struc
     assoc_enter(x, a);
     a->n_exchanges++;
     uint32_t tag;
+    x->reliable = a->conn != NULL;
+    if (x->reliable) /* whether it is heard is TCP's to see to (RFC 8323 7.1) */
+        m->type = x->type = TYPE_NON;
     m->mid = x->answer_mid = own_mid(t, x, &tag);
-    struct bytes b = write_out(t, m);
+    struct bytes b = write_out(t, a, m);
     *kept = m->type == TYPE_CON ? x : NULL;
     if (*kept) {
         keep(t, x, now);
@@ -609,7 +626,7 @@ void exchange_unsay(struct exchanges *t, struct exchange *x, uint64_t watch)
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
 {
     x->stored_n = 0;
-    if (x->gone || x->own) {
+    if (x->gone || x->own || x->reliable) {
         release(t, x);
         return;
     }

@@ -90,6 +90,7 @@ struct exchange {
     bool acked;    /* its CON was acknowledged by an empty ACK */
     bool confirm;  /* our separate CON answer awaits its ACK */
     bool findable; /* by its message ID */
+    bool reliable; /* its client came by TCP: nothing is repeated, nothing kept (RFC 8323 3) */
     uint8_t list;  /* which of the table's lists it is in */
     bool notice;   /* a notification that awaits its ACK: no request of a client */
     uint8_t tries; /* transmissions of the separate answer */

@@ -14,17 +14,10 @@ void gate_reply(struct gate *g, const struct arrival *in, struct msg *m)
     m->mid = in->m->type == TYPE_CON ? in->m->mid : g->plain_mid++;
     m->token_n = in->m->token_n;
     memcpy(m->token, in->m->token, sizeof m->token);
-    struct udp *udp = g->listeners[in->listener];
-    struct buf slot = udp_slot(udp);
-    if (!in->assoc) {
-        if (msg_write(m, &slot))
-            udp_commit(udp, in->from, &slot);
-        return;
-    }
     uint8_t storage[MESSAGE_MAX];
     struct buf plain = buf_on(storage, sizeof storage);
-    if (msg_write(m, &plain) && assoc_write(g->assocs, in->assoc, buf_bytes(&plain), &slot))
-        udp_commit(udp, in->from, &slot);
+    if (msg_write(m, &plain))
+        gate_send(g, in->assoc, in->listener, in->from, buf_bytes(&plain));
 }
 
 void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why)
@@ -65,20 +58,17 @@ static void send_empty(struct gate *g, const struct arrival *in, enum msg_type t
     uint8_t storage[4];
     struct buf empty = buf_on(storage, sizeof storage);
     msg_write_empty(type, in->m->mid, &empty);
-    struct udp *udp = g->listeners[in->listener];
-    if (!in->assoc) {
-        udp_send(udp, in->from, buf_bytes(&empty));
-        return;
-    }
-    struct buf slot = udp_slot(udp);
-    if (assoc_write(g->assocs, in->assoc, buf_bytes(&empty), &slot))
-        udp_commit(udp, in->from, &slot);
+    gate_send(g, in->assoc, in->listener, in->from, buf_bytes(&empty));
 }
 
-static void send_plain(struct gate *g, struct assoc *a, int listener, const struct peer *to,
-                       struct bytes message)
+void gate_send(struct gate *g, struct assoc *a, int listener, const struct peer *to,
+               struct bytes message)
 {
     struct udp *udp = g->listeners[listener];
+    if (!udp) {
+        gate_conn_send(g, a, listener, to, message);
+        return;
+    }
     if (!a) {
         udp_send(udp, to, message);
         return;
@@ -92,7 +82,7 @@ static void exchange_send(void *user, struct exchange *x, struct bytes message)
 {
     struct gate *g = user;
     if (!x->gone)
-        send_plain(g, x->assoc, x->listener, &x->peer, message);
+        gate_send(g, x->assoc, x->listener, &x->peer, message);
 }
 
 static void exchange_undelivered(void *user, struct exchange *x, bool reset)
@@ -260,6 +250,49 @@ void gate_request(struct gate *g, struct arrival *in)
 
 /* ---- entry points ---- */
 
+void gate_take(struct gate *g, struct arrival *in)
+{
+    const struct msg *m = in->m;
+    if (m->type == TYPE_ACK || m->type == TYPE_RST) { /* over plain coap too: what was parked */
+        bool reset = m->type == TYPE_RST;
+        if (!exchange_acknowledged(g->exchanges, in->assoc, in->from, in->listener, m->mid, reset,
+                                   g->now) &&
+            in->assoc && reset)
+            gate_watch_reset(g, in->assoc, m->mid);
+        return;
+    }
+    if (!msg_is_request(m)) {
+        /* A ping (RFC 7252 4.3), or an answer to nothing that we asked. */
+        if (m->type == TYPE_CON)
+            send_empty(g, in, TYPE_RST);
+        return;
+    }
+    if (in->assoc && in->datagram.n > MESSAGE_MAX) {
+        g->stats.malformed++;
+        reply_too_large(g, in); /* a function of the message: no memory */
+        return;
+    }
+    if (in->assoc) {
+        struct bytes again = BYTES_NONE;
+        switch (exchange_accept(g->exchanges, in->assoc, in->listener, in->from, m, in->datagram,
+                                g->now, &in->x, &again)) {
+        case EXCHANGE_NEW:
+            break;
+        case EXCHANGE_REPEAT:
+            if (again.n > 0)
+                gate_send(g, in->assoc, in->listener, in->from, again);
+            return;
+        case EXCHANGE_FULL:
+        default:
+            in->x = NULL;
+            reply_busy(g, in);
+            return;
+        }
+    }
+    g->stats.requests++;
+    gate_request(g, in);
+}
+
 static void client_message(struct gate *g, struct assoc *a, int listener, const struct peer *from,
                            struct bytes plain)
 {
@@ -279,43 +312,7 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
         g->stats.malformed++;
         return;
     }
-    if (m.type == TYPE_ACK || m.type == TYPE_RST) { /* over plain coap too: what was parked */
-        bool reset = m.type == TYPE_RST;
-        if (!exchange_acknowledged(g->exchanges, a, from, listener, m.mid, reset, g->now) && a &&
-            reset)
-            gate_watch_reset(g, a, m.mid);
-        return;
-    }
-    if (!msg_is_request(&m)) {
-        /* A ping (RFC 7252 4.3), or an answer to nothing that we asked. */
-        if (m.type == TYPE_CON)
-            send_empty(g, &in, TYPE_RST);
-        return;
-    }
-    if (a && plain.n > MESSAGE_MAX) {
-        g->stats.malformed++;
-        reply_too_large(g, &in); /* a function of the message: no memory */
-        return;
-    }
-    if (a) {
-        struct bytes again = BYTES_NONE;
-        switch (
-            exchange_accept(g->exchanges, a, listener, from, &m, plain, g->now, &in.x, &again)) {
-        case EXCHANGE_NEW:
-            break;
-        case EXCHANGE_REPEAT:
-            if (again.n > 0)
-                send_plain(g, a, listener, from, again);
-            return;
-        case EXCHANGE_FULL:
-        default:
-            in.x = NULL;
-            reply_busy(g, &in);
-            return;
-        }
-    }
-    g->stats.requests++;
-    gate_request(g, &in);
+    gate_take(g, &in);
 }
 
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
@@ -338,6 +335,7 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
 uint64_t gate_turn(struct gate *g, struct instant now)
 {
     g->now = now;
+    uint64_t conns = g->conns ? conns_turn(g->conns, now) : UINT64_MAX;
     exchanges_expire(g->exchanges, now);
     upstreams_expire(g->upstreams, now);
     gate_expire_watches(g);
@@ -352,7 +350,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     assocs_reap(g->assocs);
     upstreams_turn(g->upstreams);
     for (size_t i = 0; i < g->config->n_listeners; i++)
-        udp_flush(g->listeners[i]);
+        if (g->listeners[i])
+            udp_flush(g->listeners[i]);
     if (g->audit)
         audit_sink_tell(g->audit, g->worker);
 
@@ -363,7 +362,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
                          discovery_deadline_ms(g->discovery),
                          blocks_deadline_ms(g->blocks),
                          observes_deadline_ms(g->observes),
-                         watches_deadline_ms(g->watches)};
+                         watches_deadline_ms(g->watches),
+                         conns};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];
@@ -373,6 +373,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
 bool gate_drain(struct gate *g, struct instant now)
 {
     g->now = now;
+    if (!g->draining)
+        gate_release_conns(g);
     g->draining = true;
     struct exchanges_stats s;
     exchanges_get_stats(g->exchanges, &s);
@@ -467,6 +469,8 @@ static bool open_tables(struct gate *g, struct buf *diag)
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
+    if (!gate_open_conns(g, diag))
+        return false;
     if (!gate_open_cache(g)) {
         buf_put_str(diag, "out of memory: lower `limits: {cache: }` in the configuration\n");
         return false;
@@ -523,6 +527,8 @@ void gate_free(struct gate *g)
         exchanges_free(g->exchanges);
     if (g->assocs)
         assocs_free(g->assocs);
+    conns_free(g->conns);
+    tls_free(g->tls);
     discovery_free(g->discovery);
     device_cache_free(g->cache);
     blocks_free(g->blocks);
@@ -546,4 +552,6 @@ void gate_get_stats(const struct gate *g, struct gate_stats *out)
     blocks_get_stats(g->blocks, &out->blocks);
     observes_get_stats(g->observes, &out->observes);
     out->watches = *watches_stats(g->watches);
+    if (g->conns)
+        conns_get_stats(g->conns, &out->conns);
 }

@@ -7,6 +7,7 @@
 #include "../pep/revoke.h"
 #include "block.h"
 #include "config.h"
+#include "conn.h"
 #include "exchange.h"
 #include "observe.h"
 #include "upstream.h"
@@ -21,7 +22,8 @@ struct gate_config {
     struct pep *pep;
     struct audit_sink *audit;     /* NULL: no record */
     unsigned worker;              /* whose gate it is, from 0 */
-    struct udp *const *listeners; /* by index of config->listeners */
+    struct udp *const *listeners; /* by index of config->listeners; NULL: one for TCP, which
+                                     the gate opens itself */
     struct loop *loop;            /* the devices' sockets are watched there */
     /* Sends a question on its way; the reply comes by gate_reply_came(),
      * never from within. False, or NULL: there is nobody to ask. */
@@ -36,6 +38,7 @@ struct gate_stats {
     uint64_t malformed, plain_refused;
     uint64_t rate_refused; /* 4.29 by a rate; among those denied */
     struct assocs_stats assocs;
+    struct conns_stats conns;
     struct exchanges_stats exchanges;
     struct cache_stats cache;
     struct blocks_stats blocks;

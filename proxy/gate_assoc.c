@@ -25,7 +25,7 @@ static void watch_end(struct gate *g, struct assoc *a)
 
 /* Some stacks end an identity at its first NUL, or wrap it in UTF-8: said,
  * since the client only sees that it is refused. */
-static void note_identity(struct gate *g, struct assoc *a, struct bytes identity,
+static void note_identity(struct gate *g, const struct peer *from, struct bytes identity,
                           const struct pep_proof *p)
 {
     static const uint8_t kid_form[] = {0xa1, 0x08, 0xa1};
@@ -35,25 +35,30 @@ static void note_identity(struct gate *g, struct assoc *a, struct bytes identity
     if ((!cut && !p->utf8_wrapped) || !log_may(&g->identity_lines, instant_ms(g->now), &held))
         return;
     char peer[PEER_TEXT];
-    peer_text(&a->peer, peer);
+    peer_text(from, peer);
     log_event(LOG_LEVEL_WARN, "odd-identity", "peer", peer, "form",
               p->utf8_wrapped ? "wrapped in UTF-8" : "begins as a kid, perhaps cut at a NUL",
               "held", LOG_U(held), NULL);
 }
 
+enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from, struct bytes identity,
+                                 struct pep_proof *out, uint64_t *wait)
+{
+    struct policy_peer peer = peer_policy(from);
+    enum pep_key_state state = pep_find_psk(g->pep, identity, &peer, g->now.wall_s, out);
+    *wait = state == PEP_KEY_WAIT ? out->wait : 0;
+    if (*wait)
+        return state;
+    if (out->kind == PEP_IDENTITY_TOKEN)
+        gate_record_token(g, NULL, from, PEP_VIA_IDENTITY, pep_taken_by_identity(g->pep));
+    note_identity(g, from, identity, out);
+    return state;
+}
+
 static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes identity,
                                    struct pep_proof *out)
 {
-    struct gate *g = user;
-    struct policy_peer from = peer_policy(&a->peer);
-    enum pep_key_state state = pep_find_psk(g->pep, identity, &from, g->now.wall_s, out);
-    a->pending->wait = state == PEP_KEY_WAIT ? out->wait : 0;
-    if (a->pending->wait)
-        return state;
-    if (out->kind == PEP_IDENTITY_TOKEN)
-        gate_record_token(g, NULL, &a->peer, PEP_VIA_IDENTITY, pep_taken_by_identity(g->pep));
-    note_identity(g, a, identity, out);
-    return state;
+    return gate_find_psk(user, &a->peer, identity, out, &a->pending->wait);
 }
 
 static bool judge_certificate(void *user, struct assoc *a, const struct pep_certificate *c,
@@ -95,15 +100,20 @@ static bool established(void *user, struct assoc *a, struct instant now)
         forget_exchanges(g, a);
         pep_session_close(a->session);
     }
-    a->session = pep_session_open(g->pep, dtls_proof(a->live->dtls));
-    dtls_forget_key(a->live->dtls);
+    a->session =
+        pep_session_open(g->pep, a->conn ? conn_proof(a->conn) : dtls_proof(a->live->dtls));
+    if (a->conn)
+        conn_forget_key(a->conn);
+    else
+        dtls_forget_key(a->live->dtls);
     if (!a->session)
         return false;
     watch_end(g, a);
     char peer[PEER_TEXT];
     peer_text(&a->peer, peer);
     log_event(LOG_LEVEL_DEBUG, "association-open", "id", LOG_U(a->id), "peer", peer, "subject",
-              pep_session_subject(a->session), "suite", dtls_suite(a->live->dtls), NULL);
+              pep_session_subject(a->session), "suite",
+              a->conn ? conn_suite(a->conn) : dtls_suite(a->live->dtls), NULL);
     return true;
 }
 
@@ -212,5 +222,6 @@ void gate_close_all(struct gate *g, struct instant now)
     assocs_each(g->assocs, close_one, g);
     assocs_reap(g->assocs);
     for (size_t i = 0; i < g->config->n_listeners; i++)
-        udp_flush(g->listeners[i]);
+        if (g->listeners[i])
+            udp_flush(g->listeners[i]);
 }

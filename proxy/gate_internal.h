@@ -8,6 +8,7 @@
 
 #include "../pep/audit.h"
 #include "audit_sink.h"
+#include "conn.h"
 #include "gate.h"
 #include "listing.h"
 #include "log.h"
@@ -23,6 +24,8 @@ struct gate {
     struct udp *const *listeners;
     struct loop *loop;
     struct assocs *assocs;
+    struct conns *conns; /* NULL: no listener for TCP */
+    struct tls *tls;     /* NULL: none of them has TLS */
     struct exchanges *exchanges;
     struct upstreams *upstreams;
     struct observes *observes; /* the device's side of observations, */
@@ -72,6 +75,12 @@ struct arrival {
 /* Answers with `m`'s code, options and payload; type, message ID and token
  * are set here. Without an exchange the answer leaves no state. */
 void gate_reply(struct gate *g, const struct arrival *in, struct msg *m);
+/* A message to a client, by whatever it came: with an association its keys, else
+ * in clear; by TCP without what has no meaning there. The one way out. */
+void gate_send(struct gate *g, struct assoc *a, int listener, const struct peer *to,
+               struct bytes message);
+/* A message of a client's, read and well-formed. */
+void gate_take(struct gate *g, struct arrival *in);
 /* A code, and words for people (RFC 7252 5.5.2) or NULL. */
 void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why);
 void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, uint32_t age_s);
@@ -179,6 +188,18 @@ static inline void gate_msg(struct msg *m, uint8_t code)
 /* gate_assoc.c */
 extern const struct assoc_ops gate_assoc_ops;
 void gate_expire_assocs(struct gate *g);
+
+/* What it asks pep for a handshake. *wait: the question that it waits for. */
+MUST_USE enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from,
+                                          struct bytes identity, struct pep_proof *out,
+                                          uint64_t *wait);
+
+/* gate_conn.c: clients by TCP */
+MUST_USE bool gate_open_conns(struct gate *g, struct buf *diag);
+void gate_conn_send(struct gate *g, struct assoc *a, int listener, const struct peer *to,
+                    struct bytes datagram);
+void gate_wake_conns(struct gate *g);
+void gate_release_conns(struct gate *g);
 
 /* gate_local.c: true when the request was for a resource of our own, and is
  * answered. */

@@ -74,9 +74,18 @@ static bool may_touch(void *user, struct request *r)
     return pep_methods(l->g->pep, l->assoc->session, r, l->g->now.wall_s) != 0;
 }
 
+/* Of the listener that it asks, or, when that is for TCP, of the first for
+ * coaps: 0 when there is none. */
 static uint16_t listener_port(const struct gate *g, int listener)
 {
-    const struct peer *p = &g->config->listeners[listener].local;
+    const struct config *c = g->config;
+    const struct config_listener *l = &c->listeners[listener];
+    for (size_t i = 0; l->tcp && i < c->n_listeners; i++)
+        if (c->listeners[i].secure && !c->listeners[i].tcp)
+            l = &c->listeners[i];
+    const struct peer *p = &l->local;
+    if (l->tcp)
+        return 0;
     return ntohs(p->sa.sa_family == AF_INET6 ? p->in6.sin6_port : p->in4.sin_port);
 }
 

@@ -1,6 +1,7 @@
 /* Waiting for an authorization server: the one place where a request is put
  * aside and taken up again. What waits is an open exchange that keeps its
- * own datagram, or a handshake that dtls.c keeps; both name a question. */
+ * own datagram, or a handshake that dtls.c or tls.c keeps; both name a
+ * question. */
 #include "gate_internal.h"
 
 void gate_park(struct gate *g, struct arrival *in, uint64_t question)
@@ -15,7 +16,7 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
             break;
         case EXCHANGE_REPEAT: /* it waits already */
             if (again.n)
-                udp_send(g->listeners[in->listener], in->from, again);
+                gate_send(g, NULL, in->listener, in->from, again);
             return;
         case EXCHANGE_FULL:
         default:
@@ -70,6 +71,7 @@ void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, str
     exchanges_each_waiting(g->exchanges, id, take_up, g);
     gate_watch_replied(g, id);
     assocs_each_pending(g->assocs, wake, g);
+    gate_wake_conns(g);
     g->replied = 0;
     pep_settle(g->pep);
 }

@@ -50,6 +50,8 @@ static bool open_sockets(struct worker *w, struct buf *diag)
 {
     for (size_t i = 0; i < w->config->n_listeners; i++) {
         const struct config_listener *l = &w->config->listeners[i];
+        if (l->tcp) /* the gate's own */
+            continue;
         w->listeners[i] = udp_bind(&l->local, l->v6only, diag);
         if (!w->listeners[i] || !loop_watch(w->loop, udp_fd(w->listeners[i]), readable, w, (int)i))
             return false;

@@ -105,7 +105,7 @@ static void test_there_and_back(void **state)
             assert_int_equal(f.code, 0x45);
             assert_int_equal(f.token.n, token_n);
             assert_int_equal(f.rest.n, rest_n);
-            struct bytes back = frame_as_datagram(out.p, out.n, 0);
+            struct bytes back = frame_as_datagram(out.p, out.n, TYPE_CON, 0);
             assert_true(back.p >= room && back.p + back.n == out.p + out.n);
             if (!bytes_equal(back, before))
                 fail_msg("token %zu, rest %zu: not the same again", token_n, rest_n);

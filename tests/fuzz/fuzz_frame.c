@@ -26,7 +26,7 @@ static void message(struct bytes frame, struct end *e)
 {
     static uint8_t room[FRAME_HEADROOM + MESSAGE_MAX], again[MESSAGE_MAX];
     memcpy(room + FRAME_HEADROOM, frame.p, frame.n);
-    struct bytes datagram = frame_as_datagram(room + FRAME_HEADROOM, frame.n, 0);
+    struct bytes datagram = frame_as_datagram(room + FRAME_HEADROOM, frame.n, TYPE_CON, 0);
     struct buf out = buf_on(again, sizeof again);
     check(datagram.n <= MESSAGE_MAX + FRAME_HEADROOM && datagram.p >= room);
     check(frame_write(datagram, &out) && bytes_equal(buf_bytes(&out), frame));
