@@ -153,6 +153,19 @@ static inline void compat_window(const mbedtls_ssl_context *ssl, uint64_t *top, 
     *seen = ssl->MBEDTLS_PRIVATE(in_window);
 }
 
+/* A client that has sent its Finished and has not got the server's. */
+static inline bool compat_awaits_finished(const mbedtls_ssl_context *ssl)
+{
+    int state = (int)ssl->MBEDTLS_PRIVATE(state);
+#if MBEDTLS_VERSION_MAJOR < 3
+    bool awaits_ticket = state == MBEDTLS_SSL_SERVER_NEW_SESSION_TICKET;
+#else
+    bool awaits_ticket = state == MBEDTLS_SSL_NEW_SESSION_TICKET;
+#endif
+    return awaits_ticket || state == MBEDTLS_SSL_SERVER_CHANGE_CIPHER_SPEC ||
+           state == MBEDTLS_SSL_SERVER_FINISHED;
+}
+
 /* 3.x may route cryptography through PSA, which wants to be started. */
 static inline bool compat_crypto_init(void)
 {

@@ -350,7 +350,7 @@ static bool submit(struct device *d, struct exchange *x, struct msg *m, struct i
     bool wait = d->n_queued > 0 || !has_room(d) || is_pausing(d, now) || !w || !way_is_ready(w);
     if (wait && !may_wait(d, x, up, now)) {
         d->stats.refused++;
-        x->up_end = UP_FULL;
+        x->up_end = !up && d->ways[d->trial].how == UPLINK_UNTRUSTED ? UP_UNTRUSTED : UP_FULL;
         return false;
     }
     m->type = x->type;
@@ -538,10 +538,12 @@ static void expire(struct device *d, struct exchange *x, struct instant now)
     arm(d, x, now, x->up_wait_ms);
     d->stats.retransmitted++;
     transmit(d, x, now);
-    if (unheard && tries == DEVICE_SUSPECT_TRIES)
-        way_suspect(w, now);
-    if (unheard && tries == DEVICE_FAILOVER_TRIES && has_other(d, w))
+    if (!unheard || tries != DEVICE_SUSPECT_TRIES)
+        return;
+    if (has_other(d, w))
         way_fail(w, UPLINK_SILENT, "silent", now);
+    else
+        way_suspect(w, now);
 }
 
 /* ICMP: nobody listens on the port. It may be forged, and a device that

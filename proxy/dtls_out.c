@@ -384,6 +384,15 @@ static enum dtls_out_event end(struct dtls_out_session *s, const char *reason)
     return DTLS_OUT_CLOSED;
 }
 
+enum dtls_out_event dtls_out_give_up(struct dtls_out_session *s)
+{
+    /* Some say nothing to a Finished that another key has made. */
+    bool unanswered = compat_awaits_finished(&s->ssl);
+    (void)end(s, unanswered ? "no-answer-to-our-key" : "handshake-timeout");
+    s->how = unanswered ? DTLS_OUT_REFUSED : DTLS_OUT_SILENT;
+    return DTLS_OUT_CLOSED;
+}
+
 static enum dtls_out_event fail(struct dtls_out_session *s, int ret)
 {
     switch (ret) {
@@ -392,9 +401,7 @@ static enum dtls_out_event fail(struct dtls_out_session *s, int ret)
     case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
         return end(s, "alert-from-peer");
     case MBEDTLS_ERR_SSL_TIMEOUT:
-        (void)end(s, "handshake-timeout");
-        s->how = DTLS_OUT_SILENT;
-        return DTLS_OUT_CLOSED;
+        return dtls_out_give_up(s);
     case MBEDTLS_ERR_SSL_INVALID_MAC:
         return end(s, "wrong-key");
     case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:

@@ -60,6 +60,8 @@ MUST_USE bool dtls_out_write(struct dtls_out_session *s, struct bytes plain, str
 bool dtls_out_is_established(const struct dtls_out_session *s);
 uint64_t dtls_out_deadline_ms(const struct dtls_out_session *s); /* UINT64_MAX: none */
 MUST_USE enum dtls_out_event dtls_out_expire(struct dtls_out_session *s, struct instant now);
+/* The handshake took too long: DTLS_OUT_CLOSED, without a word. */
+MUST_USE enum dtls_out_event dtls_out_give_up(struct dtls_out_session *s);
 /* Sends close_notify. */
 void dtls_out_close(struct dtls_out_session *s, struct instant now);
 const char *dtls_out_reason(const struct dtls_out_session *s);

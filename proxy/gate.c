@@ -164,7 +164,10 @@ static bool forward(struct gate *g, const struct arrival *in, int device)
     if (watched == OBSERVE_TAKEN ||
         (watched == OBSERVE_PLAIN && gate_serve(g, in->x, device, &out)))
         return true;
-    stop(g, in, in->x->up_end == UP_TOO_LARGE ? MSG_CODE(4, 13) : MSG_CODE(5, 3));
+    stop(g, in,
+         in->x->up_end == UP_TOO_LARGE   ? MSG_CODE(4, 13)
+         : in->x->up_end == UP_UNTRUSTED ? MSG_CODE(5, 2)
+                                         : MSG_CODE(5, 3));
     return false;
 }
 

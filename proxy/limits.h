@@ -42,15 +42,13 @@ enum limits {
      * messages that nobody asked for one by one). */
     DEVICE_OBSERVATIONS = 256,
 
-    /* Transmissions unheard before we wonder whether the device has forgotten
-     * its session with us (6 to 9 s), and before another URL is tried (14 to
-     * 21 s): sooner, and one that is slow would be left for nothing. */
+    /* Transmissions unheard (6 to 9 s) before another URL is tried, or we
+     * wonder whether the device has forgotten its session with us. Who is
+     * there has had time to acknowledge (PROCESSING_DELAY, RFC 7252 4.8.2). */
     DEVICE_SUSPECT_TRIES = 2,
-    DEVICE_FAILOVER_TRIES = 3,
     RELIABLE_SUSPECT_MS = 8000, /* as DEVICE_SUSPECT_TRIES, where nothing is sent again */
     REQUEST_MOVES_MAX = 4,      /* times that a request begins anew on a connection */
     UPLINK_OPEN_MS = 10000,     /* a handshake with a device; clients wait behind it */
-    UPLINK_SHORT_MS = 5000,     /* a connection that ended sooner is not opened again at once */
     RESUME_LIFE_MS = 86400000,  /* RFC 5246 F.1.4 */
     PING_WAIT_MS = 3000,        /* for an answer to an empty CON: one transmission (4.3) */
     DEVICE_URLS_MAX = 4,

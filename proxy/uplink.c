@@ -93,7 +93,7 @@ void uplink_expire(struct uplink *l, struct instant now)
     if (instant_ms(now) < uplink_deadline_ms(l))
         return;
     if (l->open_by_ms <= instant_ms(now))
-        uplink_ended(l, UPLINK_SILENT, "handshake-timeout", now);
+        l->kind->give_up(l, now);
     else
         l->kind->expire(l, now);
 }

@@ -168,6 +168,11 @@ static void expire(struct uplink *l, struct instant now)
     take_event(d, dtls_out_expire(d->session, now), now);
 }
 
+static void give_up(struct uplink *l, struct instant now)
+{
+    take_event(mine(l), dtls_out_give_up(mine(l)->session), now);
+}
+
 static const struct uplink_kind kind = {
     .reliable = false,
     .start = start,
@@ -178,6 +183,7 @@ static const struct uplink_kind kind = {
     .has_way = has_way,
     .deadline_ms = deadline_ms,
     .expire = expire,
+    .give_up = give_up,
 };
 
 struct uplink *uplink_datagram_new(struct uplinks *all, const struct peer *to,

@@ -16,6 +16,7 @@ struct uplink_kind {
     bool (*has_way)(const struct uplink *l);
     uint64_t (*deadline_ms)(const struct uplink *l);
     void (*expire)(struct uplink *l, struct instant now);
+    void (*give_up)(struct uplink *l, struct instant now); /* ends it: not open in time */
 };
 
 /* First member of each kind's own. */

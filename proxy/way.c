@@ -49,6 +49,7 @@ void way_send(struct way *w, struct bytes message, struct instant now)
 void way_heard(struct way *w, struct instant now)
 {
     w->heard_us = now.mono_us;
+    w->spoken = true;
     w->silence = 0;
     if (way_is_up(w))
         return;
@@ -103,10 +104,10 @@ static void on_opened(void *user, struct uplink *l, struct instant now)
     w->link = l;
     w->coming = NULL;
     w->epoch++;
-    w->since_ms = instant_ms(now);
-    w->wanted = false;
+    w->wanted = w->reopen = false;
     if (way_has_sessions(w))
         way_heard(w, now);
+    w->spoken = false;
     w->ops->ready(w->user, w, now);
     w->ops->touched(w->user, now);
 }
@@ -122,8 +123,8 @@ static void on_ended(void *user, struct uplink *l, enum uplink_end how, const ch
     } else {
         w->coming = NULL;
     }
-    /* What stood only for moments is not opened again at once. */
-    if (stood && instant_ms(now) - w->since_ms >= UPLINK_SHORT_MS)
+    /* One that never served is not opened again at once. */
+    if (stood && w->spoken)
         w->ops->lost(w->user, w, now);
     else
         way_fail(w, how, reason, now);

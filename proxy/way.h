@@ -53,9 +53,9 @@ struct way {
 
     struct uplink *link, *coming;
     uint32_t epoch;
-    uint64_t since_ms; /* of the link */
-    bool wanted;       /* something is to be sent */
-    bool reopen;       /* what stands may be lost */
+    bool spoken; /* something came by the link */
+    bool wanted; /* something is to be sent */
+    bool reopen; /* what stands may be lost */
 
     struct circuit health;
     enum uplink_end how; /* while it is down */
@@ -96,7 +96,7 @@ bool way_is_trying(const struct way *w, struct instant now);
 void way_want(struct way *w);
 /* Opens what should be open again, if there is anything to open. */
 void way_suspect(struct way *w, struct instant now);
-/* The device has spoken. */
+/* The device has spoken, by this way. */
 void way_heard(struct way *w, struct instant now);
 /* A request went unanswered and unheard; of `weight`. */
 void way_silent(struct way *w, unsigned weight, struct instant now);
