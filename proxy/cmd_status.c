@@ -148,9 +148,14 @@ static void print_devices(const struct cmd_answer *a)
     for (const struct yaml_node *d; (d = yaml_seq_next(&seq));) {
         bool down = strcmp(cmd_answer_text_in(a, d, "down"), "true") == 0;
         double rtt_ms = (double)number(cmd_answer_text_in(a, d, "rtt_us")) / 1000;
+        char since[32];
         printf("  %-16s %-5s %9s %7s %9.1f  %s\n", cmd_answer_text_in(a, d, "name"),
                down ? "down" : "up", cmd_answer_text_in(a, d, "in_flight"),
                cmd_answer_text_in(a, d, "queued"), rtt_ms, cmd_answer_text_in(a, d, "url"));
+        if (down)
+            printf("                   since %s: %s\n",
+                   cmd_time_text(since, number(cmd_answer_text_in(a, d, "since"))),
+                   cmd_answer_text_in(a, d, "reason"));
     }
 }
 

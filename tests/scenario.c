@@ -940,8 +940,8 @@ static bool keep_observer(struct world *w, const char *name, const struct msg *r
 }
 
 /* device NAME gets ... [at=PORT] | answers CODE ... | acks | sends TYPE CODE
- * ... | resets | drops all (what it got) | is unreachable | gets nothing. It speaks from where it took
- * its last request. */
+ * ... | resets | drops all (what it got) | is unreachable | gets nothing. It speaks from where it
+ * took its last request. */
 static bool verb_device(struct world *w, char **words, size_t n)
 {
     int device = n >= 2 ? device_named(w, words[0]) : -1;
@@ -1034,6 +1034,20 @@ static bool verb_devices(struct world *w, char **words, size_t n)
 {
     w->devices_publish = n == 1 && strcmp(words[0], "publish") == 0;
     return w->devices_publish || fail(w, "devices publish");
+}
+
+/* house FILE: this configuration of the house, from the start */
+static bool verb_house(struct world *w, char **words, size_t n)
+{
+    static char text[4096];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    char file[256];
+    snprintf(file, sizeof file, "%s/%s", w->dir, n ? words[0] : "");
+    close_gate(w);
+    config_free(w->config);
+    w->config = config_load(file, &diag);
+    text[diag.n] = 0;
+    return w->config ? open_gate(w) : fail(w, "%s", text);
 }
 
 /* name HOST is ADDRESS | nothing */
@@ -1138,6 +1152,7 @@ static const struct {
     {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
     {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
     {"authority", verb_authority}, {"times", verb_times},     {"name", verb_name},
+    {"house", verb_house},
 };
 
 /* ---- what a client does ---- */
