@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "../proxy/log.h"
 #include "../proxy/upstream.h"
 #include "fake_loop.h"
 #include "fake_udp.h"
@@ -994,5 +995,6 @@ int main(void)
         cmocka_unit_test(test_bad_tables),
         cmocka_unit_test(test_random),
     };
+    log_open(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

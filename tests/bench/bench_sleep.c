@@ -22,6 +22,7 @@
 #include "../../proxy/gate.h"
 #include "../../proxy/log.h"
 #include "../dtls_client.h"
+#include "../fake_loop.h"
 #include "../fake_udp.h"
 #include "bench.h"
 
@@ -51,6 +52,7 @@ static const char KEY[] = "00112233445566778899aabbccddeeff";
 static const char AS_KEY[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeef0";
 
 struct bench {
+    struct loop loop;
     struct gate *gate;
     struct pep *pep;
     struct config *config;
@@ -131,7 +133,7 @@ static void open_bench(struct bench *b)
     if (ok) {
         b->wire = b->listeners[0] = udp_bind(&b->config->listeners[0].local, false, &diag);
         const struct gate_config gc = {
-            .config = b->config, .pep = b->pep, .listeners = b->listeners};
+            .config = b->config, .pep = b->pep, .listeners = b->listeners, .loop = &b->loop};
         b->gate = gate_new(&gc, &diag);
     }
     size_t keys;
