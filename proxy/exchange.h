@@ -84,16 +84,17 @@ struct exchange {
     uint16_t mid;
     uint8_t type, method;
     uint8_t token_n, token[MSG_TOKEN_MAX];
-    bool gone;     /* the client is gone: the answer is for the record only */
-    bool own;      /* a request of the gate's own to a device: no client at all */
-    bool plain;    /* its client came without an association */
-    bool acked;    /* its CON was acknowledged by an empty ACK */
-    bool confirm;  /* our separate CON answer awaits its ACK */
-    bool findable; /* by its message ID */
-    bool reliable; /* its client came by TCP: nothing is repeated, nothing kept (RFC 8323 3) */
-    uint8_t list;  /* which of the table's lists it is in */
-    bool notice;   /* a notification that awaits its ACK: no request of a client */
-    uint8_t tries; /* transmissions of the separate answer */
+    bool gone;         /* the client is gone: the answer is for the record only */
+    bool own;          /* a request of the gate's own to a device: no client at all */
+    bool plain;        /* its client came without an association */
+    uint32_t may_send; /* bytes to such a client, kept by the gate; UINT32_MAX: any */
+    bool acked;        /* its CON was acknowledged by an empty ACK */
+    bool confirm;      /* our separate CON answer awaits its ACK */
+    bool findable;     /* by its message ID */
+    bool reliable;     /* its client came by TCP: nothing is repeated, nothing kept (RFC 8323 3) */
+    uint8_t list;      /* which of the table's lists it is in */
+    bool notice;       /* a notification that awaits its ACK: no request of a client */
+    uint8_t tries;     /* transmissions of the separate answer */
     uint16_t answer_mid;
     uint32_t wait_ms; /* until its next transmission */
     struct instant born;
@@ -102,9 +103,9 @@ struct exchange {
     int64_t ends_s;                        /* when the grant it rests on ends; kept by the gate */
     struct pep_basis basis;                /* likewise */
     int device_index;                      /* whom it went to; kept by the gate */
-    uint64_t watch; /* the observation that it opens, or whose notification it is; or 0 */
+    uint64_t watch;    /* the observation that it opens, or whose notification it is; or 0 */
     uint32_t observed; /* the last Observe number of its token before; kept by the gate */
-    uint64_t client;                       /* its association's number; 0: none */
+    uint64_t client;   /* its association's number; 0: none */
     int listener;
     struct peer peer;
     struct deadline deadline; /* of the separate answer */

@@ -6,6 +6,9 @@
 
 void gate_reply(struct gate *g, const struct arrival *in, struct msg *m)
 {
+    uint8_t echo[ECHO_VALUE];
+    if (!in->assoc && !(in->x && in->x->gone))
+        gate_fit_plain(g, in, m, echo);
     if (in->x) {
         exchange_answer(g->exchanges, in->x, m, g->now);
         return;
@@ -81,7 +84,7 @@ void gate_send(struct gate *g, struct assoc *a, int listener, const struct peer 
 static void exchange_send(void *user, struct exchange *x, struct bytes message)
 {
     struct gate *g = user;
-    if (!x->gone)
+    if (!x->gone && gate_spend(g, x, message.n))
         gate_send(g, x->assoc, x->listener, &x->peer, message);
 }
 
@@ -533,6 +536,7 @@ void gate_free(struct gate *g)
     conns_free(g->conns);
     tls_free(g->tls);
     discovery_free(g->discovery);
+    secrets_wipe(&g->echo.secrets);
     device_cache_free(g->cache);
     blocks_free(g->blocks);
     gate_waits_free(g->waits);

@@ -36,6 +36,8 @@ struct gate_stats {
     uint64_t requests, permitted, denied, reported, answered_here, tokens_taken, tokens_refused;
     uint64_t parked; /* requests that waited for an authorization server */
     uint64_t malformed, plain_refused;
+    uint64_t echoed;       /* answers with an Echo: too long for an address that has not shown itself */
+    uint64_t held_back;    /* and retransmissions to it that were not sent */
     uint64_t rate_refused; /* 4.29 by a rate; among those denied */
     struct assocs_stats assocs;
     struct conns_stats conns;

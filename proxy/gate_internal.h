@@ -10,6 +10,7 @@
 #include "audit_sink.h"
 #include "conn.h"
 #include "gate.h"
+#include "echo.h"
 #include "listing.h"
 #include "log.h"
 #include "rate.h"
@@ -46,6 +47,7 @@ struct gate {
     void *ask_user;
     uint64_t replied; /* the question whose waiters are being called */
     uint16_t plain_mid;
+    struct echo echo; /* for plain coap */
     struct gate_stats stats;
     struct log_limit failed_lines, identity_lines, store_lines; /* strangers cause these */
     /* scratch of the request that is being judged: too large for the stack */
@@ -84,6 +86,17 @@ void gate_take(struct gate *g, struct arrival *in);
 /* A code, and words for people (RFC 7252 5.5.2) or NULL. */
 void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why);
 void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, uint32_t age_s);
+
+/* gate_plain.c: whether the address of `in` has shown that it is there, and
+ * how many bytes may go there. */
+bool gate_has_shown(struct gate *g, const struct arrival *in);
+uint32_t gate_may_send(struct gate *g, const struct arrival *in);
+/* Takes n bytes from what may go to the client of x. False: too many. */
+bool gate_spend(struct gate *g, struct exchange *x, size_t n);
+/* Makes of a plain answer that would be too long one that asks for an Echo,
+ * whose value lives in `echo`. */
+void gate_fit_plain(struct gate *g, const struct arrival *in, struct msg *m,
+                    uint8_t echo[ECHO_VALUE]);
 
 /* gate_wait.c: the request waits for the answer to a question, and is told
  * again from its beginning when that is there. */

@@ -10,12 +10,15 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
         /* On a plain listener nothing is kept for a stranger, but for as
          * long as a question about its token is under way. */
         struct bytes again = BYTES_NONE;
+        uint32_t may_send = gate_may_send(g, in);
         switch (exchange_accept(g->exchanges, NULL, in->listener, in->from, in->m, in->datagram,
                                 g->now, &in->x, &again)) {
         case EXCHANGE_NEW:
+            in->x->may_send = may_send;
             break;
-        case EXCHANGE_REPEAT: /* it waits already */
-            if (again.n)
+        case EXCHANGE_REPEAT: /* it waits already; what is sent again is no longer than
+                                 what may be sent for this datagram, which is the same */
+            if (again.n > 0 && again.n <= may_send)
                 gate_send(g, NULL, in->listener, in->from, again);
             return;
         case EXCHANGE_FULL:

@@ -9,21 +9,9 @@ static uint64_t period_of(struct instant now)
     return now.mono_us / 1000000 / COOKIE_LIFE_S + 1;
 }
 
-/* The secret of a period; the current one is made on its first use. */
-static const uint8_t *secret_of(struct greeter *g, uint64_t period, bool current)
-{
-    size_t i = period % 2;
-    if (g->secrets[i].period != period) {
-        if (!current || !crypto_random(g->secrets[i].secret, sizeof g->secrets[i].secret))
-            return NULL;
-        g->secrets[i].period = period;
-    }
-    return g->secrets[i].secret;
-}
-
 void greeter_clear(struct greeter *g)
 {
-    crypto_wipe(g, sizeof *g);
+    secrets_wipe(&g->secrets);
 }
 
 /* All but the cookie and the extensions: RFC 6347 4.2.1 binds the former to
@@ -46,7 +34,7 @@ static bool cookie_make(const uint8_t *secret, const struct peer *peer, const st
         h->compression,
     };
     struct buf tag = buf_on(out, HMAC);
-    return crypto_mac(crypto_alg(COSE_HMAC_256_256), bytes_of(secret, 32), parts,
+    return crypto_mac(crypto_alg(COSE_HMAC_256_256), bytes_of(secret, SECRET), parts,
                       sizeof parts / sizeof *parts, &tag) &&
            tag.n == HMAC;
 }
@@ -59,7 +47,7 @@ bool greeter_knows(struct greeter *g, const struct peer *peer, const struct hell
     bool known = false;
     for (uint64_t age = 0; age < 2 && !known; age++) {
         uint8_t wanted[HMAC];
-        const uint8_t *secret = secret_of(g, period_of(now) - age, false);
+        const uint8_t *secret = secrets_of(&g->secrets, period_of(now) - age, false);
         known = secret && cookie_make(secret, peer, h, wanted) &&
                 crypto_equal(bytes_of(wanted, COOKIE), h->cookie);
         crypto_wipe(wanted, sizeof wanted);
@@ -71,7 +59,7 @@ bool greeter_ask(struct greeter *g, const struct peer *peer, const struct hello 
                  struct instant now, struct buf *out)
 {
     uint8_t cookie[HMAC];
-    const uint8_t *secret = secret_of(g, period_of(now), true);
+    const uint8_t *secret = secrets_of(&g->secrets, period_of(now), true);
     if (!secret || !cookie_make(secret, peer, h, cookie))
         return false;
     const size_t body = 2 + 1 + COOKIE;

@@ -12,14 +12,12 @@
 #include "instant.h"
 #include "limits.h"
 #include "peer.h"
+#include "secret.h"
 
 enum { COOKIE = 16 };
 
 struct greeter {
-    struct {
-        uint64_t period; /* which COOKIE_LIFE_S since the clock began, plus 1; 0: never set */
-        uint8_t secret[32];
-    } secrets[2];
+    struct secrets secrets; /* by COOKIE_LIFE_S since the clock began */
 };
 
 /* Wipes. A zeroed greeter is a fresh one. */

@@ -116,6 +116,10 @@ enum limits {
     HANDSHAKE_MTU = 1200,          /* of our flights: IPv6's 1280 less headers (RFC 6347 4.1.1.1) */
     PARKED_MAX = 2 * DATAGRAM_MAX, /* of one handshake that waits for its key; more is lost */
     IDENTITY_MAX = 2048,           /* a psk_identity that holds a token */
+    /* To an address that has not shown that it is there: bytes for each that
+     * came from it (RFC 9175 2.4, as RFC 9000 8). */
+    AMPLIFICATION = 3,
+    ECHO_LIFE_S = 60, /* an Echo value is good for one to two of these (RFC 9175 2.3) */
     COOKIE_LIFE_S = 60,            /* a DTLS cookie is good for one to two of these */
     ASSOC_IDLE_S = 86400,          /* an association without traffic is closed */
     GRANTS = 10000,                /* live grants held; then new ones are refused */

@@ -57,8 +57,11 @@ struct client {
     struct mail sent;   /* the last message */
     struct bytes token; /* of the last request */
     uint16_t mid;
-    bool acks;     /* each CON at once, as a real client does */
-    unsigned lose; /* datagrams to it that the wire drops */
+    bool acks;        /* each CON at once, as a real client does */
+    unsigned lose;    /* datagrams to it that the wire drops */
+    size_t came, got; /* bytes from and to it, while it is not known to be there */
+    bool there;       /* it has sent an Echo or a cookie that it was given */
+    struct mail echo; /* the value that it was given last */
 };
 
 /* An observation as a device sees it. */
@@ -107,6 +110,7 @@ struct world {
     struct asked questions[INBOX];
     size_t question_head, question_tail;
     struct asked question; /* the one that an authority took last */
+    struct mail echo;      /* the value that any client was given last */
     bool devices_publish;  /* a scenario answers their /.well-known/core itself */
 };
 
@@ -197,6 +201,11 @@ static int device_named(struct world *w, const char *name)
 
 static void deliver(struct world *w, struct client *c, struct bytes datagram)
 {
+    /* Whatever is sent to whoever: RFC 7252 11.3, RFC 9175 2.4. */
+    c->got += datagram.n;
+    if (!c->dtls && !c->there && (c->got > 3 * c->came || datagram.n > 3 * c->sent.n))
+        (void)fail(w, "%s got %zu bytes (%zu in all) for %zu (%zu), and may not be there", c->name,
+                   datagram.n, c->got, c->sent.n, c->came);
     if (c->lose > 0) {
         c->lose--;
         return;
@@ -205,6 +214,13 @@ static void deliver(struct world *w, struct client *c, struct bytes datagram)
         struct mail *m = &c->inbox[c->tail++ % INBOX];
         memcpy(m->p, datagram.p, datagram.n);
         m->n = datagram.n;
+        struct msg answer;
+        const struct msg_option *echo =
+            msg_parse(datagram, &answer) == MSG_OK ? msg_find(&answer, OPT_ECHO) : NULL;
+        if (echo && (c->echo.n = echo->value.n) <= sizeof c->echo.p)
+            memcpy(c->echo.p, echo->value.p, echo->value.n);
+        if (echo)
+            w->echo = c->echo;
         return;
     }
     dtls_client_receive(c->dtls, datagram, w->now);
@@ -524,7 +540,7 @@ static struct bytes kept(struct draft *d, const void *p, size_t n)
 
 /* Fills `d` from words: a path, "payload", @token, option=N:hex or
  * option=N:"text", mid=, token=, accesstoken=NAME, observe=N, maxage=N,
- * format=N. */
+ * format=N, echo (the value that was given last). */
 static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
 {
     for (size_t i = 0; i < n; i++) {
@@ -564,6 +580,9 @@ static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
                 len = v ? unhex(v + 1, value, sizeof value) : 0;
             }
             if (!msg_add(&d->m, (uint16_t)atoi(s + 7), kept(d, value, len)))
+                return false;
+        } else if (strcmp(s, "echo") == 0) {
+            if (!msg_add(&d->m, OPT_ECHO, bytes_of(w->echo.p, w->echo.n)))
                 return false;
         } else if ((v = value_of(&words[i], 1, "accesstoken")) != NULL) {
             struct minted *t = token_named(w, v);
@@ -660,9 +679,9 @@ static bool matches(struct world *w, const char *who, struct bytes got, char **w
 
 static bool verb_client(struct world *w, char **words, size_t n)
 {
-    /* client NAME plain | psk IDENTITY KEY | kid KID KEY | token NAME [from=ADDR] */
+    /* client NAME plain | raw | psk IDENTITY KEY | kid KID KEY | token NAME [from=ADDR] */
     if (n < 2 || w->n_clients == CLIENTS)
-        return fail(w, "client NAME plain|psk|kid|token ...");
+        return fail(w, "client NAME plain|raw|psk|kid|token ...");
     struct client *c = &w->clients[w->n_clients];
     snprintf(c->name, sizeof c->name, "%s", words[0]);
     const char *from = value_of(words, n, "from");
@@ -674,6 +693,7 @@ static bool verb_client(struct world *w, char **words, size_t n)
             memset(&w->clients[i].peer, 0, sizeof w->clients[i].peer);
     c->mid = (uint16_t)(1000 * (w->n_clients + 1));
     bool plain = strcmp(words[1], "plain") == 0;
+    bool raw = strcmp(words[1], "raw") == 0; /* bytes to the port of coaps */
     c->listener = -1;
     for (size_t i = 0; i < w->config->n_listeners; i++)
         if (w->config->listeners[i].secure != plain)
@@ -681,7 +701,7 @@ static bool verb_client(struct world *w, char **words, size_t n)
     if (c->listener < 0)
         return fail(w, "the house has no such listener");
     w->n_clients++;
-    if (plain)
+    if (plain || raw)
         return true;
     uint8_t identity[2048], key[64];
     struct dtls_client_config dc = {0};
@@ -1159,6 +1179,7 @@ static const struct {
 
 static void emit(struct world *w, struct client *c, struct bytes message)
 {
+    c->came += message.n;
     if (c->dtls)
         (void)dtls_client_write(c->dtls, message, w->now);
     else
@@ -1190,6 +1211,9 @@ static bool client_sends(struct world *w, struct client *c, char **words, size_t
     if (ok && !msg_write(&d->m, &out))
         ok = fail(w, "the message does not fit");
     c->sent.n = out.n;
+    const struct msg_option *echo = msg_find(&d->m, OPT_ECHO);
+    c->there = c->there ||
+               (echo && c->echo.n > 0 && bytes_equal(echo->value, bytes_of(c->echo.p, c->echo.n)));
     free(d);
     if (ok)
         emit(w, c, bytes_of(c->sent.p, c->sent.n));
@@ -1230,6 +1254,8 @@ static bool client_gets(struct world *w, struct client *c, char **words, size_t 
     if (!any)
         return fail(w, "%s got nothing", c->name);
     struct mail *m = &c->inbox[c->head++ % INBOX];
+    if (n == 1 && strcmp(words[0], "any") == 0) /* bytes, whatever they are */
+        return true;
     if (!is_in_order(c, bytes_of(m->p, m->n)))
         return fail(w, "%s: the Observe numbers do not grow", c->name);
     return matches(w, c->name, bytes_of(m->p, m->n), words, n);
