@@ -73,13 +73,13 @@ static const struct escape segment = {
     escape_segment, EACH('!'), {EACH(0x7f), EACH('"'), EACH('\\'), EACH('/'), EACH('%')}};
 
 /* A high bit is set if some byte is zero. */
-static uint64_t has_zero(uint64_t word)
+static inline uint64_t has_zero(uint64_t word)
 {
     return (word - EACH(1)) & ~word;
 }
 
 /* Not 0: some byte of the word is to be escaped. */
-static uint64_t not_plain(uint64_t word, const struct escape *e)
+static inline uint64_t not_plain(uint64_t word, const struct escape *e)
 {
     const uint64_t *but = e->but;
     return (word | ((word - e->lowest) & ~word) | has_zero(word ^ but[0]) |
@@ -88,16 +88,27 @@ static uint64_t not_plain(uint64_t word, const struct escape *e)
            EACH(0x80);
 }
 
+/* All bytes of a text shorter than a word, in a word; some twice. */
+static uint64_t short_word(struct bytes s)
+{
+    uint32_t first, last;
+    if (s.n >= sizeof first) {
+        memcpy(&first, s.p, sizeof first);
+        memcpy(&last, s.p + s.n - sizeof last, sizeof last);
+        return (uint64_t)first << 32 | last;
+    }
+    if (s.n == 0)
+        return EACH('a');
+    return EACH(s.p[0]) ^ (uint64_t)(s.p[0] ^ s.p[s.n / 2]) << 8 ^
+           (uint64_t)(s.p[0] ^ s.p[s.n - 1]) << 16;
+}
+
 static bool is_plain(struct bytes s, const struct escape *e)
 {
     uint64_t word, found = 0;
-    if (s.n < sizeof word) {
-        word = EACH('a');
-        for (size_t i = 0; i < s.n; i++)
-            word = word << 8 | s.p[i];
-        return not_plain(word, e) == 0;
-    }
-    for (size_t i = 0; i + sizeof word <= s.n; i += sizeof word) {
+    if (s.n < sizeof word)
+        return not_plain(short_word(s), e) == 0;
+    for (size_t i = 0; i + sizeof word < s.n; i += sizeof word) {
         memcpy(&word, s.p + i, sizeof word);
         found |= not_plain(word, e);
     }
@@ -280,57 +291,61 @@ static void put_verdict(struct buf *out, const struct pep_decision *d)
     put_rule(out, d->rule);
 }
 
-static void put_basis(struct buf *out, const struct pep_decision *d)
+static void put_basis(struct buf *out, const struct pep_decision *d, const char *device)
 {
     if (d->authority)
         put_text(out, TEXT("authority"), bytes_str(d->authority), CUT_SHORT);
     if (d->policy_hash)
         put_text(out, TEXT("policy"), bytes_str(d->policy_hash), CUT_WORD);
+    if (device)
+        put_text(out, TEXT("device"), bytes_str(device), CUT_SHORT);
 }
 
-static void put_decision(struct buf *out, const struct pep_decision *d)
+static void put_decision(struct buf *out, const struct pep_decision *d, const char *device)
 {
     put_verdict(out, d);
     if (d->grant)
         put_number(out, NAME("grant"), d->grant);
-    put_basis(out, d);
+    put_basis(out, d, device);
 }
 
-static bool is_of(const struct audit_parts *p, const struct pep_decision *d)
+static bool is_of(const struct audit_parts *p, const struct pep_decision *d, const char *device)
 {
     return p->load == d->load && p->rule.line == d->rule.line && p->rule.file == d->rule.file &&
            p->reason == d->reason && p->authority == d->authority &&
-           p->policy_hash == d->policy_hash && p->rule_n > 0;
+           p->policy_hash == d->policy_hash && p->device == device && p->rule_n > 0;
 }
 
-static bool take_down(struct audit_parts *p, const struct pep_decision *d)
+static bool take_down(struct audit_parts *p, const struct pep_decision *d, const char *device)
 {
     struct buf to_rule = buf_on(p->to_rule, sizeof p->to_rule);
-    struct buf to_hash = buf_on(p->to_hash, sizeof p->to_hash);
+    struct buf to_end = buf_on(p->to_end, sizeof p->to_end);
     put_verdict(&to_rule, d);
-    put_basis(&to_hash, d);
-    bool fits = !to_rule.full && !to_hash.full;
+    put_basis(&to_end, d, device);
+    bool fits = !to_rule.full && !to_end.full;
     p->rule_n = (uint8_t)(fits ? to_rule.n : 0);
-    p->hash_n = (uint8_t)to_hash.n;
+    p->end_n = (uint8_t)to_end.n;
     p->load = d->load;
     p->rule = d->rule;
     p->reason = d->reason;
     p->authority = d->authority;
     p->policy_hash = d->policy_hash;
+    p->device = device;
     return fits;
 }
 
-static void put_permitted(struct buf *out, struct audit_memo *memo, const struct pep_decision *d)
+static void put_permitted(struct buf *out, struct audit_memo *memo, const struct pep_decision *d,
+                          const char *device)
 {
     struct audit_parts *p = &memo->parts[d->rule.line % (sizeof memo->parts / sizeof *memo->parts)];
-    if (!is_of(p, d) && !take_down(p, d)) {
-        put_decision(out, d);
+    if (!is_of(p, d, device) && !take_down(p, d, device)) {
+        put_decision(out, d, device);
         return;
     }
     buf_put(out, bytes_of(p->to_rule, p->rule_n));
     if (d->grant)
         put_number(out, NAME("grant"), d->grant);
-    buf_put(out, bytes_of(p->to_hash, p->hash_n));
+    buf_put(out, bytes_of(p->to_end, p->end_n));
 }
 
 /* The query stays out: it may carry secrets. */
@@ -366,11 +381,9 @@ bool audit_begin(const struct audit_start *s, const struct request *r, const str
     put_start(out, s, s->subject);
     put_request(out, s, r);
     if (permit && s->memo && !d->missing)
-        put_permitted(out, s->memo, d);
+        put_permitted(out, s->memo, d, s->device);
     else
-        put_decision(out, d);
-    if (s->device)
-        put_text(out, TEXT("device"), bytes_str(s->device), CUT_SHORT);
+        put_decision(out, d, s->device);
     return !out->full;
 }
 

@@ -17,10 +17,10 @@ struct audit_memo {
     uint8_t time[40]; /* all zero: none yet */
     struct audit_parts {
         uint64_t load; /* of the policy: within one, equal pointers are equal texts */
-        const char *reason, *authority, *policy_hash;
+        const char *reason, *authority, *policy_hash, *device; /* a device lives on */
         struct policy_rule_ref rule;
-        uint8_t rule_n, hash_n;
-        uint8_t to_rule[240], to_hash[120]; /* from verdict, and from authority on */
+        uint8_t rule_n, end_n;
+        uint8_t to_rule[240], to_end[200]; /* from verdict, and from authority on */
     } parts[8];
 };
 

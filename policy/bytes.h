@@ -118,17 +118,21 @@ static const char bytes_two_digits[] = "0001020304050607080910111213141516171819
 /* v in decimal digits, `width` of them at least (20 at most). */
 static inline void buf_put_decimal(struct buf *b, uint64_t v, size_t width)
 {
-    uint8_t text[20];
-    size_t at = sizeof text;
-    for (; v >= 100; v /= 100)
-        memcpy(text + (at -= 2), bytes_two_digits + v % 100 * 2, 2);
-    if (v >= 10)
-        memcpy(text + (at -= 2), bytes_two_digits + v * 2, 2);
-    else
-        text[--at] = (uint8_t)('0' + v);
-    while (sizeof text - at < width)
-        text[--at] = '0';
-    buf_put(b, bytes_of(text + at, sizeof text - at));
+    size_t n = 1;
+    uint64_t left = v;
+    for (; left >= 100; left /= 100)
+        n += 2;
+    n += left >= 10;
+    n = n < width ? width : n;
+    uint8_t *to = buf_reserve(b, n);
+    if (!to)
+        return;
+    for (; v >= 10; v /= 100)
+        memcpy(to + (n -= 2), bytes_two_digits + v % 100 * 2, 2);
+    if (v > 0 || n > 0)
+        to[--n] = (uint8_t)('0' + v);
+    while (n > 0)
+        to[--n] = '0';
 }
 
 #endif

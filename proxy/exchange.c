@@ -151,16 +151,16 @@ static uint32_t number(const struct exchanges *t, const struct exchange *x)
 static uint32_t key_tag(const struct exchanges *t, const struct assoc *a, int listener,
                         const struct peer *from, uint16_t mid)
 {
-    uint64_t key[2];
     if (a) {
-        key[0] = a->id;
-        key[1] = mid;
-    } else {
-        uint8_t seed[16];
-        memcpy(seed, &t->seed, sizeof seed);
-        key[0] = peer_hash(from, seed);
-        key[1] = (uint64_t)1 << 63 | (uint64_t)(unsigned)listener << 16 | mid;
+        /* The number of an association is ours, and a client has but 65536
+         * IDs to choose from: a secret product is enough. */
+        uint64_t h = (t->seed.k0 ^ a->id) * (t->seed.k1 | 1);
+        return (uint32_t)((h ^ h >> 32 ^ mid) * (t->seed.k0 | 1) >> 32);
     }
+    uint8_t seed[16];
+    memcpy(seed, &t->seed, sizeof seed);
+    uint64_t key[2] = {peer_hash(from, seed),
+                       (uint64_t)1 << 63 | (uint64_t)(unsigned)listener << 16 | mid};
     return (uint32_t)siphash(&t->seed, bytes_of(key, sizeof key));
 }
 

@@ -326,6 +326,18 @@ static void memo(void **state)
 static void numbers(void **state)
 {
     (void)state;
+    for (size_t width = 1; width <= 20; width++)
+        for (uint64_t n = 0, power = 1; n < 60; n++, power = n % 3 ? power : power * 10) {
+            char want[32], got[32] = "";
+            struct buf b = buf_on(got, sizeof got - 1);
+            uint64_t near = power - 1 + n % 3;
+            buf_put_decimal(&b, near, width);
+            (void)snprintf(want, sizeof want, "%0*llu", (int)width, (unsigned long long)near);
+            assert_string_equal(got, want);
+            b = buf_on(got, strlen(want) - 1);
+            buf_put_decimal(&b, near, width);
+            assert_true(b.full);
+        }
     uint64_t v = 0;
     for (unsigned i = 0; i < 4000; i++) {
         char want[64];
