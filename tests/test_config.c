@@ -207,6 +207,7 @@ static void defaults(void **state)
     assert_int_equal(c->audit_permits, AUDIT_PERMITS_ALL);
     assert_int_equal(c->access_token_option, 65000);
     assert_int_equal(c->max_assocs, ASSOCS);
+    assert_int_equal(c->max_conns, CONNS);
     assert_int_equal(c->max_grants, GRANTS);
     assert_int_equal(c->idle_s, ASSOC_IDLE_S);
     assert_int_equal(c->max_awake, ASSOCS_AWAKE);
@@ -265,6 +266,39 @@ static void both_wildcards(void **state)
     config_free(c);
 }
 
+/* The same address and port once for datagrams and once for TCP. */
+static void by_tcp(void **state)
+{
+    (void)state;
+    char text[4096] = "";
+    struct buf diag = buf_on(text, sizeof text - 1);
+    struct config *c = load("listen: [\"coaps://[::]\", \"coaps+tcp://[::]\", \"coap+tcp://[::]\","
+                            " coaps+tcp://0.0.0.0]\n"
+                            "policy: policy.yaml\n"
+                            "limits: {connections: 17}\n"
+                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                            &diag);
+    if (!c)
+        fail_msg("%s", text);
+    static const struct {
+        bool tcp, secure, v6only;
+        uint16_t port;
+    } want[] = {{false, true, false, 5684},
+                {true, true, true, 5684},
+                {true, false, false, 5683},
+                {true, true, false, 5684}};
+    assert_int_equal(c->n_listeners, 4);
+    for (size_t i = 0; i < 4; i++) {
+        const struct config_listener *l = &c->listeners[i];
+        assert_int_equal(l->tcp, want[i].tcp);
+        assert_int_equal(l->secure, want[i].secure);
+        assert_int_equal(l->v6only, want[i].v6only);
+        assert_int_equal(ntohs(l->local.in6.sin6_port), want[i].port);
+    }
+    assert_int_equal(c->max_conns, 17);
+    config_free(c);
+}
+
 struct row {
     const char *name, *from, *to, *want; /* DIR stands for the directory */
 };
@@ -284,6 +318,8 @@ static const struct row rows[] = {
      "3:5: error: the same address and port as coaps://[::1]"},
     {"listen on a web socket", "coaps://[::1]", "coap+ws://[::1]",
      "2:5: error: 'coap+ws' listeners are not supported; coaps, coap, coaps+tcp and coap+tcp are"},
+    {"listen twice by tcp", "coap://127.0.0.1:7683", "coaps+tcp://[::1]\n  - coap+tcp://[::1]:5684",
+     "4:5: error: the same address and port as coaps+tcp://[::1]"},
     {"listen with a path", "coap://127.0.0.1:7683", "coap://127.0.0.1:7683/",
      "3:5: error: a listener has no path"},
     {"listen on port 0", "127.0.0.1:7683", "127.0.0.1:0",
@@ -563,10 +599,15 @@ static void the_policy_must_know_the_authority(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_good_file),  cmocka_unit_test(defaults),
-        cmocka_unit_test(ways_to_ship), cmocka_unit_test(both_wildcards),
-        cmocka_unit_test(bad_files),    cmocka_unit_test(a_name_that_does_not_resolve),
-        cmocka_unit_test(not_there),    cmocka_unit_test(the_policy_must_know_the_authority),
+        cmocka_unit_test(a_good_file),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(ways_to_ship),
+        cmocka_unit_test(both_wildcards),
+        cmocka_unit_test(by_tcp),
+        cmocka_unit_test(bad_files),
+        cmocka_unit_test(a_name_that_does_not_resolve),
+        cmocka_unit_test(not_there),
+        cmocka_unit_test(the_policy_must_know_the_authority),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

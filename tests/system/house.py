@@ -135,6 +135,7 @@ class House(unittest.TestCase):
     policy = POLICY
     extra = ""
     more_devices = ()
+    tcp = False
 
     @classmethod
     def setUpClass(cls):
@@ -156,7 +157,7 @@ class House(unittest.TestCase):
                 raise AssertionError("the door is no door:\n" + a.output)
             cls.gw = cls.start(rig.Gateway(cls.policy, cls.devices(), identity=cls.identity,
                                            extra=cls.extra, families=cls.families,
-                                           secrets=cls.secrets()))
+                                           secrets=cls.secrets(), tcp=cls.tcp))
         except BaseException:
             cls.tearDownClass()
             raise

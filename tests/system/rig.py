@@ -205,7 +205,7 @@ class Answer:
 def coap(url, method="get", payload=None, fmt=None, options=(), tls="openssl", psk=None,
          cert=None, non=False, wait=20, more=()):
     """One request by a stock client. psk: (identity, key) in bytes."""
-    if url.startswith("coap:"):
+    if url.startswith(("coap:", "coap+tcp:")):
         tls = "notls"
     argv = ["coap-client-" + tls, "-v", "7", "-B", str(wait), "-m", method]
     if psk:
@@ -233,7 +233,8 @@ class Gateway:
     """posternd, its files and its ways in."""
 
     def __init__(self, policy, devices, identity=None, extra="", families=(4,), secrets=None,
-                 state=True, audit=""):
+                 state=True, audit="", tcp=False):
+        self.tcp = tcp  # stock clients come by it too
         self.dir = tempfile.mkdtemp(prefix="postern-test-")
         self.proc = self.tail = None
         try:
@@ -250,13 +251,18 @@ class Gateway:
         for name, content in secrets.items():
             self.write(name, content)
         self.write("policy.yaml", policy)
-        self.ports = {}
+        self.ports, self.tcp_ports = {}, {}
         listen = []
         for f in families:
             af = socket.AF_INET6 if f == 6 else socket.AF_INET
             self.ports[f] = (free_port(af), free_port(af))
             listen += ["  - coaps://%s:%d" % (host_of(f), self.ports[f][1]),
                        "  - coap://%s:%d" % (host_of(f), self.ports[f][0])]
+            if self.tcp:
+                plain, tls = (free_port(af, socket.SOCK_STREAM) for _ in range(2))
+                self.tcp_ports[f] = (plain, tls)
+                listen += ["  - coaps+tcp://%s:%d" % (host_of(f), tls),
+                           "  - coap+tcp://%s:%d" % (host_of(f), plain)]
         lines = ["listen:"] + listen + ["audience: [gateway.test]"]
         if identity:
             lines.append("identity: {%s}" % ", ".join("%s: %s" % kv for kv in identity.items()))
@@ -296,9 +302,13 @@ class Gateway:
             self.tail = Process(["tail", "-q", "-n", "+1", "-F", self.path("log/audit.jsonl")])
 
     def coaps(self, path, family=4):
+        if self.tcp:
+            return "coaps+tcp://%s:%d%s" % (host_of(family), self.tcp_ports[family][1], path)
         return "coaps://%s:%d%s" % (host_of(family), self.ports[family][1], path)
 
     def coap(self, path, family=4):
+        if self.tcp:
+            return "coap+tcp://%s:%d%s" % (host_of(family), self.tcp_ports[family][0], path)
         return "coap://%s:%d%s" % (host_of(family), self.ports[family][0], path)
 
     def post_token(self, token, family=4, fmt=61):
