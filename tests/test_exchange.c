@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "../proxy/conn.h"
 #include "../proxy/exchange.h"
 #include "fake_udp.h"
 
@@ -140,6 +141,15 @@ static void answer(struct exchange *x, const char *payload)
 {
     struct msg m = {.code = MSG_CODE(2, 5), .payload = bytes_str(payload)};
     exchange_answer(w.t, x, &m, now());
+}
+
+/* In conn.c's place: a connection is what its association points to. */
+static size_t conn_takes = MESSAGE_MAX;
+
+size_t conn_message_max(const struct conn *c)
+{
+    (void)c;
+    return conn_takes;
 }
 
 /* ---- stories: RFC 7252 figures 2 to 5 and what goes wrong in them ---- */
@@ -640,6 +650,52 @@ static void test_notifications(void **state)
             fail_msg("%s: sent %zu, heard %zu (%d)", rows[i].name, w.n_sent, w.n_heard, w.heard);
         end();
     }
+}
+
+/* Over TCP (RFC 8323): the same message twice is two messages, nothing is
+ * acknowledged, repeated or remembered. */
+static void test_reliable(void **state)
+{
+    (void)state;
+    begin(4);
+    static int connection;
+    w.assocs[0].conn = (struct conn *)(void *)&connection;
+    struct exchange *first = arrive_new(&w.assocs[0], TYPE_CON, 7);
+    struct exchange *second = arrive_new(&w.assocs[0], TYPE_CON, 7);
+    assert_ptr_not_equal(first, second);
+    assert_true(first->reliable && first->type == TYPE_CON); /* CON for the device */
+    assert_int_equal(w.assocs[0].n_exchanges, 2);
+    assert_int_equal(due_ms(), UINT64_MAX); /* no empty ACK is due */
+    answer(second, "on");
+    assert_int_equal(w.n_sent, 1);
+    assert_int_equal(w.sent[0].m.type, TYPE_NON);
+    assert_int_equal(w.sent[0].m.code, MSG_CODE(2, 5));
+    assert_ptr_equal(w.sent[0].x, second);
+    exchange_drop(w.t, first, now());
+    struct exchanges_stats stats;
+    exchanges_get_stats(w.t, &stats);
+    assert_int_equal(stats.open + stats.kept, 0);
+    assert_int_equal(w.assocs[0].n_exchanges, 0);
+    assert_null(w.assocs[0].exchanges);
+    assert_null(notify(TYPE_CON, 5)); /* nothing is kept of it */
+    assert_int_equal(w.sent[1].m.type, TYPE_NON);
+    assert_int_equal(due_ms(), UINT64_MAX);
+
+    /* What is larger than its client takes is told so. */
+    conn_takes = 32;
+    char large[64];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    answer(arrive_new(&w.assocs[0], TYPE_CON, 8), large);
+    assert_int_equal(w.sent[2].m.code, MSG_CODE(5, 2));
+    conn_takes = MESSAGE_MAX;
+
+    first = arrive_new(&w.assocs[0], TYPE_CON, 9); /* its client leaves */
+    exchange_forget(w.t, &w.assocs[0]);
+    assert_true(first->gone);
+    answer(first, "on");
+    assert_int_equal(w.n_sent, 3);
+    end();
 }
 
 /* A full table has no room for one, and says so; a client that goes takes
@@ -1159,6 +1215,7 @@ int main(void)
         cmocka_unit_test(test_forgotten_association),
         cmocka_unit_test(test_own),
         cmocka_unit_test(test_too_large_an_answer),
+        cmocka_unit_test(test_reliable),
         cmocka_unit_test(test_answer_from_the_slot),
         cmocka_unit_test(test_answers_of_all_lengths),
         cmocka_unit_test(test_each_open),
