@@ -424,7 +424,7 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     }
     if (a ? a->n_exchanges >= EXCHANGES_PER_ASSOC : t->n_plain >= EXCHANGES_PLAIN) {
         t->stats.full++;
-        return EXCHANGE_FULL;
+        return EXCHANGE_MANY;
     }
     if (old && !is_under_way(old)) {
         release(t, old);

@@ -33,6 +33,7 @@ enum exchange_arrival {
     EXCHANGE_REPEAT, /* `again` (maybe empty) is to be sent; nothing else to do.
                         Borrowed until the next call */
     EXCHANGE_FULL,   /* no slot: 5.03 without state */
+    EXCHANGE_MANY,   /* this client has too many under way: 4.29 without state */
 };
 
 /* What upstream.c keeps here of the request's other half: in the device's

@@ -187,6 +187,7 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
         if (d->outcome != PEP_DENY)
             *d = (struct pep_decision){.code =
                                            d->outcome == PEP_WAIT ? MSG_CODE(5, 3) : MSG_CODE(4, 1),
+                                       .retry_s = d->outcome == PEP_WAIT ? PLAIN_MAX_AGE_S : 0,
                                        .reason = "no-association",
                                        .policy_hash = d->policy_hash};
         deny(g, in, d);
@@ -287,6 +288,10 @@ void gate_take(struct gate *g, struct arrival *in)
         case EXCHANGE_REPEAT:
             if (again.n > 0)
                 gate_send(g, in->assoc, in->listener, in->from, again);
+            return;
+        case EXCHANGE_MANY:
+            in->x = NULL;
+            gate_reply_later(g, in, MSG_CODE(4, 29), CLIENT_MAX_AGE_S);
             return;
         case EXCHANGE_FULL:
         default:

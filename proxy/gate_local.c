@@ -50,8 +50,8 @@ static void authz_info(struct gate *g, struct arrival *in)
         log_event(LOG_LEVEL_ERROR, "store-failed", "state", LOG_OR(g->config->state), "grants",
                   "are refused", "held", LOG_U(held), NULL);
     gate_record_token(g, in->assoc, in->from, PEP_VIA_AUTHZ_INFO, &t);
-    if (t.retry_s)
-        gate_reply_later(g, in, t.code, t.retry_s);
+    if (t.retry_s || t.code == MSG_CODE(5, 3))
+        gate_reply_later(g, in, t.code, t.retry_s ? t.retry_s : FULL_MAX_AGE_S);
     else if (t.client_token.n)
         hand_on(g, in, &t);
     else

@@ -22,6 +22,7 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
                 gate_send(g, NULL, in->listener, in->from, again);
             return;
         case EXCHANGE_FULL:
+        case EXCHANGE_MANY:
         default:
             in->x = NULL;
             gate_reply_later(g, in, MSG_CODE(4, 29), PLAIN_MAX_AGE_S);

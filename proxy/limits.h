@@ -88,7 +88,9 @@ enum limits {
     DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
     EXCHANGES = 8192,         /* slots of the exchange table of a worker */
-    EXCHANGES_PER_ASSOC = 64, /* under way for one client; then 5.03 */
+    EXCHANGES_PER_ASSOC = 64, /* under way for one client; then 4.29: it is its own doing */
+    CLIENT_MAX_AGE_S = 2,     /* Max-Age of that 4.29: most of them end in less */
+    FULL_MAX_AGE_S = 60,      /* of a 5.03 to a token that finds no room (RFC 7252 5.10.5) */
     /* Posts over plain coap whose token is asked about: anybody can send
      * them, from any address. The rest of the table is for clients. */
     EXCHANGES_PLAIN = 2048,
