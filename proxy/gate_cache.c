@@ -171,6 +171,29 @@ const struct msg *gate_cache_served(struct gate *g, struct exchange *x, const st
     return m;
 }
 
+static void without_observe(const struct msg *in, struct msg *out)
+{
+    out->code = in->code;
+    out->payload = in->payload;
+    out->n_options = 0;
+    for (size_t i = 0; i < in->n_options; i++)
+        if (in->options[i].number != OPT_OBSERVE)
+            out->options[out->n_options++] = in->options[i];
+}
+
+/* Observe is no part of a request's key (RFC 7641 2). */
+void gate_cache_note(struct gate *g, int device, struct bytes request, const struct msg *m)
+{
+    struct msg asked, bare, answer;
+    if (mode_of(g, device) == CACHE_NO || msg_parse(request, &asked) != MSG_OK)
+        return;
+    without_observe(&asked, &bare);
+    without_observe(m, &answer);
+    if (device_cache_takes(&bare))
+        device_cache_keep(g->cache, mode_of(g, device), device, &bare, &answer, g->now.mono_us,
+                          g->now);
+}
+
 void gate_cache_unserve(struct gate *g, struct exchange *x)
 {
     struct msg request;

@@ -96,7 +96,13 @@ void gate_ready(struct gate *g, uint64_t watch, bool seen)
 static bool notified(void *user, uint32_t owner, const struct msg *m, bool cut, struct instant now)
 {
     struct gate *g = user;
-    return observe_notified(g->observes, owner, m, cut, now);
+    int device;
+    struct bytes request;
+    g->now = now;
+    bool taken = observe_notified(g->observes, owner, m, cut, now);
+    if (taken && !cut && observe_is_news(g->observes, owner, now, &device, &request))
+        gate_cache_note(g, device, request, m);
+    return taken;
 }
 
 static void returned(void *user, uint32_t owner, struct instant now)

@@ -152,6 +152,9 @@ MUST_USE bool gate_cache_serve(struct gate *g, struct exchange *x, int device, s
  * nothing, the request went out once more. */
 const struct msg *gate_cache_served(struct gate *g, struct exchange *x, const struct msg *m,
                                     bool *again);
+/* The device told an observation `m`, as the answer to this request of a
+ * moment: nobody is given an older one from now on. */
+void gate_cache_note(struct gate *g, int device, struct bytes request, const struct msg *m);
 /* Its client left. */
 void gate_cache_unserve(struct gate *g, struct exchange *x);
 

@@ -527,6 +527,15 @@ bool observe_notified(struct observes *t, uint32_t owner, const struct msg *m, b
     return true;
 }
 
+bool observe_is_news(const struct observes *t, uint32_t owner, struct instant now, int *device,
+                     struct bytes *request)
+{
+    const struct observation *o = &t->all[owner];
+    *device = o->device;
+    *request = bytes_of(o->request, o->request_n);
+    return o->version > 0 && o->came_us == now.mono_us; /* also when it was the last */
+}
+
 void observe_returned(struct observes *t, uint32_t owner, struct instant now)
 {
     struct observation *o = &t->all[owner];

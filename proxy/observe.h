@@ -78,6 +78,11 @@ bool observe_notified(struct observes *t, uint32_t owner, const struct msg *m, b
                       struct instant now);
 void observe_returned(struct observes *t, uint32_t owner, struct instant now);
 
+/* Whether the device told `owner` something new in this moment, and what it
+ * was asked: for who keeps answers, which must not be older than this. */
+bool observe_is_news(const struct observes *t, uint32_t owner, struct instant now, int *device,
+                     struct bytes *request);
+
 uint64_t observes_deadline_ms(const struct observes *t);
 void observes_turn(struct observes *t, struct instant now);
 
