@@ -119,6 +119,14 @@ static void put_counters(const struct gate_stats *g, const struct pep_stats *p, 
         {"exchanges_full", g->exchanges.full},
         {"answers_separate", g->exchanges.separate},
         {"answers_undelivered", g->exchanges.undelivered},
+        {"observations_opened", g->watches.opened},
+        {"observations_refused", g->watches.refused},
+        {"observations_denied", g->watches.denied},
+        {"observations_reset", g->watches.reset},
+        {"observations_unacknowledged", g->watches.unacknowledged},
+        {"notifications_sent", g->watches.notified},
+        {"notifications_received", g->observes.notifications},
+        {"notifications_disordered", g->observes.disordered},
         {"cache_hits", g->cache.hits},
         {"cache_misses", g->cache.misses},
         {"cache_validated", g->cache.validated},
@@ -189,6 +197,10 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "exchanges_open", g.exchanges.open);
     json_member_u64(out, "exchanges_kept", g.exchanges.kept);
     json_member_u64(out, "grants", p.grants);
+    open_object(out, "observations");
+    json_member_u64(out, "of_clients", g.watches.now);
+    json_member_u64(out, "at_devices", g.observes.observations);
+    close_object(out);
     open_object(out, "cache");
     json_member_u64(out, "answers", g.cache.answers);
     json_member_u64(out, "bytes", g.cache.bytes);

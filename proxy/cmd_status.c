@@ -114,6 +114,10 @@ static void print_status(const struct cmd_answer *a)
     printf("exchanges      %s open, %s remembered\n", cmd_answer_text(a, "exchanges_open"),
            cmd_answer_text(a, "exchanges_kept"));
     printf("grants         %s\n", cmd_answer_text(a, "grants"));
+    const struct yaml_node *watched = cmd_answer_get(a, "observations");
+    printf("observations   %s of clients, %s at devices\n",
+           cmd_answer_text_in(a, watched, "of_clients"),
+           cmd_answer_text_in(a, watched, "at_devices"));
     const struct yaml_node *cache = cmd_answer_get(a, "cache");
     printf("cache          %s answers, %s of %s bytes\n", cmd_answer_text_in(a, cache, "answers"),
            cmd_answer_text_in(a, cache, "bytes"), cmd_answer_text_in(a, cache, "limit"));

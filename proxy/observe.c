@@ -310,21 +310,33 @@ static void back_off(struct observes *t, struct observation *o, struct instant n
     renew_in(t, o, now, ms + t->config.random(t->config.user) % (uint32_t)(ms / 4));
 }
 
-/* Nobody is left. Where the device may not hear it, RST to its next message
- * says the same (RFC 7641 3.6). */
+/* The device is told that nobody is left, when it has room for it. Where it
+ * does not hear that, RST to its next message says the same (RFC 7641 3.6). */
+static void say_goodbye(struct observes *t, struct observation *o, struct instant now)
+{
+    enum { TRIES = 5, AGAIN_MS = 500 };
+    enum exchange_up_end why;
+    if (o->x)
+        return; /* it is under way */
+    if (!o->known || o->failures == TRIES) {
+        free_one(t, o);
+    } else if (!ask(t, o, OBSERVE_DEREGISTER, now, &why)) {
+        o->failures++;
+        tell_at(t, o, instant_ms(now) + AGAIN_MS);
+    }
+}
+
 static void quit(struct observes *t, struct observation *o, struct instant now)
 {
-    enum exchange_up_end why;
-    bool sent = o->known;
     if (o->x) {
-        sent = sent || o->x->up != UP_QUEUED;
+        o->known = o->known || o->x->up != UP_QUEUED; /* it may have come there */
         upstream_cancel(t->config.upstreams, o->x, now);
         exchange_drop(t->config.exchanges, o->x, now);
         o->x = NULL;
     }
     stop(t, o, LEAVING);
-    if (!sent || !ask(t, o, OBSERVE_DEREGISTER, now, &why))
-        free_one(t, o);
+    o->failures = 0;
+    say_goodbye(t, o, now);
 }
 
 /* ---- subscribers ---- */
@@ -509,8 +521,10 @@ bool observe_notified(struct observes *t, uint32_t owner, const struct msg *m, b
                       struct instant now)
 {
     struct observation *o = &t->all[owner];
-    if (o->state != OPEN)
+    if (o->state != OPEN) {
+        o->known = false; /* it is told by RST */
         return false;
+    }
     t->stats.notifications++;
     int64_t number = observe_number(m);
     if (number >= 0 && o->version > 0 &&
@@ -596,7 +610,9 @@ void observes_turn(struct observes *t, struct instant now)
     for (struct deadline *d; budget > 0 && (d = deadlines_pop(&t->tell, now_ms));) {
         struct observation *o =
             (struct observation *)(void *)((uint8_t *)d - offsetof(struct observation, tell));
-        if (!tell(t, o, now, &budget))
+        if (o->state == LEAVING)
+            say_goodbye(t, o, now);
+        else if (!tell(t, o, now, &budget))
             tell_at(t, o, now_ms + 1); /* others have their turn in between */
         else if (o->n == 0 && o->state == OPEN)
             quit(t, o, now);
