@@ -182,8 +182,9 @@ class SilentDevice:
 
 class Answer:
     """What a stock client printed: exit codes say nothing, PDUs do."""
-    _pdu = re.compile(r"^v:1 t:(?P<type>CON|NON|ACK|RST) c:(?P<code>[245]\.\d\d) i:[0-9a-f]+ "
-                      r"\{[0-9a-f]*\} \[ (?P<options>.*?) ?\]"
+    # By TCP newer ones say "v:Reliable", and no type and ID, of which there are none.
+    _pdu = re.compile(r"^v:(?:1 t:(?P<type>CON|NON|ACK|RST)|Reliable) c:(?P<code>[245]\.\d\d) "
+                      r"(?:i:[0-9a-f]+ )?\{[0-9a-f]*\} \[ (?P<options>.*?) ?\]"
                       r"(?: :: (?:'(?P<text>.*)'|binary data length \d+\n<<(?P<hex>[0-9a-f]*)>>))?$",
                       re.M)
 
