@@ -49,7 +49,10 @@ static bool read_scheme(const struct url *url, struct device_url *u)
         const char *name;
         enum device_scheme scheme;
         int port;
-    } schemes[] = {{"coap", DEVICE_COAP, COAP_PORT}, {"coaps", DEVICE_COAPS, COAPS_PORT}};
+    } schemes[] = {{"coap", DEVICE_COAP, COAP_PORT},
+                   {"coaps", DEVICE_COAPS, COAPS_PORT},
+                   {"coap+tcp", DEVICE_COAP_TCP, COAP_PORT},
+                   {"coaps+tcp", DEVICE_COAPS_TCP, COAPS_PORT}};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (bytes_equal_str(url->scheme, schemes[i].name)) {
             u->scheme = schemes[i].scheme;
@@ -57,11 +60,6 @@ static bool read_scheme(const struct url *url, struct device_url *u)
             return true;
         }
     return false;
-}
-
-static bool is_secure(const struct device_url *u)
-{
-    return u->scheme == DEVICE_COAPS;
 }
 
 static void read_url(struct config_reader *r, const struct yaml_node *n, struct device_url *u,
@@ -76,7 +74,8 @@ static void read_url(struct config_reader *r, const struct yaml_node *n, struct 
         return;
     }
     if (!read_scheme(&url, u)) {
-        yaml_error(r->y, n, "'%.*s' to a device is not supported; coap and coaps are",
+        yaml_error(r->y, n,
+                   "'%.*s' to a device is not supported; coap, coaps, coap+tcp and coaps+tcp are",
                    url.scheme.n > 32 ? 32 : (int)url.scheme.n, (const char *)url.scheme.p);
         return;
     }
@@ -95,7 +94,7 @@ static void check_among(struct config_reader *r, const struct yaml_node *n,
         return;
     if (!bytes_equal(path, first_path))
         yaml_error(r->y, n, "the URLs of one device have the same path");
-    if (is_secure(u) != is_secure(first))
+    if (device_url_is_secure(u) != device_url_is_secure(first))
         yaml_error(r->y, n, "the URLs of one device are all secure, or none is");
 }
 
@@ -196,7 +195,7 @@ static void read_tls(struct config_reader *r, const struct yaml_node *n, struct 
     const struct yaml_node *certificate = yaml_map_get(m, "certificate");
     const struct yaml_node *key = yaml_map_get(m, "key");
     const struct yaml_node *any = psk ? psk : ca ? ca : certificate ? certificate : key;
-    bool secure = d->upstream.n_urls > 0 && is_secure(&d->upstream.urls[0]);
+    bool secure = d->upstream.n_urls > 0 && device_url_is_secure(&d->upstream.urls[0]);
     read_psk(r, psk, d);
     read_pem(r, ca, false, &d->ca);
     read_pem(r, certificate, false, &d->certificate);
@@ -211,7 +210,7 @@ static void read_tls(struct config_reader *r, const struct yaml_node *n, struct 
     else if (secure && !any)
         yaml_error(r->y, n, "a secure device needs psk, or ca to know it by");
     else if (any && !secure && d->upstream.n_urls > 0 && d->upstream.urls[0].host)
-        yaml_error(r->y, any, "there is no TLS to this device: its URL is plain coap");
+        yaml_error(r->y, any, "there is no TLS to this device: its URL is plain");
     d->tls.psk = blob(&d->psk);
     d->tls.ca = blob(&d->ca);
     d->tls.certificate = blob(&d->certificate);

@@ -294,7 +294,12 @@ static void move_up(struct device *d, struct instant now)
             return;
         struct exchange *x = d->queue_head;
         leave(d, x);
-        send_first(d, w, x, now);
+        if (way_takes(w, x->stored_n)) {
+            send_first(d, w, x, now);
+            continue;
+        }
+        x->up_end = UP_TOO_LARGE;
+        d->shared->ops->answered(d->shared->user, x, NULL, now);
     }
 }
 
@@ -368,6 +373,11 @@ static bool submit(struct device *d, struct exchange *x, struct msg *m, struct i
     memcpy(x->room->stored, b.p, b.n);
     x->stored_n = b.n;
     x->up_moves = 0;
+    if (!wait && !way_takes(w, x->stored_n)) {
+        d->stats.refused++;
+        x->up_end = UP_TOO_LARGE;
+        return false;
+    }
     if (!wait) {
         send_first(d, w, x, now);
         return true;
@@ -826,7 +836,7 @@ struct device *device_new(const struct device_config *c, size_t number,
         return d;
     }
     device_close(d, (struct instant){0});
-    uplinks_turn(&shared->uplinks);
+    uplinks_turn(&shared->uplinks, (struct instant){0});
     device_free(d);
     return NULL;
 }

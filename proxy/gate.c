@@ -359,7 +359,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     gate_ask(g);
     gate_serve_waiting(g);
     assocs_reap(g->assocs);
-    upstreams_turn(g->upstreams);
+    upstreams_turn(g->upstreams, now);
     for (size_t i = 0; i < g->config->n_listeners; i++)
         if (g->listeners[i])
             udp_flush(g->listeners[i]);

@@ -1,17 +1,32 @@
+#include "conn.h"
 #include "limits.h"
 #include "uplink_inside.h"
 
-struct uplink *uplink_new(struct uplinks *all, const struct peer *to, struct dtls_out *dtls,
-                          const struct uplink_ops *ops, void *user, struct buf *diag)
+bool uplinks_init(struct uplinks *all, struct loop *l, size_t streams)
 {
-    return uplink_datagram_new(all, to, dtls, ops, user, diag);
+    *all = (struct uplinks){.loop = l, .conns_due_ms = UINT64_MAX};
+    if (streams > 0)
+        all->conns = uplink_stream_conns(l, streams);
+    return streams == 0 || all->conns;
+}
+
+void uplinks_clear(struct uplinks *all)
+{
+    if (all->conns)
+        conns_free(all->conns);
+    all->conns = NULL;
+}
+
+struct uplink *uplink_new(struct uplinks *all, const struct uplink_config *c, struct buf *diag)
+{
+    return c->stream ? uplink_stream_new(all, c, diag) : uplink_datagram_new(all, c, diag);
 }
 
 void uplink_init(struct uplink *l, const struct uplink_kind *kind, struct uplinks *all,
-                 const struct uplink_ops *ops, void *user)
+                 const struct uplink_config *c)
 {
     *l = (struct uplink){
-        .kind = kind, .all = all, .ops = ops, .user = user, .open_by_ms = UINT64_MAX};
+        .kind = kind, .all = all, .ops = c->ops, .user = c->user, .open_by_ms = UINT64_MAX};
 }
 
 void uplink_pend(struct uplink *l)
@@ -72,6 +87,16 @@ bool uplink_has_way(const struct uplink *l)
     return l->kind->has_way(l);
 }
 
+bool uplink_takes(const struct uplink *l, size_t n)
+{
+    return l->kind->takes(l, n);
+}
+
+bool uplink_check(struct uplink *l, struct instant now)
+{
+    return l->kind->check(l, now);
+}
+
 void uplink_send(struct uplink *l, struct bytes message, struct instant now)
 {
     if (!uplink_is_open(l))
@@ -98,8 +123,11 @@ void uplink_expire(struct uplink *l, struct instant now)
         l->kind->expire(l, now);
 }
 
-void uplinks_turn(struct uplinks *all)
+/* Streams first: what ends there may be sent elsewhere. */
+void uplinks_turn(struct uplinks *all, struct instant now)
 {
+    if (all->conns)
+        all->conns_due_ms = conns_turn(all->conns, now);
     for (struct uplink *l; (l = all->pending);) {
         all->pending = l->next;
         l->is_pending = false;
@@ -107,4 +135,9 @@ void uplinks_turn(struct uplinks *all)
         if (l->state == UPLINK_OVER)
             l->kind->free(l);
     }
+}
+
+uint64_t uplinks_deadline_ms(const struct uplinks *all)
+{
+    return all->conns_due_ms;
 }

@@ -15,7 +15,9 @@
 #include "peer.h"
 
 struct uplink;
+struct conns;
 struct dtls_out;
+struct tls;
 
 /* Why there is none, or none any more. */
 enum uplink_end {
@@ -38,12 +40,27 @@ struct uplink_ops {
 /* The uplinks of one thread. */
 struct uplinks {
     struct loop *loop;
+    struct conns *conns;    /* NULL: there are no streams */
+    uint64_t conns_due_ms;  /* when they want their turn */
     struct uplink *pending; /* with something to flush or to free */
 };
 
-/* `dtls` (borrowed) NULL: plain. On failure NULL, and `diag` says why. */
-MUST_USE struct uplink *uplink_new(struct uplinks *all, const struct peer *to,
-                                   struct dtls_out *dtls, const struct uplink_ops *ops, void *user,
+/* All but `to` is borrowed. */
+struct uplink_config {
+    struct peer to;
+    bool stream;
+    struct dtls_out *dtls; /* of datagrams; NULL: plain */
+    struct tls *tls;       /* of a stream; NULL: plain */
+    const struct uplink_ops *ops;
+    void *user;
+};
+
+/* `streams`: how many may be open at once. */
+MUST_USE bool uplinks_init(struct uplinks *all, struct loop *l, size_t streams);
+void uplinks_clear(struct uplinks *all); /* after uplinks_turn(), all being closed */
+
+/* On failure NULL, and `diag` says why. */
+MUST_USE struct uplink *uplink_new(struct uplinks *all, const struct uplink_config *c,
                                    struct buf *diag);
 /* Begins the handshake; plain UDP is open at once. */
 void uplink_start(struct uplink *l, struct instant now);
@@ -54,6 +71,11 @@ bool uplink_is_open(const struct uplink *l); /* false: NULL, too */
 bool uplink_is_reliable(const struct uplink *l);
 /* False: there was no way to the address when it was last tried. */
 bool uplink_has_way(const struct uplink *l);
+/* Whether a message of n bytes is one that the other side takes. */
+bool uplink_takes(const struct uplink *l, size_t n);
+/* Asks whether the other side is still there, and ends if it is not. False:
+ * that cannot be asked, only a new uplink tells. */
+bool uplink_check(struct uplink *l, struct instant now);
 /* What is not open, or cannot take it now, drops it: as on a wire. */
 void uplink_send(struct uplink *l, struct bytes message, struct instant now);
 
@@ -61,6 +83,7 @@ uint64_t uplink_deadline_ms(const struct uplink *l); /* UINT64_MAX: none */
 void uplink_expire(struct uplink *l, struct instant now);
 
 /* Of every turn: what was sent leaves, what is dead is freed. */
-void uplinks_turn(struct uplinks *all);
+void uplinks_turn(struct uplinks *all, struct instant now);
+uint64_t uplinks_deadline_ms(const struct uplinks *all); /* of its turn; UINT64_MAX: none */
 
 #endif

@@ -128,6 +128,19 @@ static void send_message(struct uplink *l, struct bytes message, struct instant 
         return; /* lost, as on a wire: it is sent again */
 }
 
+static bool takes(const struct uplink *l, size_t n)
+{
+    (void)l;
+    return n <= MESSAGE_MAX;
+}
+
+/* A server that has forgotten a session says nothing to it. */
+static bool check(struct uplink *l, struct instant now)
+{
+    (void)now;
+    return !mine(l)->session;
+}
+
 static void say_goodbye(struct uplink *l, struct instant now)
 {
     struct datagram_uplink *d = mine(l);
@@ -177,6 +190,8 @@ static const struct uplink_kind kind = {
     .reliable = false,
     .start = start,
     .send = send_message,
+    .takes = takes,
+    .check = check,
     .close = say_goodbye,
     .flush = flush,
     .free = free_uplink,
@@ -186,18 +201,19 @@ static const struct uplink_kind kind = {
     .give_up = give_up,
 };
 
-struct uplink *uplink_datagram_new(struct uplinks *all, const struct peer *to,
-                                   struct dtls_out *dtls, const struct uplink_ops *ops, void *user,
+struct uplink *uplink_datagram_new(struct uplinks *all, const struct uplink_config *c,
                                    struct buf *diag)
 {
     struct datagram_uplink *d = calloc(1, sizeof *d);
-    if (!d)
+    if (!d) {
+        buf_put_str(diag, "out of memory");
         return NULL;
-    uplink_init(&d->base, &kind, all, ops, user);
-    d->udp = udp_connect(to, diag);
-    if (d->udp && dtls)
-        d->session = dtls_out_session_new(dtls, on_datagram_out, d);
-    if (d->udp && (d->session || !dtls) && loop_watch(all->loop, udp_fd(d->udp), readable, d, 0))
+    }
+    uplink_init(&d->base, &kind, all, c);
+    d->udp = udp_connect(&c->to, diag);
+    if (d->udp && c->dtls)
+        d->session = dtls_out_session_new(c->dtls, on_datagram_out, d);
+    if (d->udp && (d->session || !c->dtls) && loop_watch(all->loop, udp_fd(d->udp), readable, d, 0))
         return &d->base;
     dtls_out_session_free(d->session);
     udp_free(d->udp);

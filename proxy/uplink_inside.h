@@ -10,6 +10,8 @@ struct uplink_kind {
     bool reliable;
     void (*start)(struct uplink *l, struct instant now);
     void (*send)(struct uplink *l, struct bytes message, struct instant now);
+    bool (*takes)(const struct uplink *l, size_t n);
+    bool (*check)(struct uplink *l, struct instant now);
     void (*close)(struct uplink *l, struct instant now); /* the goodbye alone */
     void (*flush)(struct uplink *l);
     void (*free)(struct uplink *l);
@@ -32,15 +34,19 @@ struct uplink {
 };
 
 void uplink_init(struct uplink *l, const struct uplink_kind *kind, struct uplinks *all,
-                 const struct uplink_ops *ops, void *user);
+                 const struct uplink_config *c);
 /* It wants its turn: something is to be flushed, or it is over. */
 void uplink_pend(struct uplink *l);
 void uplink_opened(struct uplink *l, struct instant now);
 void uplink_ended(struct uplink *l, enum uplink_end how, const char *reason, struct instant now);
 
 /* uplink_datagram.c */
-struct uplink *uplink_datagram_new(struct uplinks *all, const struct peer *to,
-                                   struct dtls_out *dtls, const struct uplink_ops *ops, void *user,
+struct uplink *uplink_datagram_new(struct uplinks *all, const struct uplink_config *c,
                                    struct buf *diag);
+
+/* uplink_stream.c */
+struct conns *uplink_stream_conns(struct loop *l, size_t max);
+struct uplink *uplink_stream_new(struct uplinks *all, const struct uplink_config *c,
+                                 struct buf *diag);
 
 #endif

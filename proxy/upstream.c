@@ -22,7 +22,7 @@ static bool is_sound(const struct device_config *c, struct buf *diag)
                           ? "number of URLs out of range"
                           : NULL;
     for (size_t i = 0; !why && i < c->n_urls; i++)
-        if (c->urls[i].scheme != DEVICE_COAP && !c->tls)
+        if (device_url_is_secure(&c->urls[i]) && !c->tls)
             why = "nothing to know the device by";
     if (!why)
         return true;
@@ -38,6 +38,16 @@ static void on_resolved(void *user, uint64_t id, const struct peer *to, struct i
     struct upstreams *u = user;
     if (id / DEVICE_URLS_MAX < u->n)
         device_resolved(u->devices[id / DEVICE_URLS_MAX], id % DEVICE_URLS_MAX, to, now);
+}
+
+/* Each has one that is used and one that may take its place. */
+static size_t count_streams(const struct upstreams *u)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < u->n; i++)
+        for (size_t k = 0; k < u->configs[i].n_urls; k++)
+            n += u->configs[i].urls[k].scheme >= DEVICE_COAP_TCP ? 2 : 0;
+    return n;
 }
 
 static bool has_names(const struct upstreams *u)
@@ -91,8 +101,7 @@ struct upstreams *upstreams_new(const struct device_config *devices, size_t n, s
     u->shared.ops = ops;
     u->shared.user = user;
     u->shared.random = random;
-    u->shared.uplinks.loop = loop;
-    if (open_all(u, diag))
+    if (uplinks_init(&u->shared.uplinks, loop, count_streams(u)) && open_all(u, diag))
         return u;
     upstreams_free(u);
     return NULL;
@@ -105,13 +114,14 @@ void upstreams_free(struct upstreams *u)
     resolver_free(u->shared.resolver);
     for (size_t i = 0; u->devices && i < u->n; i++)
         device_close(u->devices[i], u->now);
-    uplinks_turn(&u->shared.uplinks);
+    uplinks_turn(&u->shared.uplinks, u->now);
     for (size_t i = 0; u->devices && i < u->n; i++)
         device_free(u->devices[i]);
     free(u->devices);
     routes_free(u->routes);
     deadlines_clear(&u->shared.deadlines);
     deadlines_clear(&u->shared.timers);
+    uplinks_clear(&u->shared.uplinks);
     free(u->configs);
     free(u);
 }
@@ -154,7 +164,9 @@ uint64_t upstreams_deadline_ms(const struct upstreams *u)
 {
     uint64_t requests = deadlines_next(&u->shared.deadlines);
     uint64_t devices = deadlines_next(&u->shared.timers);
-    return requests < devices ? requests : devices;
+    uint64_t streams = uplinks_deadline_ms(&u->shared.uplinks);
+    uint64_t first = requests < devices ? requests : devices;
+    return first < streams ? first : streams;
 }
 
 void upstreams_expire(struct upstreams *u, struct instant now)
@@ -169,9 +181,9 @@ void upstreams_expire(struct upstreams *u, struct instant now)
     u->now = now;
 }
 
-void upstreams_turn(struct upstreams *u)
+void upstreams_turn(struct upstreams *u, struct instant now)
 {
-    uplinks_turn(&u->shared.uplinks);
+    uplinks_turn(&u->shared.uplinks, now);
 }
 
 void upstream_get_stats(const struct upstreams *u, int device, struct device_stats *out)

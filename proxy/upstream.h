@@ -13,7 +13,12 @@
 struct upstreams;
 struct loop;
 
-enum device_scheme { DEVICE_COAP = 0, DEVICE_COAPS = 1 };
+enum device_scheme {
+    DEVICE_COAP = 0,
+    DEVICE_COAPS = 1,
+    DEVICE_COAP_TCP = 2,
+    DEVICE_COAPS_TCP = 3, /* RFC 8323 */
+};
 
 struct device_url {
     enum device_scheme scheme;
@@ -22,6 +27,11 @@ struct device_url {
     int port;
     struct peer to; /* len 0: the host is a name, to be resolved */
 };
+
+static inline bool device_url_is_secure(const struct device_url *u)
+{
+    return u->scheme == DEVICE_COAPS || u->scheme == DEVICE_COAPS_TCP;
+}
 
 /* Who we are to a device and whom we take for it: identity and psk, or ca
  * and, for a device that asks, certificate and key (PEM). */
@@ -71,8 +81,7 @@ struct upstream_ops {
      * way; `cut`: it was longer than a datagram that we read. True: it was
      * waited for, and is acknowledged; false: rejected, so that the device
      * sends no more (RFC 7641 3.6). May be NULL. */
-    bool (*notified)(void *user, uint32_t owner, const struct msg *m, bool cut,
-                     struct instant now);
+    bool (*notified)(void *user, uint32_t owner, const struct msg *m, bool cut, struct instant now);
     /* The device was away and is back: what it knew of its observers may be
      * lost. Takes note and calls nothing. May be NULL. */
     void (*returned)(void *user, uint32_t owner, struct instant now);
@@ -114,7 +123,7 @@ void upstream_unlisten(struct upstreams *u, int device, uint64_t token);
 uint64_t upstreams_deadline_ms(const struct upstreams *u);
 void upstreams_expire(struct upstreams *u, struct instant now);
 /* Of every turn of the loop, at its end: what was sent leaves. */
-void upstreams_turn(struct upstreams *u);
+void upstreams_turn(struct upstreams *u, struct instant now);
 void upstream_get_stats(const struct upstreams *u, int device, struct device_stats *out);
 
 #endif

@@ -5,12 +5,18 @@
 #include "log.h"
 #include "msg.h"
 #include "resolve.h"
+#include "tls.h"
 
 enum { SILENCE_DOWN = 2 }; /* see way_silent(), device.c */
 
 static bool is_known(const struct way *w)
 {
     return w->to.len > 0;
+}
+
+static bool is_stream(const struct way *w)
+{
+    return w->url->scheme == DEVICE_COAP_TCP || w->url->scheme == DEVICE_COAPS_TCP;
 }
 
 bool way_has_sessions(const struct way *w)
@@ -37,6 +43,11 @@ bool way_is_trying(const struct way *w, struct instant now)
 void way_want(struct way *w)
 {
     w->wanted = true;
+}
+
+bool way_takes(const struct way *w, size_t n)
+{
+    return uplink_takes(w->link, n);
 }
 
 void way_send(struct way *w, struct bytes message, struct instant now)
@@ -152,7 +163,13 @@ static const struct uplink_ops uplink_ops = {on_opened, on_message, on_ended, on
 static bool open_uplink(struct way *w, struct instant now, struct buf *diag)
 {
     w->moved = false;
-    w->coming = uplink_new(w->uplinks, &w->to, w->dtls, &uplink_ops, w, diag);
+    const struct uplink_config c = {.to = w->to,
+                                    .stream = is_stream(w),
+                                    .dtls = w->dtls,
+                                    .tls = w->tls,
+                                    .ops = &uplink_ops,
+                                    .user = w};
+    w->coming = uplink_new(w->uplinks, &c, diag);
     if (!w->coming)
         return false;
     uplink_start(w->coming, now);
@@ -171,7 +188,7 @@ void way_suspect(struct way *w, struct instant now)
 {
     if (w->resolver && !w->asking && w->name_due_ms > instant_ms(now) + NAME_RETRY_MS)
         w->name_due_ms = instant_ms(now);
-    if (way_has_sessions(w) && way_is_up(w))
+    if (w->link && way_is_up(w) && !uplink_check(w->link, now))
         w->reopen = true;
 }
 
@@ -287,8 +304,12 @@ void way_tick(struct way *w, struct instant now)
 
 /* ---- life ---- */
 
-static struct dtls_out *engine(const struct way_config *c, const char **why)
+/* NULL: there is nothing wrong. */
+static const char *load(struct way *w, const struct way_config *c)
 {
+    const char *why = NULL;
+    if (!device_url_is_secure(c->url))
+        return NULL;
     const struct device_tls *t = c->device->tls;
     const struct dtls_out_config dc = {
         .identity = t->identity,
@@ -298,7 +319,11 @@ static struct dtls_out *engine(const struct way_config *c, const char **why)
         .ca = t->ca,
         .host = c->url->host,
     };
-    return dtls_out_new(&dc, why);
+    if (is_stream(w))
+        w->tls = tls_client_new(&dc, &why);
+    else
+        w->dtls = dtls_out_new(&dc, &why);
+    return w->tls || w->dtls ? NULL : why;
 }
 
 bool way_init(struct way *w, const struct way_config *c, struct buf *diag)
@@ -312,8 +337,8 @@ bool way_init(struct way *w, const struct way_config *c, struct buf *diag)
                       .resolver = c->resolver,
                       .id = c->id,
                       .to = c->url->to};
-    const char *why = NULL;
-    if (way_has_sessions(w) && !(w->dtls = engine(c, &why))) {
+    const char *why = load(w, c);
+    if (why) {
         buf_put_str(diag, c->device->name);
         buf_put_str(diag, ": ");
         buf_put_str(diag, why);
@@ -341,4 +366,5 @@ void way_close(struct way *w, struct instant now)
 void way_clear(struct way *w)
 {
     dtls_out_free(w->dtls);
+    tls_free(w->tls);
 }

@@ -44,8 +44,9 @@ struct way {
     const struct device_url *url;
     struct uplinks *uplinks;
     struct resolver *resolver;
-    uint64_t id; /* of its questions to the resolver */
-    struct dtls_out *dtls;
+    uint64_t id;           /* of its questions to the resolver */
+    struct dtls_out *dtls; /* or */
+    struct tls *tls;
 
     struct peer to;     /* len 0: not known yet */
     bool asking, moved; /* moved: `to` is newer than the uplink's address */
@@ -103,6 +104,8 @@ void way_silent(struct way *w, unsigned weight, struct instant now);
 void way_fail(struct way *w, enum uplink_end how, const char *reason, struct instant now);
 /* An empty ACK or RST: whether it answers our ping. */
 bool way_takes_pong(struct way *w, uint16_t mid);
+/* Whether a message of n bytes is one that the device takes; once ready. */
+bool way_takes(const struct way *w, size_t n);
 void way_send(struct way *w, struct bytes message, struct instant now);
 
 /* The resolver answered; NULL: there is no such name. */

@@ -479,8 +479,6 @@ static const struct row rows[] = {
      "21:11: error: expected a host name such as meter.home"},
     {"secure device", "url: coap://[::1]:7777", "url: coaps://[::1]:7777",
      "20:5: error: a secure device needs psk, or ca to know it by"},
-    {"device by tcp", "url: coap://[::1]:7777", "url: coap+tcp://[::1]:7777",
-     "22:10: error: 'coap+tcp' to a device is not supported; coap and coaps are"},
     {"device by multicast", "url: coap://[::1]:7777", "url: coap://[ff02::fd]",
      "22:10: error: 'ff02::fd' is a multicast address"},
     {"device with a query", "url: coap://[::1]:7777", "url: coap://[::1]/?a",

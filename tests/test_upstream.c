@@ -175,7 +175,7 @@ static struct msg sent_to(int device)
 {
     static struct fake_datagram d;
     struct msg m = {.type = 255};
-    upstreams_turn(w.u);
+    upstreams_turn(w.u, now());
     if (fake_udp_take(wire_of(&configs[device]), &d))
         assert_int_equal(msg_parse(bytes_of(d.bytes, d.n), &m), MSG_OK);
     return m;
@@ -549,11 +549,11 @@ static void test_retransmission_is_identical(void **state)
     begin();
     struct fake_datagram first, d;
     assert_true(submit(0, 0, TYPE_CON));
-    upstreams_turn(w.u);
+    upstreams_turn(w.u, now());
     assert_true(fake_udp_take(w.wire, &first));
     for (uint64_t ms = 0; ms <= 77500; ms++)
         expire(ms);
-    upstreams_turn(w.u);
+    upstreams_turn(w.u, now());
     for (int i = 0; i < MAX_RETRANSMIT; i++) {
         assert_true(fake_udp_take(w.wire, &d));
         assert_int_equal(d.n, first.n);
@@ -614,7 +614,7 @@ static void test_message_ids_wrap(void **state)
         before = mid;
         from_device(1, TYPE_ACK, OK, mid, w.x[1].up_token);
         assert_int_equal(w.ended[1], UP_ANSWERED);
-        upstreams_turn(w.u);
+        upstreams_turn(w.u, now());
         (void)fake_udp_reset();
     }
     end();

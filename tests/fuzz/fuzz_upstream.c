@@ -80,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         loop.now = now;
         fake_loop_readable(&loop, udp_fd(wire));
         check(u);
-        upstreams_turn(u);
+        upstreams_turn(u, now);
         at += n;
     }
     now.mono_us += 3600000000;

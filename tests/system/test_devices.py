@@ -59,7 +59,8 @@ class Devices(House):
         text = (policy or self.policy).replace(
             "      - {path: /lamp/state, methods: [GET, PUT]}\n",
             "      - {path: /lamp/state, methods: [GET, PUT]}\n" + permits, 1)
-        known = [{"path": "/" + d["name"], **d} for d in devices]
+        # what is asked is to reach the device
+        known = [{"path": "/" + d["name"], "cache": "no", **d} for d in devices]
         gw = rig.Gateway(text, known, secrets={**self.secrets(), **(secrets or {})})
         self.addCleanup(gw.close)
         return gw
@@ -220,6 +221,103 @@ class Certificates(Devices):
         for tls in ("openssl", "gnutls"):
             with self.subTest(tls):
                 self.try_one(tls, self.good, self.ca, "2.05", own=self.ours)
+
+
+class Tcp(Devices):
+    """RFC 8323 towards devices: a CSE behind a NAT, as a rule."""
+
+    def plain(self):
+        d = rig.Device()
+        self.addCleanup(lambda: d.stop() if d.proc.poll() is None else None)
+        return d
+
+    def test_plain(self):
+        d = self.plain()
+        gw = self.gateway([{"name": "cse", "url": "coap+tcp://127.0.0.1:%d" % d.port,
+                            "window": 4}])
+        self.request(gw, "/cse/a", "2.01", "put", payload=b"42", fmt=0)
+        self.assertEqual(self.request(gw, "/cse/a", "2.05").payload, b"42")
+        self.assertEqual(self.request(gw, "/cse/a", "2.05", non=True).payload, b"42")
+        large = bytes(range(32, 96)) * 15  # 960
+        self.request(gw, "/cse/a", "2.04", "put", payload=large, fmt=0)
+        self.assertEqual(self.request(gw, "/cse/a", "2.05").payload, large)
+        sessions = [l for l in d.lines if l and "TCP" in l and "new incoming session" in l]
+        self.assertEqual(len(sessions), 1, d.output())
+
+    def test_a_restart(self):
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(how=how):
+                d = self.plain()
+                gw = self.gateway([{"name": "cse", "url": "coap+tcp://127.0.0.1:%d" % d.port}])
+                self.request(gw, "/cse/", "2.05")
+                d.stop(how)
+                self.request(gw, "/cse/", ("5.03", "5.04"))
+                again = rig.Process(d.argv)
+                self.addCleanup(again.stop)
+                again.wait_line(r"created TCP +endpoint")
+                start = gw.proc.mark()
+                gw.proc.wait_line(r"device-up .*device=cse", 0)
+                self.request(gw, "/cse/", "2.05")
+                gw.close()
+
+    def test_tls_psk(self):
+        for tls in ("openssl", "gnutls"):
+            with self.subTest(tls):
+                s = self.server(tls, psk_of(tls))
+                gw = self.gateway([{"name": "cse", "url": s.url.replace("coaps:", "coaps+tcp:"),
+                                    "psk": {"identity": "gw", "key-file": "keys/cse.psk"}}],
+                                  {"keys/cse.psk": KEY.hex() + "\n"})
+                self.request(gw, "/cse/", "2.05")
+                self.request(gw, "/cse/", "2.05")
+                gw.close()
+                s.stop()
+
+    def test_tls_wrong_key(self):
+        s = self.server("openssl", psk_of("openssl"))
+        gw = self.gateway([{"name": "cse", "url": s.url.replace("coaps:", "coaps+tcp:"),
+                            "psk": {"identity": "gw", "key-file": "keys/cse.psk"}}],
+                          {"keys/cse.psk": b"another-test-key".hex() + "\n"})
+        self.request(gw, "/cse/", "5.02")
+        gw.proc.wait_line(r"device-down .*device=cse .*reason=")
+
+    def test_from_one_transport_to_the_other(self):
+        first, second = self.plain(), self.plain()
+        for d in (first, second):
+            rig.coap(d.url + "/who", "put", payload=str(d.port).encode(), fmt=0)
+        gw = self.gateway([{"name": "cse", "url": ["coap+tcp://127.0.0.1:%d" % first.port,
+                                                   second.url]}])
+        who = lambda: self.request(gw, "/cse/who", "2.05").payload
+        self.assertEqual(who(), str(first.port).encode())
+        first.stop(signal.SIGKILL)
+        self.assertEqual(who(), str(second.port).encode())
+
+    def test_who_accepts_and_says_nothing(self):
+        """No CSM: no connection, and no end of the world."""
+        with socket.socket() as mute:
+            mute.bind(("127.0.0.1", 0))
+            mute.listen(8)
+            gw = self.gateway([{"name": "cse", "url": "coap+tcp://127.0.0.1:%d" %
+                                mute.getsockname()[1]}])
+            self.request(gw, "/cse/", ("5.03", "5.04"))
+            gw.proc.wait_line(r"device-down .*device=cse .*reason=handshake-timeout")
+
+    def test_who_speaks_another_protocol(self):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen(8)
+            other.settimeout(rig.DEADLINE)
+            gw = self.gateway([{"name": "cse", "url": "coap+tcp://127.0.0.1:%d" %
+                                other.getsockname()[1]}])
+
+            def babble():
+                c, _ = other.accept()
+                c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 50)
+                c.close()
+
+            t = threading.Thread(target=babble)
+            t.start()
+            self.request(gw, "/cse/", ("5.02", "5.03", "5.04"))
+            t.join()
 
 
 class Failover(Devices):

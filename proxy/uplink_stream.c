@@ -1,0 +1,181 @@
+/* Uplinks over TCP, with TLS on it or without (RFC 8323): a connection of
+ * conn.h, which frames and signals. */
+#include <stdlib.h>
+
+#include "conn.h"
+#include "limits.h"
+#include "uplink_inside.h"
+
+struct stream_uplink {
+    struct uplink base; /* first */
+    struct peer to;
+    struct tls *tls;   /* NULL: plain */
+    struct conn *conn; /* NULL: not begun, or over */
+};
+
+static struct stream_uplink *mine(struct uplink *l)
+{
+    return (struct stream_uplink *)l;
+}
+
+static const struct stream_uplink *mine_const(const struct uplink *l)
+{
+    return (const struct stream_uplink *)l;
+}
+
+/* ---- what connections tell ---- */
+
+static bool on_opened(void *user, struct conn *c, struct instant now)
+{
+    (void)user;
+    struct stream_uplink *s = conn_owner(c);
+    if (s)
+        uplink_opened(&s->base, now);
+    return s != NULL;
+}
+
+static void on_message(void *user, struct conn *c, const struct msg *m, struct bytes datagram,
+                       struct instant now)
+{
+    (void)user, (void)m;
+    struct stream_uplink *s = conn_owner(c);
+    if (s && s->base.state == UPLINK_OPEN)
+        s->base.ops->message(s->base.user, &s->base, datagram, now);
+}
+
+/* What ends a connection before it is open, other than these, is TLS. */
+static enum uplink_end end_of(const struct stream_uplink *s, bool was_open, const char *reason)
+{
+    if (was_open)
+        return UPLINK_CLOSED;
+    if (strcmp(reason, "unreachable") == 0)
+        return UPLINK_REFUSED;
+    bool silent = strcmp(reason, "handshake-timeout") == 0 || strcmp(reason, "lost") == 0;
+    return s->tls && !silent ? UPLINK_UNTRUSTED : UPLINK_SILENT;
+}
+
+static void on_closed(void *user, struct conn *c, const char *reason, struct instant now)
+{
+    (void)user;
+    struct stream_uplink *s = conn_owner(c);
+    if (!s)
+        return;
+    s->conn = NULL;
+    uplink_ended(&s->base, end_of(s, conn_was_open(c), reason), reason, now);
+}
+
+struct conns *uplink_stream_conns(struct loop *l, size_t max)
+{
+    static const struct conn_ops ops = {
+        .opened = on_opened, .message = on_message, .closed = on_closed};
+    const struct conns_config c = {.max = max,
+                                   .max_half = max,
+                                   .max_half_per_net = max,
+                                   .max_message = MESSAGE_MAX,
+                                   .idle_ms = UINT64_MAX};
+    return conns_new(l, &c, &ops, NULL);
+}
+
+/* ---- the kind ---- */
+
+static void start(struct uplink *l, struct instant now)
+{
+    struct stream_uplink *s = mine(l);
+    s->conn = conn_connect(l->all->conns, &s->to, s->tls, 0, now);
+    if (s->conn)
+        conn_set_owner(s->conn, s);
+    else
+        uplink_ended(l, UPLINK_REFUSED, "unreachable", now);
+}
+
+static void send_message(struct uplink *l, struct bytes message, struct instant now)
+{
+    struct stream_uplink *s = mine(l);
+    if (s->conn)
+        (void)conn_send(s->conn, message, now); /* it ends the connection, or is told by takes() */
+}
+
+static bool takes(const struct uplink *l, size_t n)
+{
+    const struct stream_uplink *s = mine_const(l);
+    return !s->conn || n <= conn_message_max(s->conn);
+}
+
+static bool check(struct uplink *l, struct instant now)
+{
+    struct stream_uplink *s = mine(l);
+    if (s->conn)
+        conn_ping(s->conn, now);
+    return true;
+}
+
+static void say_goodbye(struct uplink *l, struct instant now)
+{
+    struct stream_uplink *s = mine(l);
+    if (!s->conn)
+        return;
+    conn_set_owner(s->conn, NULL);
+    conn_close(s->conn, "closed", now);
+    s->conn = NULL;
+}
+
+static void flush(struct uplink *l)
+{
+    (void)l; /* it has left, or waits in its stream */
+}
+
+static void free_uplink(struct uplink *l)
+{
+    free(mine(l));
+}
+
+static bool has_way(const struct uplink *l)
+{
+    (void)l;
+    return true;
+}
+
+static uint64_t deadline_ms(const struct uplink *l)
+{
+    (void)l;
+    return UINT64_MAX; /* the table's */
+}
+
+static void expire(struct uplink *l, struct instant now)
+{
+    (void)l, (void)now;
+}
+
+static void give_up(struct uplink *l, struct instant now)
+{
+    uplink_ended(l, UPLINK_SILENT, "handshake-timeout", now);
+}
+
+static const struct uplink_kind kind = {
+    .reliable = true,
+    .start = start,
+    .send = send_message,
+    .takes = takes,
+    .check = check,
+    .close = say_goodbye,
+    .flush = flush,
+    .free = free_uplink,
+    .has_way = has_way,
+    .deadline_ms = deadline_ms,
+    .expire = expire,
+    .give_up = give_up,
+};
+
+struct uplink *uplink_stream_new(struct uplinks *all, const struct uplink_config *c,
+                                 struct buf *diag)
+{
+    struct stream_uplink *s = calloc(1, sizeof *s);
+    if (!s) {
+        buf_put_str(diag, "out of memory");
+        return NULL;
+    }
+    uplink_init(&s->base, &kind, all, c);
+    s->to = c->to;
+    s->tls = c->tls;
+    return &s->base;
+}
