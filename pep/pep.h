@@ -273,9 +273,9 @@ const struct pep_taken *pep_taken_by_identity(const struct pep *p);
 
 /* A colleague's pep changed this in its store (one operation of a change; of
  * those that put and delete, the ones that put are told first). Judged as at a
- * start. False: what was put cannot hold, and is best deleted there. */
+ * start; what cannot hold, number 0 deletes from the store. */
 struct store_op;
-MUST_USE bool pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s);
+void pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s);
 
 /* Ends what has expired; returns when to call again, in UTC seconds. */
 int64_t pep_expire(struct pep *p, int64_t now_s);

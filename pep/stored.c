@@ -57,6 +57,14 @@ static struct grant *rival(const struct pep *p, const struct grant *g)
     return o;
 }
 
+/* Who forgot it did not write, or wrote what cannot hold. */
+static void delete_record(struct pep *p, struct bytes key)
+{
+    const struct store_op op = {STORE_GRANT, key, BYTES_NONE};
+    if (p->config.worker == 0 && p->config.store && !store_change(p->config.store, &op, 1))
+        p->stats.store_errors++;
+}
+
 /* Makes room for g among those of its key. False: it cannot hold. */
 static bool make_way(struct stored *l, const struct grant *g)
 {
@@ -67,11 +75,8 @@ static bool make_way(struct stored *l, const struct grant *g)
             return false;
         uint8_t key[RECORD_KEY];
         record_key(o->id, key);
-        /* One has the record to delete; at a start it is only passed over. */
-        const struct store_op op = {STORE_GRANT, bytes_of(key, RECORD_KEY), BYTES_NONE};
-        if (l->told && p->config.worker == 0 && p->config.store &&
-            !store_change(p->config.store, &op, 1))
-            p->stats.store_errors++;
+        if (l->told) /* at a start it is only passed over */
+            delete_record(p, bytes_of(key, RECORD_KEY));
         if (memcmp(o->key.id, g->key.id, PEP_KEY_ID) == 0)
             grants_drop(p->grants, o);
         else
@@ -238,23 +243,20 @@ static void forget_record(struct pep *p, struct bytes key)
     struct grant *g = cursor_done(&c) ? grants_by_id(p->grants, id) : NULL;
     if (!g)
         return;
-    /* Who forgot it did not write: that is number 0's. */
-    const struct store_op op = {STORE_GRANT, key, BYTES_NONE};
-    if (p->config.worker == 0 && p->config.store && !store_change(p->config.store, &op, 1))
-        p->stats.store_errors++;
+    delete_record(p, key);
     take_end(p, g);
 }
 
-bool pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
+void pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
 {
     struct stored l = {p, now_s, true};
-    bool first = p->config.worker == 0, holds = true;
+    bool first = p->config.worker == 0;
     switch (op->kind) {
     case STORE_GRANT:
-        if (op->value.p)
-            holds = take_record(&l, op->key, op->value) == STORE_KEEP;
-        else
+        if (!op->value.p)
             forget_record(p, op->key);
+        else if (take_record(&l, op->key, op->value) == STORE_REMOVE)
+            delete_record(p, op->key);
         p->changes++;
         break;
     case STORE_FRESH:
@@ -271,5 +273,4 @@ bool pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
     default:
         break;
     }
-    return holds;
 }

@@ -25,15 +25,21 @@ bool admin_reload(struct admin *a, struct instant now, struct buf *diag)
         audit_sink_reopen(a->audit);
     struct policy *p = config_load_policy(a->config, diag);
     struct wire *wire = p ? wire_load(p, a->config->policy_dir, diag) : NULL;
-    bool ok = wire && gate_load(worker_gate(a->worker), p, now, diag);
+    bool ok = wire && gate_load(worker_gate(workers_first(a->workers)), p, now, diag);
     policy_unref(p); /* pep has its own reference */
     a->last_failed = !ok;
     if (ok) {
         a->reloads++;
         a->loaded_s = now.wall_s;
-        worker_reloaded(a->worker, wire, now);
+        worker_reloaded(workers_first(a->workers), wire, now);
         log_event(LOG_LEVEL_INFO, "reload", "policy", policy_hash(pep_policy(a->pep)), NULL);
         notify("STATUS=serving");
+        if (workers_shut(a->workers) > 0) {
+            /* In force where it could be; the rest serves nobody. */
+            buf_put_str(diag,
+                        "the policy is in force, but a worker could not load it and is shut\n");
+            ok = false;
+        }
     } else {
         wire_free(wire);
         a->reloads_failed++;
@@ -175,12 +181,34 @@ static void put_revocations(const struct admin *a, struct buf *out)
     close_object(out);
 }
 
+/* What each does, for those who look for one that does too much. */
+static void put_workers(const struct admin *a, struct buf *out)
+{
+    json_put_key(out, "workers");
+    buf_put_u8(out, '[');
+    for (unsigned i = 0; i < workers_size(a->workers); i++) {
+        struct gate_stats g;
+        struct worker *w = workers_at(a->workers, i);
+        gate_get_stats(worker_gate(w), &g);
+        buf_put_str(out, i ? ",{" : "{");
+        json_member_u64(out, "associations", g.assocs.established);
+        json_member_u64(out, "half_open", g.assocs.half_open);
+        json_member_u64(out, "exchanges_open", g.exchanges.open);
+        json_member_u64(out, "requests", g.requests);
+        json_member_u64(out, "tokens_taken", g.tokens_taken);
+        json_member_u64(out, "handshakes_completed", g.assocs.completed);
+        json_member_bool(out, "shut", gate_is_shut(worker_gate(w)));
+        close_object(out);
+    }
+    buf_put_u8(out, ']');
+    json_member_u64(out, "worker_messages_refused", workers_refused(a->workers));
+}
+
 static void put_status(const struct admin *a, struct instant now, struct buf *out)
 {
     struct gate_stats g;
     struct pep_stats p;
-    gate_get_stats(worker_gate(a->worker), &g);
-    pep_get_stats(a->pep, &p);
+    workers_get_stats(a->workers, &g, &p);
     json_member_bool(out, "ok", true);
     json_member(out, "version", POSTERN_VERSION);
     json_member_u64(out, "pid", (uint64_t)getpid());
@@ -211,6 +239,7 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);
     put_shipping(a, out);
     admin_put_servers(a, now, out);
+    put_workers(a, out);
     put_counters(&g, &p, out);
 }
 
@@ -218,7 +247,8 @@ static void put_device(const struct admin *a, size_t i, struct buf *out)
 {
     struct device_stats s;
     const struct config_device *d = &a->config->devices[i];
-    upstream_get_stats(gate_upstreams(worker_gate(a->worker)), (int)i, &s);
+    unsigned owner = gate_owner(i, workers_size(a->workers));
+    upstream_get_stats(gate_upstreams(worker_gate(workers_at(a->workers, owner))), (int)i, &s);
     if (out->n && out->p[out->n - 1] == '}')
         buf_put_u8(out, ',');
     buf_put_u8(out, '{');
@@ -286,9 +316,9 @@ static void put_reload(struct admin *a, struct instant now, struct buf *out)
     json_member(out, "policy", policy_hash(pep_policy(a->pep)));
 }
 
-void admin_answer(void *user, const struct control_request *r, struct instant now, struct buf *out)
+static void answer(struct admin *a, const struct control_request *r, struct instant now,
+                   struct buf *out)
 {
-    struct admin *a = user;
     if (bytes_equal_str(r->command, "status")) {
         put_status(a, now, out);
     } else if (bytes_equal_str(r->command, "devices")) {
@@ -297,9 +327,18 @@ void admin_answer(void *user, const struct control_request *r, struct instant no
         put_reload(a, now, out);
     } else if (bytes_equal_str(r->command, "stop")) {
         json_member_bool(out, "ok", true);
-        worker_stop(a->worker);
+        workers_stop(a->workers);
     } else if (!admin_revoke_answer(a, r, now, out)) {
         json_member_bool(out, "ok", false);
         json_member(out, "error", "unknown command");
     }
+}
+
+/* The others stand still: everything is ours to look at, and to change. */
+void admin_answer(void *user, const struct control_request *r, struct instant now, struct buf *out)
+{
+    struct admin *a = user;
+    workers_pause(a->workers);
+    answer(a, r, now, out);
+    workers_resume(a->workers);
 }

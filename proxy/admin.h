@@ -6,7 +6,7 @@
 
 #include "audit_sink.h"
 #include "control.h"
-#include "worker.h"
+#include "workers.h"
 
 enum admin_limits {
     ADMIN_DEVICES_MAX = 100, /* in one answer; the rest is asked for by `from` */
@@ -18,7 +18,7 @@ enum admin_limits {
 struct admin {
     const struct config *config;
     struct pep *pep;
-    struct worker *worker;
+    struct workers *workers;
     struct audit_sink *audit;    /* or NULL */
     int64_t started_s, loaded_s; /* the daemon; the policy in force */
     uint64_t reloads, reloads_failed;

@@ -93,7 +93,8 @@ static void revoke(struct admin *a, const struct control_request *r, bool undo, 
         put_error(out, why);
         return;
     }
-    enum revocation_err err = gate_revoke(worker_gate(a->worker), &what, undo, now, &done);
+    enum revocation_err err =
+        gate_revoke(worker_gate(workers_first(a->workers)), &what, undo, now, &done);
     if (err != REVOCATION_OK) {
         put_error(out, say(err));
         return;

@@ -50,7 +50,7 @@ static void put_server(const struct admin *a, int authority, enum authority_purp
     const struct policy_authority *is = policy_authority(pep_policy(a->pep), (size_t)authority);
     struct servers_stats s;
     struct pep_authority_stats asked;
-    servers_get_stats(worker_servers(a->worker), authority, now, &s);
+    servers_get_stats(worker_servers(workers_first(a->workers)), authority, now, &s);
     const struct authority_stats *w = &s.purpose[p];
     if (out->n && out->p[out->n - 1] == '}')
         buf_put_u8(out, ',');

@@ -126,6 +126,21 @@ static void on_send(void *user, struct dtls_session *s, struct bytes datagram)
     t->ops.send(t->user, a->listener, &a->peer, datagram);
 }
 
+/* At all tables. Two may find the last place free at once, and one of them
+ * loses it again when its handshake is complete. */
+static size_t established(const struct assocs *t)
+{
+    return t->config.total ? atomic_load_explicit(t->config.total, memory_order_relaxed)
+                           : t->stats.established;
+}
+
+static void count_established(struct assocs *t, size_t more)
+{
+    t->stats.established += more;
+    if (t->config.total)
+        (void)atomic_fetch_add_explicit(t->config.total, more, memory_order_relaxed);
+}
+
 struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_config *dc,
                           const struct assoc_ops *ops, void *user, struct buf *diag)
 {
@@ -134,6 +149,7 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
     bool ok = t || complain(diag, "associations: out of memory");
     if (ok) {
         t->config = *c;
+        t->last_id = c->first_id;
         t->ops = *ops;
         t->user = user;
         size_t room = c->max + c->max_half, buckets = 16;
@@ -195,7 +211,7 @@ static struct assoc *assoc_new(struct assocs *t, int listener, const struct peer
     struct assoc *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    a->id = ++t->last_id;
+    a->id = t->last_id += t->config.workers ? t->config.workers : 1;
     a->peer = *peer;
     a->listener = listener;
     struct assoc **b = peer_bucket(t, listener, peer);
@@ -214,7 +230,7 @@ void assoc_close(struct assocs *t, struct assoc *a, const char *reason)
         return;
     a->dead = true;
     if (assoc_is_established(a)) {
-        t->stats.established--;
+        count_established(t, (size_t)-1);
         struct dtls_session *s = a->conn ? NULL : assoc_awake(t, a); /* to say so to the peer */
         if (s)
             dtls_close(s, reason);
@@ -296,14 +312,13 @@ static void promote(struct assocs *t, struct assoc *a, struct instant now)
     deadline_cancel(&t->deadlines, &a->live->deadline);
     a->live->wait = 0;
     if (!had) {
-        t->stats.established++;
+        count_established(t, 1);
         idle_add(t, a);
     }
     t->stats.completed++;
     touch(t, a, now);
     assoc_seat_enter(t, a->live, ORDER_FRESH, instant_ms(now));
-    bool welcome =
-        (had || t->stats.established <= t->config.max) && t->ops.established(t->user, a, now);
+    bool welcome = (had || established(t) <= t->config.max) && t->ops.established(t->user, a, now);
     assoc_seat_free(t, old);
     if (!welcome)
         assoc_close(t, a, "refused");
@@ -358,7 +373,7 @@ static bool make_room(struct assocs *t, const struct peer *peer, bool known, str
         evict(t, oldest);
     if (half_open(t) >= t->config.max_half)
         return false; /* max_half is 0 */
-    if (known || t->stats.established < t->config.max)
+    if (known || established(t) < t->config.max)
         return true;
     struct assoc *idle = t->idle_first;
     if (!idle || instant_ms(now) < idle->used_ms + t->config.idle_ms)
@@ -373,18 +388,17 @@ struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struc
 {
     t->now = now;
     struct assoc *idle = t->idle_first;
-    if (t->stats.established >= t->config.max && idle &&
+    if (established(t) >= t->config.max && idle &&
         instant_ms(now) >= idle->used_ms + t->config.idle_ms)
         assoc_close(t, idle, "idle");
-    struct assoc *a =
-        t->stats.established < t->config.max ? assoc_new(t, listener, conn_peer(c)) : NULL;
+    struct assoc *a = established(t) < t->config.max ? assoc_new(t, listener, conn_peer(c)) : NULL;
     if (!a) {
         t->stats.refused++;
         return NULL;
     }
     a->conn = c;
     conn_set_owner(c, a);
-    t->stats.established++;
+    count_established(t, 1);
     idle_add(t, a);
     touch(t, a, now);
     if (t->ops.established(t->user, a, now))
@@ -508,7 +522,7 @@ static void lost_live(struct assocs *t, struct assoc *a)
         assoc_close(t, a, dtls_close_reason(a->live->dtls));
         return;
     }
-    t->stats.established--;
+    count_established(t, (size_t)-1);
     idle_remove(t, a);
     assoc_seat_free(t, a->live);
     a->live = NULL;

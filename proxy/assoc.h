@@ -19,6 +19,8 @@
 #ifndef POSTERN_ASSOC_H
 #define POSTERN_ASSOC_H
 
+#include <stdatomic.h>
+
 #include "deadline.h"
 #include "dtls.h"
 #include "limits.h"
@@ -88,6 +90,10 @@ struct assoc_ops {
 
 struct assocs_config {
     size_t max, max_half, max_half_per_net; /* limits.h */
+    /* Of several tables: `max` is of all, and this is how many there are;
+     * numbers are first_id + a multiple of `workers`. NULL, 0, 0: the only one. */
+    atomic_size_t *total;
+    unsigned first_id, workers;
     uint64_t idle_ms;
     size_t max_awake;  /* 0: as many as there are */
     uint64_t sleep_ms; /* unused for so long: asleep; 0: never */

@@ -1,5 +1,6 @@
 #include "config_read.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include "../pep/crypto.h"
 #include "../policy/url.h"
 #include "file.h"
+#include "crew.h"
 #include "limits.h"
 #include "msg.h"
 
@@ -152,13 +154,23 @@ static void read_identity(struct config_reader *r, const struct yaml_node *n)
         yaml_error(r->y, hint, "longer than %d bytes", HINT_MAX);
 }
 
+/* One for each processor that this process may use, within reason. */
+static unsigned workers_for_processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : n > WORKERS_AUTO_MAX ? WORKERS_AUTO_MAX : (unsigned)n;
+}
+
 static void read_workers(struct config_reader *r, const struct yaml_node *n)
 {
     int64_t v;
-    if (!n || bytes_equal_str(yaml_raw(n), "auto"))
-        return;
-    if (yaml_int(r->y, n, 1, 1024, &v) && v > 1)
-        yaml_error(r->y, n, "more than one worker is not supported by this version");
+    if (n && bytes_equal_str(yaml_raw(n), "auto"))
+        r->l->c.workers = workers_for_processors();
+    else if (n && yaml_int(r->y, n, 1, CREW_MAX, &v))
+        r->l->c.workers = (unsigned)v;
 }
 
 static void read_audit(struct config_reader *r, const struct yaml_node *n)

@@ -47,7 +47,7 @@ struct config {
     const char *const *audience;
     size_t n_audience;
     struct dtls_config dtls;
-    unsigned workers;       /* 1 */
+    unsigned workers;       /* 1 unless told */
     const char *state;      /* directory, or NULL: grants do not survive */
     const char *policy;     /* file */
     const char *policy_dir; /* where it lies: its key files are relative to it */

@@ -46,6 +46,7 @@ struct conns_config {
     size_t max;                        /* open, and those that we began */
     size_t max_half, max_half_per_net; /* of strangers beside them */
     size_t max_message;                /* that we take; at most MESSAGE_MAX */
+    unsigned worker, workers;          /* of several tables that listen together, from 0 */
     uint64_t idle_ms;                  /* an open one without a word is closed; UINT64_MAX: never */
 };
 

@@ -157,7 +157,8 @@ bool conns_listen(struct conns *t, const struct peer *local, bool v6only, struct
         buf_put_str(diag, "too many listeners\n");
         return false;
     }
-    int fd = tcp_listen(local, v6only, diag);
+    int fd = t->config.workers > 1 ? tcp_listen_shared(local, v6only, t->config.worker == 0, diag)
+                                   : tcp_listen(local, v6only, diag);
     if (fd < 0)
         return false;
     struct conn_listener *l = &t->listeners[t->n_listeners++];

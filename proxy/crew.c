@@ -24,7 +24,7 @@ struct member {
 struct crew {
     unsigned n;
     struct member members[CREW_MAX];
-    struct mailbox *mail[CREW_MAX][CREW_MAX]; /* from, to */
+    struct mailbox *mail[CREW_LANES][CREW_MAX][CREW_MAX]; /* from, to */
     struct mailbox *ledger;
     pthread_mutex_t telling; /* held for a copy into memory, nothing else */
     atomic_uint_fast64_t refused;
@@ -55,7 +55,8 @@ struct crew *crew_new(unsigned n)
         c->members[i].fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         ok = ok && c->members[i].fd >= 0;
         for (unsigned k = 0; k < n; k++)
-            ok = ok && (i == k || (c->mail[i][k] = mailbox_new(CREW_MAIL, 1)));
+            for (int l = 0; l < CREW_LANES; l++)
+                ok = ok && (i == k || (c->mail[l][i][k] = mailbox_new(CREW_MAIL, 1)));
     }
     if (ok)
         return c;
@@ -71,7 +72,8 @@ void crew_free(struct crew *c)
         if (c->members[i].fd >= 0)
             close(c->members[i].fd);
         for (unsigned k = 0; k < c->n; k++)
-            mailbox_free(c->mail[i][k]);
+            for (int l = 0; l < CREW_LANES; l++)
+                mailbox_free(c->mail[l][i][k]);
     }
     mailbox_free(c->ledger);
     (void)pthread_cond_destroy(&c->goes_on);
@@ -100,11 +102,11 @@ static bool note(struct crew *c, bool taken)
     return taken;
 }
 
-bool crew_mail(struct crew *c, unsigned from, unsigned to, const struct bytes *parts,
-               size_t n_parts)
+bool crew_mail(struct crew *c, unsigned from, unsigned to, enum crew_lane lane,
+               const struct bytes *parts, size_t n_parts)
 {
     c->members[from].wrote_to |= UINT32_C(1) << to;
-    return note(c, mailbox_put(c->mail[from][to], parts, n_parts));
+    return note(c, mailbox_put(c->mail[lane][from][to], parts, n_parts));
 }
 
 bool crew_tell(struct crew *c, unsigned from, const struct bytes *parts, size_t n_parts)
@@ -136,16 +138,27 @@ void crew_hear(struct crew *c, unsigned who, crew_take_fn *take, void *user)
             take(user, m.p[0], bytes_of(m.p + HEAD, m.n - HEAD));
 }
 
+static void open_box(struct crew *c, unsigned from, unsigned who, enum crew_lane lane,
+                     crew_take_fn *take, void *user)
+{
+    struct mailbox *box = c->mail[lane][from][who], *back = c->mail[CREW_REPLY][who][from];
+    struct bytes m;
+    for (unsigned k = 0; k < MAIL_BATCH && mailbox_peek(box, 0, &m); k++) {
+        if (lane == CREW_ASK && !mailbox_has_room(back, CREW_ANSWER))
+            return;
+        take(user, from, m);
+        mailbox_next(box, 0);
+    }
+}
+
 void crew_open(struct crew *c, unsigned who, crew_take_fn *take, void *user)
 {
-    for (unsigned i = 0; i < c->n; i++) {
-        struct mailbox *box = c->mail[i][who];
-        struct bytes m;
-        for (unsigned k = 0; box && k < MAIL_BATCH && mailbox_peek(box, 0, &m); k++) {
-            take(user, i, m);
-            mailbox_next(box, 0);
-        }
-    }
+    for (unsigned i = 0; i < c->n; i++)
+        if (i != who)
+            open_box(c, i, who, CREW_REPLY, take, user);
+    for (unsigned i = 0; i < c->n; i++)
+        if (i != who)
+            open_box(c, i, who, CREW_ASK, take, user);
 }
 
 uint64_t crew_refused(const struct crew *c)
@@ -186,7 +199,8 @@ static bool has_mail(const struct crew *c, unsigned who)
 {
     bool any = !mailbox_is_empty(c->ledger, who);
     for (unsigned i = 0; !any && i < c->n; i++)
-        any = c->mail[i][who] && !mailbox_is_empty(c->mail[i][who], 0);
+        any = i != who && (!mailbox_is_empty(c->mail[CREW_REPLY][i][who], 0) ||
+                           !mailbox_is_empty(c->mail[CREW_ASK][i][who], 0));
     return any;
 }
 

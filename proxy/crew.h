@@ -7,9 +7,12 @@
  * any worker's gate and pep itself. That is for what an operator or an
  * authority's list causes, never for what clients do.
  *
- * Between any two workers there is a mailbox, and one that all read, the
- * ledger: what is told there everyone hears in the same order. Nobody waits
- * for room: a message that has none is refused and counted.
+ * From any worker to any other there are two mailboxes, one for what asks and
+ * one for what answers; and there is one that all read, the ledger: what is
+ * told there everyone hears in the same order. Nobody waits for room: a
+ * message that has none is refused and counted. What asks is read only while
+ * there is room for an answer, so that who is asked can at least say no; and
+ * answers are always read, so that this cannot stop both.
  *
  * A worker is woken at the end of the turn that wrote to it, and only when it
  * sleeps. With one worker there is no crew at all. */
@@ -22,7 +25,8 @@ struct crew;
 
 enum crew_limits {
     CREW_MAX = MAILBOX_READERS_MAX,
-    CREW_MAIL = 256 << 10,   /* bytes from one worker to another: some thousand requests */
+    CREW_MAIL = 256 << 10,   /* bytes of a mailbox: some thousand requests */
+    CREW_ANSWER = 4096,      /* room for an answer, before a question is read */
     CREW_LEDGER = 1 << 20,   /* bytes that all hear: a key set is the longest record */
     CREW_MARGIN = 128 << 10, /* of the ledger, so that what is on disk can also be told */
 };
@@ -36,9 +40,11 @@ int crew_fd(const struct crew *c, unsigned who);
 
 /* ---- messages ---- */
 
+enum crew_lane { CREW_ASK = 0, CREW_REPLY = 1, CREW_LANES };
+
 /* From the thread of `from`. False: no room; counted. */
-MUST_USE bool crew_mail(struct crew *c, unsigned from, unsigned to, const struct bytes *parts,
-                        size_t n_parts);
+MUST_USE bool crew_mail(struct crew *c, unsigned from, unsigned to, enum crew_lane lane,
+                        const struct bytes *parts, size_t n_parts);
 /* To all, `from` as well. Told before `from` answers a client, it is heard by
  * all before they look at what that client sends then. */
 MUST_USE bool crew_tell(struct crew *c, unsigned from, const struct bytes *parts, size_t n_parts);

@@ -27,7 +27,8 @@ struct discovery {
     struct discovery_device *devices;
     struct known *known;
     size_t n;
-    uint64_t next_ms;
+    uint64_t next_ms, now_ms;
+    bool wants_elsewhere;
     struct learner learners[DISCOVERY_LEARNERS];
 };
 
@@ -47,7 +48,7 @@ static void find_next(struct discovery *d)
         return;
     for (size_t i = 0; i < d->n; i++) {
         const struct known *k = &d->known[i];
-        if (k->wanted && !k->learner && k->due_ms < d->next_ms)
+        if (k->wanted && !k->learner && !d->devices[i].elsewhere && k->due_ms < d->next_ms)
             d->next_ms = k->due_ms;
     }
 }
@@ -66,7 +67,7 @@ struct discovery *discovery_new(const struct discovery_device *devices, size_t n
     d->n = n;
     for (size_t i = 0; i < n; i++) {
         d->devices[i] = devices[i];
-        d->known[i].wanted = true;
+        d->known[i].wanted = !devices[i].elsewhere;
     }
     find_next(d);
     return d;
@@ -90,12 +91,15 @@ uint64_t discovery_deadline_ms(const struct discovery *d)
 
 int discovery_next(struct discovery *d, uint64_t now_ms)
 {
+    d->now_ms = now_ms;
+    if (d->next_ms > now_ms)
+        return -1;
     struct learner *l = free_learner(d);
-    if (!l || d->next_ms > now_ms)
+    if (!l)
         return -1;
     for (size_t i = 0; i < d->n; i++) {
         struct known *k = &d->known[i];
-        if (!k->wanted || k->learner || k->due_ms > now_ms)
+        if (!k->wanted || k->learner || k->due_ms > now_ms || d->devices[i].elsewhere)
             continue;
         l->busy = true;
         l->restarts = 0;
@@ -265,6 +269,55 @@ bool discovery_take_answer(struct discovery *d, int device, const struct msg *m,
     return more || keep(d, k, m, now_ms);
 }
 
+/* ---- elsewhere ---- */
+
+int discovery_next_elsewhere(struct discovery *d, uint64_t now_ms)
+{
+    for (size_t i = 0; d->wants_elsewhere && i < d->n; i++) {
+        struct known *k = &d->known[i];
+        if (!k->wanted || !d->devices[i].elsewhere)
+            continue;
+        /* However many listings want it until it comes. */
+        k->wanted = false;
+        k->due_ms = now_ms + DISCOVERY_RETRY_MIN_S * 1000;
+        return (int)i;
+    }
+    d->wants_elsewhere = false;
+    return -1;
+}
+
+void discovery_want(struct discovery *d, int device)
+{
+    struct bytes text;
+    if (device >= 0 && (size_t)device < d->n)
+        (void)!discovery_known(d, device, &text);
+}
+
+bool discovery_learned(const struct discovery *d, int device, struct bytes *text, uint64_t *due_ms)
+{
+    const struct known *k = &d->known[device];
+    *text = bytes_of(k->text, k->n);
+    *due_ms = k->due_ms;
+    return !k->learner;
+}
+
+void discovery_take_learned(struct discovery *d, int device, struct bytes text, uint64_t due_ms)
+{
+    if (device < 0 || (size_t)device >= d->n || !d->devices[device].elsewhere)
+        return;
+    struct known *k = &d->known[device];
+    uint8_t *copy = text.n ? malloc(text.n) : NULL;
+    if (text.n && !copy) /* what was known stays */
+        return;
+    if (text.n)
+        memcpy(copy, text.p, text.n);
+    free(k->text);
+    k->text = copy;
+    k->n = text.n;
+    k->due_ms = due_ms;
+    k->wanted = false;
+}
+
 size_t discovery_devices(const struct discovery *d, const struct discovery_device **devices)
 {
     *devices = d->devices;
@@ -275,7 +328,10 @@ bool discovery_known(struct discovery *d, int device, struct bytes *text)
 {
     struct known *k = &d->known[device];
     *text = (struct bytes){k->text, k->n};
-    if (!k->wanted && !k->learner) {
+    if (d->devices[device].elsewhere) {
+        if (k->due_ms <= d->now_ms)
+            k->wanted = d->wants_elsewhere = true;
+    } else if (!k->wanted && !k->learner) {
         k->wanted = true;
         if (k->due_ms < d->next_ms && free_learner(d))
             d->next_ms = k->due_ms;

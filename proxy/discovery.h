@@ -35,6 +35,7 @@ struct discovery_device {
     const char *name;       /* first segment of a judged path when it is found by host */
     const char *host;       /* found by Uri-Host, or NULL: by path */
     struct forward_map map; /* n_prefix 0 with host */
+    bool elsewhere;         /* another worker has it, and learns from it */
 };
 
 MUST_USE struct discovery *discovery_new(const struct discovery_device *devices, size_t n);
@@ -56,6 +57,16 @@ MUST_USE bool discovery_request(const struct discovery *d, int device, struct ms
  * there is more, discovery_request() asks for it. False: the device is done. */
 MUST_USE bool discovery_take_answer(struct discovery *d, int device, const struct msg *m,
                                     uint64_t now_ms);
+
+/* The next device elsewhere that a listing wants anew: to be said there, where
+ * it is discovery_want()ed; -1: none. */
+int discovery_next_elsewhere(struct discovery *d, uint64_t now_ms);
+void discovery_want(struct discovery *d, int device);
+/* What is known of it and until when, for those elsewhere. False: it is under
+ * way. */
+MUST_USE bool discovery_learned(const struct discovery *d, int device, struct bytes *text,
+                                uint64_t *due_ms);
+void discovery_take_learned(struct discovery *d, int device, struct bytes text, uint64_t due_ms);
 
 size_t discovery_devices(const struct discovery *d, const struct discovery_device **devices);
 /* What the device publishes, well-formed; it will be asked again when that

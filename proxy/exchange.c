@@ -467,6 +467,16 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     return EXCHANGE_NEW;
 }
 
+uint32_t exchange_slot(const struct exchanges *t, const struct exchange *x)
+{
+    return number(t, x);
+}
+
+struct exchange *exchange_at_slot(struct exchanges *t, uint32_t slot)
+{
+    return slot < t->n_used ? &t->slots[slot] : NULL;
+}
+
 struct exchange *exchange_own(struct exchanges *t, struct instant now)
 {
     struct exchange *x = take_slot(t, now);

@@ -107,6 +107,13 @@ struct exchange {
     uint64_t watch;    /* the observation that it opens, or whose notification it is; or 0 */
     uint32_t observed; /* the last Observe number of its token before; kept by the gate */
     uint64_t client;   /* its association's number; 0: none */
+    /* kept by gate_mail.c: as what it is known to the worker that has the
+     * device (0: it is not there); and of another worker's request, a guest,
+     * what it is known as there. */
+    uint64_t mailed, mailed_as;
+    uint32_t guest_slot;
+    uint8_t guest_of;
+    bool guest;
     int listener;
     struct peer peer;
     struct deadline deadline; /* of the separate answer */
@@ -173,6 +180,10 @@ MUST_USE enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc
 /* A slot for a request of the gate's own to a device (discovery): it has no
  * client, and upstream answers it as any other. NULL: the table is full. */
 MUST_USE struct exchange *exchange_own(struct exchanges *t, struct instant now);
+
+/* By the number of its slot: two threads can speak of it. NULL: no such. */
+uint32_t exchange_slot(const struct exchanges *t, const struct exchange *x);
+struct exchange *exchange_at_slot(struct exchanges *t, uint32_t slot);
 
 /* Answers: sets type, message ID and token of `m` (piggybacked on the ACK,
  * separate CON with retransmission, or NON), sends it and keeps it. An answer

@@ -135,8 +135,7 @@ static void deny(struct gate *g, const struct arrival *in, const struct pep_deci
     gate_reply(g, in, &m);
 }
 
-/* What was permitted but goes no further: the record says both. */
-static void stop(struct gate *g, const struct arrival *in, uint8_t code)
+void gate_stop(struct gate *g, const struct arrival *in, uint8_t code)
 {
     gate_record_end(g, in->x, code);
     if (code == MSG_CODE(5, 3))
@@ -151,14 +150,14 @@ static void stop(struct gate *g, const struct arrival *in, uint8_t code)
 static bool forward(struct gate *g, const struct arrival *in, int device)
 {
     if (device < 0) {
-        stop(g, in, MSG_CODE(4, 4));
+        gate_stop(g, in, MSG_CODE(4, 4));
         return false;
     }
     struct msg out;
     struct forward_scratch scratch;
     struct forward_map map = gate_device_map(upstream_config(g->upstreams, device));
     if (!forward_request(&g->forward, in->m, &map, &out, &scratch)) {
-        stop(g, in, MSG_CODE(4, 2));
+        gate_stop(g, in, MSG_CODE(4, 2));
         return false;
     }
     out.type = in->m->type;
@@ -167,10 +166,7 @@ static bool forward(struct gate *g, const struct arrival *in, int device)
     if (watched == OBSERVE_TAKEN ||
         (watched == OBSERVE_PLAIN && gate_serve(g, in->x, device, &out)))
         return true;
-    stop(g, in,
-         in->x->up_end == UP_TOO_LARGE   ? MSG_CODE(4, 13)
-         : in->x->up_end == UP_UNTRUSTED ? MSG_CODE(5, 2)
-                                         : MSG_CODE(5, 3));
+    gate_stop(g, in, gate_code_refused(in->x));
     return false;
 }
 
@@ -232,7 +228,7 @@ void gate_request(struct gate *g, struct arrival *in)
         gate_reply_code(g, in, refused, why);
         return;
     }
-    if (g->draining) {
+    if (g->draining || g->shut) {
         reply_busy(g, in);
         return;
     }
@@ -358,6 +354,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     gate_learn(g);
     gate_ask(g);
     gate_serve_waiting(g);
+    bool unsent = g->crew && gate_mail_turn(g);
     assocs_reap(g->assocs);
     upstreams_turn(g->upstreams, now);
     for (size_t i = 0; i < g->config->n_listeners; i++)
@@ -378,7 +375,8 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];
-    return next;
+    /* A colleague that has read its mail does not say so. */
+    return unsent && instant_ms(now) + 1 < next ? instant_ms(now) + 1 : next;
 }
 
 bool gate_drain(struct gate *g, struct instant now)
@@ -429,7 +427,8 @@ static bool open_discovery(struct gate *g)
         return false;
     for (size_t i = 0; i < c->n_devices; i++) {
         const struct device_config *d = &c->devices[i].upstream;
-        devices[i] = (struct discovery_device){d->name, d->host, gate_device_map(d)};
+        devices[i] = (struct discovery_device){d->name, d->host, gate_device_map(d),
+                                               gate_is_elsewhere(g, (int)i)};
     }
     g->discovery = discovery_new(devices, c->n_devices);
     free(devices);
@@ -455,11 +454,15 @@ static bool open_observations(struct gate *g)
 static bool open_tables(struct gate *g, struct buf *diag)
 {
     const struct config *c = g->config;
+    unsigned n = crew_size(g->crew);
     struct assocs_config ac = {.max = c->max_assocs,
-                               .max_half = c->max_handshakes,
-                               .max_half_per_net = HANDSHAKES_PER_NET,
+                               .total = g->associations,
+                               .first_id = g->worker,
+                               .workers = n,
+                               .max_half = gate_share(c->max_handshakes, n),
+                               .max_half_per_net = gate_share(HANDSHAKES_PER_NET, n),
                                .idle_ms = c->idle_s * 1000,
-                               .max_awake = c->max_awake,
+                               .max_awake = gate_share(c->max_awake, n),
                                .sleep_ms = c->sleep_s * 1000};
     g->assocs = assocs_new(&ac, &c->dtls, &gate_assoc_ops, g, diag);
     if (!g->assocs)
@@ -467,15 +470,19 @@ static bool open_tables(struct gate *g, struct buf *diag)
     struct device_config *devices = calloc(c->n_devices + 1, sizeof *devices);
     if (!devices)
         return false;
-    for (size_t i = 0; i < c->n_devices; i++)
+    for (size_t i = 0; i < c->n_devices; i++) {
         devices[i] = c->devices[i].upstream;
+        devices[i].elsewhere = gate_is_elsewhere(g, (int)i);
+    }
     g->upstreams =
         upstreams_new(devices, c->n_devices, g->loop, &gate_upstream_ops, g, on_random, diag);
     free(devices);
     if (!g->upstreams)
         return false;
     g->exchanges = exchanges_new(c->max_exchanges, &exchange_ops, g, random32);
-    if (!g->exchanges || !open_observations(g) || !open_discovery(g) ||
+    if (g->crew)
+        g->mail = gate_mail_new(crew_size(g->crew), c->max_exchanges);
+    if (!g->exchanges || (g->crew && !g->mail) || !open_observations(g) || !open_discovery(g) ||
         !deadlines_init(&g->ends, c->max_assocs + 1)) {
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
@@ -510,10 +517,14 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->pep = c->pep;
     g->audit = c->audit;
     g->worker = c->worker;
+    g->crew = c->crew;
+    g->associations = c->associations;
     g->listeners = c->listeners;
     g->loop = c->loop;
     g->ask = c->ask;
     g->ask_user = c->ask_user;
+    g->others = c->others;
+    g->others_user = c->others_user;
     g->forward.access_token = c->config->access_token_option;
     g->rates = c->rates;
     if (!open_tables(g, diag)) {
@@ -542,6 +553,7 @@ void gate_free(struct gate *g)
     tls_free(g->tls);
     discovery_free(g->discovery);
     secrets_wipe(&g->echo.secrets);
+    gate_mail_free(g->mail);
     device_cache_free(g->cache);
     blocks_free(g->blocks);
     gate_waits_free(g->waits);

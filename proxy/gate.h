@@ -4,6 +4,8 @@
 #ifndef POSTERN_GATE_H
 #define POSTERN_GATE_H
 
+#include <stdatomic.h>
+
 #include "../pep/revoke.h"
 #include "block.h"
 #include "config.h"
@@ -15,13 +17,21 @@
 
 struct gate;
 struct audit_sink;
+struct crew;
 struct rates;
+
+/* Of several workers each has its share of what is limited, rounded up. */
+static inline size_t gate_share(size_t limit, unsigned n)
+{
+    return (limit + n - 1) / n;
+}
 
 struct gate_config {
     const struct config *config;
     struct pep *pep;
     struct audit_sink *audit;     /* NULL: no record */
     unsigned worker;              /* whose gate it is, from 0 */
+    struct crew *crew;            /* of several workers; NULL: it is the only one */
     struct udp *const *listeners; /* by index of config->listeners; NULL: one for TCP, which
                                      the gate opens itself */
     struct loop *loop;            /* the devices' sockets are watched there */
@@ -29,7 +39,12 @@ struct gate_config {
      * never from within. False, or NULL: there is nobody to ask. */
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
     void *ask_user;
-    struct rates *rates; /* shared by all gates; NULL: one of its own */
+    atomic_size_t *associations; /* established at all gates; NULL: at this one */
+    struct rates *rates;         /* shared by all gates; NULL: one of its own */
+    /* Does this with the gate of every other worker, while they stand still.
+     * NULL: there are no others, or they are not this gate's to speak for. */
+    void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);
+    void *others_user;
 };
 
 struct gate_stats {
@@ -54,6 +69,14 @@ void gate_free(struct gate *g);
 
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
                           struct bytes datagram, struct instant now);
+/* What colleagues mailed, and told all (gate_mail.c). */
+void gate_take_mail(struct gate *g, unsigned from, struct bytes message, struct instant now);
+void gate_take_told(struct gate *g, struct bytes message, struct instant now);
+/* The worker that has the device, of n. */
+static inline unsigned gate_owner(size_t device, unsigned n)
+{
+    return (unsigned)(device % n);
+}
 /* An authorization server answered, or will not. */
 void gate_reply_came(struct gate *g, uint64_t question, const struct pep_reply *r,
                      struct instant now);
@@ -64,7 +87,9 @@ uint64_t gate_turn(struct gate *g, struct instant now);
  * any more get it now and end. */
 void gate_reloaded(struct gate *g, struct instant now);
 
-/* gate_rights.c: what changes rights for everyone, with its records. */
+/* gate_rights.c: what changes rights for everyone, with its records, here and
+ * at the others. One of them that cannot follow serves nobody from then on,
+ * until a reload succeeds. */
 
 /* pep_load(), and all that follows from it. Authorities that went, came or
  * lost grants have a record each (draft-maler-ace-oauth-uma 5.1). */
@@ -75,9 +100,14 @@ MUST_USE enum revocation_err gate_revoke(struct gate *g, const struct pep_revoki
 /* An authority's list. False: not all of it could be held. */
 bool gate_take_list(struct gate *g, const char *authority, const struct trl_answer *a,
                     struct instant now);
+/* The set that an authority publishes: pep_take_keys(). */
+MUST_USE bool gate_take_keys(struct gate *g, int authority, struct bytes set, struct instant now,
+                             struct buf *diag);
 /* Planned stop: refuse what is new; true when nothing is under way. */
 MUST_USE bool gate_drain(struct gate *g, struct instant now);
 void gate_close_all(struct gate *g, struct instant now);
+
+bool gate_is_shut(const struct gate *g);
 
 struct upstreams *gate_upstreams(struct gate *g);
 void gate_get_stats(const struct gate *g, struct gate_stats *out);

@@ -44,6 +44,8 @@ static void note_identity(struct gate *g, const struct peer *from, struct bytes 
 enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from, struct bytes identity,
                                  struct pep_proof *out, uint64_t *wait)
 {
+    if (g->shut)
+        return PEP_KEY_NONE;
     struct policy_peer peer = peer_policy(from);
     enum pep_key_state state = pep_find_psk(g->pep, identity, &peer, g->now.wall_s, out);
     *wait = state == PEP_KEY_WAIT ? out->wait : 0;
@@ -66,7 +68,7 @@ static bool judge_certificate(void *user, struct assoc *a, const struct pep_cert
 {
     struct gate *g = user;
     (void)a;
-    return pep_judge_certificate(g->pep, c, g->now.wall_s, out);
+    return !g->shut && pep_judge_certificate(g->pep, c, g->now.wall_s, out);
 }
 
 static void send_datagram(void *user, int listener, const struct peer *to, struct bytes datagram)
@@ -84,7 +86,7 @@ static void forget_exchanges(struct gate *g, struct assoc *a)
         next = x->assoc_next;
         if (x->state != EXCHANGE_OPEN)
             continue;
-        if (x->up != UP_NONE)
+        if (x->up != UP_NONE || x->mailed)
             gate_unserve(g, x);
         gate_record_end(g, x, 0);
         exchange_drop(g->exchanges, x, g->now);
@@ -157,7 +159,7 @@ static void end_assoc(struct gate *g, struct assoc *a, const char *reason)
         next = x->assoc_next;
         if (x->state != EXCHANGE_OPEN)
             continue;
-        if (x->up != UP_NONE)
+        if (x->up != UP_NONE || x->mailed)
             gate_unserve(g, x);
         gate_record_end(g, x, MSG_CODE(4, 1));
         struct msg m;
@@ -199,6 +201,17 @@ static void doubt(void *user, struct exchange *x)
         return;
     x->ends_s = INT64_MIN; /* the answer will find it so */
     x->basis.kind = PEP_ON_NOTHING;
+}
+
+static void give_up(void *user, struct exchange *x)
+{
+    (void)user;
+    x->ends_s = INT64_MIN;
+}
+
+void gate_doubt_all(struct gate *g)
+{
+    exchanges_each_open(g->exchanges, give_up, g);
 }
 
 void gate_reloaded(struct gate *g, struct instant now)

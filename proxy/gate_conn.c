@@ -70,9 +70,12 @@ bool gate_open_conns(struct gate *g, struct buf *diag)
 {
     static const struct conn_ops ops = {find_psk, judge_certificate, opened, message, busy, closed};
     const struct config *c = g->config;
-    const struct conns_config cc = {.max = c->max_conns,
-                                    .max_half = CONNS_HALF,
-                                    .max_half_per_net = CONNS_HALF_PER_NET,
+    unsigned n = crew_size(g->crew);
+    const struct conns_config cc = {.max = gate_share(c->max_conns, n),
+                                    .max_half = gate_share(CONNS_HALF, n),
+                                    .max_half_per_net = gate_share(CONNS_HALF_PER_NET, n),
+                                    .worker = g->worker,
+                                    .workers = n,
                                     .max_message = MESSAGE_MAX,
                                     .idle_ms = UINT64_MAX}; /* its association's */
     for (size_t i = 0; i < c->n_listeners; i++) {

@@ -20,6 +20,8 @@ static void reply_incomplete(struct gate *g, struct exchange *x)
 
 bool gate_serve(struct gate *g, struct exchange *x, int device, struct msg *m)
 {
+    if (gate_is_elsewhere(g, device))
+        return gate_mail_serve(g, x, device, m);
     if (x->own)
         return upstream_submit(g->upstreams, x, device, m, g->now);
     uint64_t id;
@@ -48,6 +50,10 @@ bool gate_serve(struct gate *g, struct exchange *x, int device, struct msg *m)
 
 void gate_unserve(struct gate *g, struct exchange *x)
 {
+    if (x->mailed) {
+        gate_mail_unserve(g, x);
+        return;
+    }
     block_left(g->blocks, x->up_transfer, g->now);
     gate_cache_unserve(g, x);
     upstream_cancel(g->upstreams, x, g->now);
@@ -79,6 +85,8 @@ static void served(struct gate *g, struct exchange *x, const struct msg *m)
 enum observe_taken gate_subscribe(struct gate *g, int device, const struct msg *m, uint64_t watch,
                                   enum exchange_up_end *why)
 {
+    if (gate_is_elsewhere(g, device))
+        return OBSERVE_PLAIN;
     return observe_subscribe(g->observes, device, m, (struct subscriber){g->worker, watch}, g->now,
                              why);
 }

@@ -9,6 +9,7 @@
 #include "../pep/audit.h"
 #include "audit_sink.h"
 #include "conn.h"
+#include "crew.h"
 #include "gate.h"
 #include "echo.h"
 #include "listing.h"
@@ -22,6 +23,9 @@ struct gate {
     struct pep *pep;
     struct audit_sink *audit;
     unsigned worker; /* whose gate it is */
+    struct crew *crew;
+    atomic_size_t *associations;
+    struct gate_mail *mail;
     struct udp *const *listeners;
     struct loop *loop;
     struct assocs *assocs;
@@ -43,6 +47,9 @@ struct gate {
     struct instant now;    /* of the entry point that runs */
     int64_t pep_expire_s;
     bool draining;
+    bool shut; /* it could not follow the others: nobody is let in, nothing goes out */
+    void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);
+    void *others_user;
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
     void *ask_user;
     uint64_t replied; /* the question whose waiters are being called */
@@ -97,6 +104,15 @@ bool gate_spend(struct gate *g, struct exchange *x, size_t n);
  * whose value lives in `echo`. */
 void gate_fit_plain(struct gate *g, const struct arrival *in, struct msg *m,
                     uint8_t echo[ECHO_VALUE]);
+/* What was permitted but goes no further: the record says both. */
+void gate_stop(struct gate *g, const struct arrival *in, uint8_t code);
+/* The code for what its device did not take (x->up_end). */
+static inline uint8_t gate_code_refused(const struct exchange *x)
+{
+    return x->up_end == UP_TOO_LARGE   ? MSG_CODE(4, 13)
+           : x->up_end == UP_UNTRUSTED ? MSG_CODE(5, 2)
+                                       : MSG_CODE(5, 3);
+}
 
 /* gate_wait.c: the request waits for the answer to a question, and is told
  * again from its beginning when that is there. */
@@ -125,6 +141,24 @@ enum observe_taken gate_subscribe(struct gate *g, int device, const struct msg *
                                   enum exchange_up_end *why);
 void gate_unsubscribe(struct gate *g, uint64_t watch);
 void gate_ready(struct gate *g, uint64_t watch, bool seen);
+
+/* ---- gate_mail.c: devices that another worker has. A request for one is
+ * mailed there, and served under an exchange of that worker: a guest. ---- */
+
+MUST_USE struct gate_mail *gate_mail_new(unsigned workers, size_t max_exchanges);
+void gate_mail_free(struct gate_mail *m);
+bool gate_is_elsewhere(const struct gate *g, int device);
+/* As gate_serve(), gate_unserve(). */
+MUST_USE bool gate_mail_serve(struct gate *g, struct exchange *x, int device, struct msg *m);
+void gate_mail_unserve(struct gate *g, struct exchange *x);
+/* A guest's answer, or m NULL, goes back. */
+void gate_mail_answer(struct gate *g, struct exchange *x, const struct msg *m);
+/* What had no room. The end of the turn; true: some still has none. */
+bool gate_mail_turn(struct gate *g);
+/* What a device of ours publishes was learned: the others hear it. */
+void gate_tell_links(struct gate *g, int device);
+/* And want it, from time to time. */
+void gate_want_links(struct gate *g);
 
 /* ---- gate_order.c: requests that wait for another's, on the device's side.
  * What they wait for has a number; when it is over they are served again
@@ -201,7 +235,12 @@ static inline void gate_msg(struct msg *m, uint8_t code)
     m->payload = BYTES_NONE;
 }
 
+/* gate_rights.c */
+void gate_shut(struct gate *g, const char *why);
+
 /* gate_assoc.c */
+/* No answer goes to who asked before. */
+void gate_doubt_all(struct gate *g);
 extern const struct assoc_ops gate_assoc_ops;
 void gate_expire_assocs(struct gate *g);
 

@@ -141,6 +141,8 @@ void gate_learn(struct gate *g)
 {
     for (int device; (device = discovery_next(g->discovery, instant_ms(g->now))) >= 0;)
         ask_device(g, device);
+    if (g->crew)
+        gate_want_links(g);
 }
 
 void gate_take_links(struct gate *g, struct exchange *x, const struct msg *m)
@@ -149,4 +151,6 @@ void gate_take_links(struct gate *g, struct exchange *x, const struct msg *m)
     exchange_drop(g->exchanges, x, g->now);
     if (discovery_take_answer(g->discovery, device, m, instant_ms(g->now)))
         ask_device(g, device);
+    else if (g->crew)
+        gate_tell_links(g, device);
 }

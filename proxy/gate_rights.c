@@ -2,6 +2,7 @@
  * authority's list. Each step has its record. */
 #include "gate_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- policies ---- */
@@ -61,6 +62,49 @@ static void tell_changes(struct gate *g, const struct before *all, size_t n)
     }
 }
 
+/* ---- the others ---- */
+
+void gate_shut(struct gate *g, const char *why)
+{
+    char number[16];
+    (void)snprintf(number, sizeof number, "%u", g->worker);
+    g->shut = true;
+    gate_doubt_all(g);
+    log_event(LOG_LEVEL_ERROR, "worker-shut", "worker", number, "reason", why, "until",
+              "a reload succeeds", NULL);
+}
+
+bool gate_is_shut(const struct gate *g)
+{
+    return g->shut;
+}
+
+static void at_others(struct gate *g, void (*visit)(void *what, struct gate *other), void *what)
+{
+    if (g->others)
+        g->others(g->others_user, visit, what);
+}
+
+struct loading {
+    struct policy *policy;
+    struct instant now;
+    struct buf *diag;
+};
+
+/* The same files were just read, and well: what fails now is memory, or a
+ * hand that changes them meanwhile. */
+static void load_at(void *what, struct gate *g)
+{
+    struct loading *l = what;
+    g->now = l->now;
+    g->shut = false;
+    if (pep_load(g->pep, l->policy, g->config->policy_dir, l->now.wall_s, l->diag)) {
+        gate_reloaded(g, l->now);
+        return;
+    }
+    gate_shut(g, "the policy could not be loaded there");
+}
+
 bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct buf *diag)
 {
     size_t n = count_authorities(pep_policy(g->pep));
@@ -72,14 +116,65 @@ bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct
     g->now = now;
     bool ok = pep_load(g->pep, policy, g->config->policy_dir, now.wall_s, diag);
     if (ok) {
+        struct loading l = {policy, now, diag};
         tell_changes(g, all, n);
         gate_reloaded(g, now);
+        at_others(g, load_at, &l);
     }
     free(all);
     return ok;
 }
 
+struct keys_taking {
+    int authority;
+    struct bytes set;
+    struct instant now;
+};
+
+static void take_keys_at(void *what, struct gate *g)
+{
+    const struct keys_taking *k = what;
+    char text[512];
+    struct buf diag = buf_on(text, sizeof text);
+    g->now = k->now;
+    if (pep_take_keys(g->pep, k->authority, k->set, k->now.wall_s, &diag))
+        gate_reloaded(g, k->now);
+    else
+        gate_shut(g, "published keys could not be taken there");
+}
+
+bool gate_take_keys(struct gate *g, int authority, struct bytes set, struct instant now,
+                    struct buf *diag)
+{
+    struct keys_taking k = {authority, set, now};
+    g->now = now;
+    if (!pep_take_keys(g->pep, authority, set, now.wall_s, diag))
+        return false;
+    gate_reloaded(g, now); /* what rested on a key that is gone has ended */
+    at_others(g, take_keys_at, &k);
+    return true;
+}
+
 /* ---- revocations ---- */
+
+struct revoking {
+    struct pep_revoking what;
+    bool undo;
+    struct instant now;
+};
+
+static void revoke_at(void *what, struct gate *g)
+{
+    const struct revoking *r = what;
+    struct pep_revoked done;
+    g->now = r->now;
+    /* Undone here and never made there is no failure. */
+    if (r->undo)
+        (void)!pep_unrevoke(g->pep, &r->what, &done);
+    else if (pep_revoke(g->pep, &r->what, r->now.wall_s, &done) != REVOCATION_OK)
+        gate_shut(g, "a revocation could not be held there");
+    gate_reloaded(g, r->now);
+}
 
 enum revocation_err gate_revoke(struct gate *g, const struct pep_revoking *r, bool undo,
                                 struct instant now, struct pep_revoked *out)
@@ -102,7 +197,31 @@ enum revocation_err gate_revoke(struct gate *g, const struct pep_revoking *r, bo
     log_event(LOG_LEVEL_INFO, e.event, "kind", e.kind, "ended", LOG_U(out->ended), "kept",
               out->kept ? "yes" : "no", NULL);
     gate_reloaded(g, now);
+    /* By the name that it has here, so that it can be undone by that. */
+    struct revoking same = {*r, undo, now};
+    same.what.kind = kind;
+    same.what.token = BYTES_NONE;
+    same.what.value = bytes_of(out->value, out->value_n);
+    same.what.named = true;
+    at_others(g, revoke_at, &same);
     return REVOCATION_OK;
+}
+
+struct list_taking {
+    const char *authority;
+    const struct trl_answer *answer;
+    struct instant now;
+};
+
+/* What does not fit is refused there as here (pep_take_list). */
+static void take_list_at(void *what, struct gate *g)
+{
+    const struct list_taking *t = what;
+    struct pep_listed listed;
+    g->now = t->now;
+    (void)!pep_take_list(g->pep, t->authority, t->answer, t->now.wall_s, &listed);
+    if (listed.added > 0 || listed.ended > 0)
+        gate_reloaded(g, t->now);
 }
 
 bool gate_take_list(struct gate *g, const char *authority, const struct trl_answer *a,
@@ -111,6 +230,8 @@ bool gate_take_list(struct gate *g, const char *authority, const struct trl_answ
     struct pep_listed listed;
     g->now = now;
     bool fits = pep_take_list(g->pep, authority, a, now.wall_s, &listed);
+    struct list_taking same = {authority, a, now};
+    at_others(g, take_list_at, &same);
     if (listed.added > 0 || listed.ended > 0) {
         struct audit_event e = {.event = "revoked",
                                 .by = "list",

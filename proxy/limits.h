@@ -85,8 +85,11 @@ enum limits {
     WATCH_RETRY_MS = 1000,  /* there was no room for one */
     WATCH_RECORD_MS = 1000, /* one audit record for those that are permitted in it */
 
-    DEVICE_QUEUE = 128,       /* requests that wait for a device's window; then 5.03 */
-    DEVICE_MAX_AGE_S = 5,     /* Max-Age of that 5.03 */
+    DEVICE_QUEUE = 128,   /* requests that wait for a device's window; then 5.03 */
+    DEVICE_MAX_AGE_S = 5, /* Max-Age of that 5.03 */
+    /* Threads that `auto` means at most: what one can do is far beyond a
+     * house, and each holds all grants. More are to be asked for. */
+    WORKERS_AUTO_MAX = 8,
     EXCHANGES = 8192,         /* slots of the exchange table of a worker */
     EXCHANGES_PER_ASSOC = 64, /* under way for one client; then 4.29: it is its own doing */
     CLIENT_MAX_AGE_S = 2,     /* Max-Age of that 4.29: most of them end in less */

@@ -9,10 +9,12 @@ enum mail_kind {
     MAIL_NOTHING = 0,
     /* told to all */
     MAIL_RECORD, /* a pep changed its store (crew_store.h) */
+    MAIL_LINKS,  /* what a device publishes (gate_mail.c) */
     /* mailed to one */
     MAIL_SERVE,       /* a permitted request for a device of yours (gate_mail.c) */
     MAIL_SERVED,      /* what came of it */
     MAIL_UNSERVE,     /* nobody waits for it any more */
+    MAIL_LEARN,       /* what your device publishes is wanted anew */
     MAIL_QUESTION,    /* to the leader: ask an authorization server (worker_ask.c) */
     MAIL_REPLY,       /* what it said */
     MAIL_UNKNOWN_KEY, /* to the leader: a token came whose key nobody knows */

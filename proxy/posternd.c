@@ -32,7 +32,7 @@ static void on_reload(void *user, int signo)
     struct admin *a = user;
     char text[ADMIN_DIAG_MAX];
     struct buf diag = buf_on(text, sizeof text);
-    (void)admin_reload(a, loop_now(worker_loop(a->worker)), &diag); /* it logs */
+    (void)admin_reload(a, loop_now(worker_loop(workers_first(a->workers))), &diag); /* it logs */
 }
 
 static void on_stop(void *user, int signo)
@@ -40,7 +40,7 @@ static void on_stop(void *user, int signo)
     struct admin *a = user;
     log_event(LOG_LEVEL_INFO, "stopping", "signal", LOG_U(signo), NULL);
     notify("STOPPING=1");
-    worker_stop(a->worker);
+    workers_stop(a->workers);
 }
 
 static int complain(struct buf *diag, int status)
@@ -71,7 +71,7 @@ static void say_ready(const struct admin *a)
 
 static bool take_signals(struct admin *a)
 {
-    struct loop *l = worker_loop(a->worker);
+    struct loop *l = worker_loop(workers_first(a->workers));
     return loop_signal(l, SIGHUP, on_reload, a) && loop_signal(l, SIGTERM, on_stop, a) &&
            loop_signal(l, SIGINT, on_stop, a);
 }
@@ -82,18 +82,19 @@ static int serve(struct setup *s, int64_t now_s, struct buf *diag)
     struct admin a = {.config = c, .pep = s->pep, .started_s = now_s, .loaded_s = now_s};
     struct control *control = NULL;
     bool ok = !c->audit || (a.audit = audit_sink_open(c->audit, &c->ship, c->workers, diag));
-    ok = ok && (a.worker = worker_new(c, s->pep, a.audit, &s->wire, diag));
-    ok = ok && (!c->control ||
-                (control = control_new(c->control, worker_loop(a.worker), admin_answer, &a, diag)));
+    ok = ok && (a.workers = workers_new(s, a.audit, diag));
+    ok = ok &&
+         (!c->control || (control = control_new(c->control, worker_loop(workers_first(a.workers)),
+                                                admin_answer, &a, diag)));
     if (ok && take_signals(&a)) {
         say_ready(&a);
-        ok = worker_run(a.worker);
+        ok = workers_run(a.workers);
         log_event(LOG_LEVEL_INFO, "stopped", "clean", ok ? "yes" : "no", NULL);
     } else {
         ok = false;
     }
     control_free(control);
-    worker_free(a.worker);
+    workers_free(a.workers);
     audit_sink_close(a.audit);
     return ok ? EX_OK : complain(diag, EX_OSERR);
 }

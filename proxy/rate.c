@@ -13,7 +13,7 @@ struct bucket {
 struct rates {
     pthread_mutex_t lock; /* of all below */
     struct bucket *buckets;
-    size_t mask; /* sets of WAYS, a power of two, less one */
+    size_t mask;     /* sets of WAYS, a power of two, less one */
     uint64_t now_us; /* the latest that was seen: another worker's batch may be older */
     struct siphash_key seed;
     struct rates_stats stats;

@@ -18,10 +18,13 @@ struct servers {
     struct authorities *wire;
     struct pep *pep;
     struct gate *gate;
+    void (*relay)(void *user, uint64_t id, const struct pep_reply *r, struct instant now);
+    void *relay_user;
     struct trl_watch *lists;
     struct jwks *jwks; /* by the policy's order of authorities */
     size_t n;
     uint64_t unknown_keys; /* pep's count when we looked last */
+    bool unknown_key;      /* one came elsewhere since */
     bool busy;             /* something was answered in this turn */
     /* The wire is another policy's: its numbers of authorities mean others
      * now, and a token must not be shown to a stranger. */
@@ -38,7 +41,10 @@ static void replied(void *user, uint64_t id, const struct pep_reply *r, struct i
 {
     struct servers *s = user;
     s->busy = true;
-    gate_reply_came(s->gate, id, r, now);
+    if (s->relay)
+        s->relay(s->relay_user, id, r, now);
+    else
+        gate_reply_came(s->gate, id, r, now);
 }
 
 static void take_keys(struct servers *s, int authority, const struct pep_reply *r,
@@ -49,12 +55,11 @@ static void take_keys(struct servers *s, int authority, const struct pep_reply *
     struct buf diag = buf_on(text, sizeof text - 1);
     j->handle = 0;
     j->fetched_ms = instant_ms(now);
-    bool good = !r->away && r->code >> 5 == 2 &&
-                pep_take_keys(s->pep, authority, r->body, now.wall_s, &diag);
+    bool good =
+        !r->away && r->code >> 5 == 2 && gate_take_keys(s->gate, authority, r->body, now, &diag);
     j->due_ms = j->fetched_ms + (good ? j->refresh_ms : SERVERS_JWKS_RETRY_S * 1000);
     if (good) {
         j->taken_s = now.wall_s;
-        gate_reloaded(s->gate, now); /* what rested on a key that is gone has ended */
         return;
     }
     text[diag.n] = 0;
@@ -117,6 +122,20 @@ void servers_attach(struct servers *s, struct gate *g)
     trl_watch_attach(s->lists, g);
 }
 
+void servers_relay(struct servers *s,
+                   void (*replied_to)(void *user, uint64_t id, const struct pep_reply *r,
+                                      struct instant now),
+                   void *user)
+{
+    s->relay = replied_to;
+    s->relay_user = user;
+}
+
+void servers_note_unknown_key(struct servers *s)
+{
+    s->unknown_key = true;
+}
+
 bool servers_use(struct servers *s, struct wire *w, struct instant now)
 {
     struct jwks *jwks = calloc(w->n + 1, sizeof *jwks);
@@ -159,7 +178,8 @@ static uint64_t fetch_keys(struct servers *s, struct instant now)
     struct pep_stats stats;
     uint64_t next = UINT64_MAX, now_ms = instant_ms(now);
     pep_get_stats(s->pep, &stats);
-    bool unknown = stats.unknown_keys != s->unknown_keys;
+    bool unknown = s->unknown_key || stats.unknown_keys != s->unknown_keys;
+    s->unknown_key = false;
     s->unknown_keys = stats.unknown_keys;
     for (size_t i = 0; i < s->n; i++) {
         struct jwks *j = &s->jwks[i];

@@ -25,6 +25,13 @@ void servers_free(struct servers *s); /* NULL is fine */
 
 /* Answers go to this gate. Before anything else. */
 void servers_attach(struct servers *s, struct gate *g);
+/* Answers go here instead (worker_ask.h). */
+void servers_relay(struct servers *s,
+                   void (*replied)(void *user, uint64_t id, const struct pep_reply *r,
+                                   struct instant now),
+                   void *user);
+/* A token came elsewhere whose key nobody knows. */
+void servers_note_unknown_key(struct servers *s);
 
 /* Takes `w` over: the servers of the policy that pep has now. False: out of
  * memory; nobody is asked until the next time, and `w` is still the caller's. */

@@ -2,7 +2,42 @@
 
 #include <stdlib.h>
 
+#include "../pep/crypto.h"
 #include "../pep/store.h"
+
+static bool open_crew(struct setup *s, unsigned n, struct buf *diag)
+{
+    s->crew = crew_new(n);
+    s->stores = s->crew ? crew_stores_new(s->crew, s->store) : NULL;
+    if (s->stores && crypto_random(s->nonce_key, sizeof s->nonce_key))
+        return true;
+    buf_put_str(diag, "out of memory\n");
+    return false;
+}
+
+static bool open_pep(struct setup *s, unsigned who, struct policy *policy, int64_t now_s,
+                     struct buf *diag)
+{
+    const struct config *c = s->config;
+    struct pep_config pc = {.devices = s->devices,
+                            .n_devices = c->n_devices,
+                            .audience = c->audience,
+                            .n_audience = c->n_audience,
+                            .build_s = POSTERN_BUILD_S,
+                            .max_grants = c->max_grants,
+                            .store = s->store};
+    if (s->crew) {
+        pc.store = crew_store(s->stores, who);
+        pc.colleagues = crew_store_telling(s->stores, who);
+        pc.worker = who;
+        pc.workers = crew_size(s->crew);
+        pc.nonce_key = s->nonce_key;
+    }
+    s->peps[who] = pep_new(&pc);
+    if (!s->peps[who])
+        buf_put_str(diag, "out of memory\n");
+    return s->peps[who] && pep_load(s->peps[who], policy, c->policy_dir, now_s, diag);
+}
 
 bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_s, struct buf *diag)
 {
@@ -22,20 +57,16 @@ bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_
     for (size_t i = 0; ok && i < c->n_devices; i++)
         s->devices[i] = (struct pep_device){c->devices[i].upstream.name, c->devices[i].audience,
                                             c->devices[i].authority};
+    ok = ok && (c->workers == 1 || !with_store || open_crew(s, c->workers, diag));
     if (ok) {
-        const struct pep_config pc = {.devices = s->devices,
-                                      .n_devices = c->n_devices,
-                                      .audience = c->audience,
-                                      .n_audience = c->n_audience,
-                                      .build_s = POSTERN_BUILD_S,
-                                      .max_grants = c->max_grants,
-                                      .store = s->store};
-        s->pep = pep_new(&pc);
-        if (!s->pep)
-            buf_put_str(diag, "out of memory\n");
         s->wire = wire_load(policy, c->policy_dir, diag);
-        ok = s->pep && s->wire && pep_load(s->pep, policy, c->policy_dir, now_s, diag);
+        ok = s->wire != NULL;
     }
+    for (unsigned i = 0; ok && i < crew_size(s->crew); i++)
+        ok = open_pep(s, i, policy, now_s, diag);
+    s->pep = s->peps[0];
+    if (s->stores)
+        crew_stores_open(s->stores);
     policy_unref(policy); /* pep has its own reference */
     if (!ok)
         setup_close(s);
@@ -45,7 +76,10 @@ bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_
 void setup_close(struct setup *s)
 {
     wire_free(s->wire);
-    pep_free(s->pep);
+    for (unsigned i = 0; i < CREW_MAX; i++)
+        pep_free(s->peps[i]);
+    crew_stores_free(s->stores);
+    crew_free(s->crew);
     store_close(s->store);
     free(s->devices);
     config_free(s->config);

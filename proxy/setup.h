@@ -4,12 +4,17 @@
 #define POSTERN_SETUP_H
 
 #include "config.h"
+#include "crew_store.h"
 #include "wire.h"
 
 struct setup {
     struct config *config;
     struct store *store; /* or NULL */
-    struct pep *pep;
+    struct pep *pep;     /* the first of them */
+    struct pep *peps[CREW_MAX];
+    struct crew *crew; /* NULL: one worker */
+    struct crew_stores *stores;
+    uint8_t nonce_key[32];      /* that all peps share */
     struct pep_device *devices; /* pep borrows them */
     struct wire *wire;          /* its authorization servers; NULL once the worker has them */
 };

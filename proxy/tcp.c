@@ -43,7 +43,7 @@ static void tune(int fd)
            set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_UNACKED_MS));
 }
 
-int tcp_listen(const struct peer *local, bool v6only, struct buf *diag)
+static int listen_at(const struct peer *local, bool v6only, bool shared, struct buf *diag)
 {
     int fd = open_socket(local->sa.sa_family);
     if (fd < 0)
@@ -52,11 +52,28 @@ int tcp_listen(const struct peer *local, bool v6only, struct buf *diag)
     if (!set(fd, SOL_SOCKET, SO_REUSEADDR, 1) ||
         (local->sa.sa_family == AF_INET6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only)))
         return refuse(fd, diag, "configure", local);
+    if (shared && !set(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+        return refuse(fd, diag, "share", local);
     if (bind(fd, &local->sa, local->len) != 0)
         return refuse(fd, diag, "bind", local);
     if (listen(fd, TCP_BACKLOG) != 0)
         return refuse(fd, diag, "listen on", local);
     return fd;
+}
+
+int tcp_listen(const struct peer *local, bool v6only, struct buf *diag)
+{
+    return listen_at(local, v6only, false, diag);
+}
+
+int tcp_listen_shared(const struct peer *local, bool v6only, bool first, struct buf *diag)
+{
+    int alone = first ? listen_at(local, v6only, false, diag) : -1;
+    if (first && alone < 0)
+        return -1;
+    if (alone >= 0)
+        close(alone);
+    return listen_at(local, v6only, true, diag);
 }
 
 void tcp_local(int fd, struct peer *out)

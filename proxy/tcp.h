@@ -17,6 +17,8 @@ enum tcp_limits {
 /* -1, and `diag` says why. `v6only` for an IPv6 wildcard that has an IPv4
  * listener beside it. */
 MUST_USE int tcp_listen(const struct peer *local, bool v6only, struct buf *diag);
+/* One of several for the same address; as udp_bind_shared(). */
+MUST_USE int tcp_listen_shared(const struct peer *local, bool v6only, bool first, struct buf *diag);
 void tcp_local(int fd, struct peer *out);
 
 enum tcp_accepted {

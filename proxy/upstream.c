@@ -54,7 +54,7 @@ static bool has_names(const struct upstreams *u)
 {
     for (size_t i = 0; i < u->n; i++)
         for (size_t k = 0; k < u->configs[i].n_urls; k++)
-            if (u->configs[i].urls[k].to.len == 0)
+            if (u->configs[i].urls[k].to.len == 0 && !u->configs[i].elsewhere)
                 return true;
     return false;
 }
@@ -78,7 +78,8 @@ static bool open_all(struct upstreams *u, struct buf *diag)
         !(u->shared.resolver = resolver_new(u->shared.uplinks.loop, on_resolved, u)))
         return false;
     for (size_t i = 0; i < u->n; i++)
-        if (!(u->devices[i] = device_new(&u->configs[i], i, &u->shared, diag)))
+        if (!u->configs[i].elsewhere &&
+            !(u->devices[i] = device_new(&u->configs[i], i, &u->shared, diag)))
             return false;
     return true;
 }

@@ -54,6 +54,7 @@ struct device_config {
     unsigned window;   /* requests it has not acknowledged or answered; NSTART 1 */
     unsigned queue;    /* DEVICE_QUEUE */
     unsigned pause_ms; /* at least between the end of one request and the next */
+    bool elsewhere;    /* another worker has it: it is routed to, and no more */
     /* CACHE_NO for a dialect whose answers depend on more than options say. */
     enum cache_mode cache;
 };

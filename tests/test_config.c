@@ -138,7 +138,7 @@ static void a_good_file(void **state)
     expect_path(c->dtls.key, "gw.key");
     expect_path(c->dtls.client_ca, "ca.crt");
     assert_null(c->dtls.psk_hint);
-    assert_int_equal(c->workers, 1);
+    assert_true(c->workers >= 1 && c->workers <= WORKERS_AUTO_MAX);
     expect_path(c->state, "state");
     expect_path(c->policy, "policy.yaml");
     expect_path(c->audit, "state/audit.jsonl");
@@ -339,8 +339,12 @@ static const struct row rows[] = {
      "5:38: error: DIR/open.key: mode 0644 lets others at a secret; allow 0640 at most"},
     {"key that is a directory", "key: gw.key", "key: state", "5:38: error: DIR/state: not a file"},
 
-    {"two workers", "workers: auto", "workers: 2",
-     "6:10: error: more than one worker is not supported by this version"},
+    {"no worker", "workers: auto", "workers: 0",
+     "6:10: error: 0 is out of range; expected 1 to 16"},
+    {"too many workers", "workers: auto", "workers: 17",
+     "6:10: error: 17 is out of range; expected 1 to 16"},
+    {"workers by another word", "workers: auto", "workers: many",
+     "6:10: error: expected a decimal number, found 'many'"},
     {"state that is not there", "state: state", "state: other",
      "7:8: error: directory DIR/other: No such file or directory"},
     {"state that is a file", "state: state", "state: gw.crt",

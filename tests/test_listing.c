@@ -18,9 +18,9 @@
     }
 static const struct bytes lamp[] = {B("lamp")}, deep[] = {B("up"), B("a b")}, v1[] = {B("v1")};
 static const struct discovery_device devices[] = {
-    {"lamp", NULL, {lamp, 1, NULL, 0}},
-    {"deep", NULL, {deep, 2, v1, 1}},
-    {"meter", "meter.home", {NULL, 0, NULL, 0}},
+    {"lamp", NULL, {lamp, 1, NULL, 0}, false},
+    {"deep", NULL, {deep, 2, v1, 1}, false},
+    {"meter", "meter.home", {NULL, 0, NULL, 0}, false},
 };
 enum { LAMP = 0, DEEP = 1, METER = 2, DEVICES = 3 };
 

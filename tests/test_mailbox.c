@@ -124,7 +124,7 @@ static void *work(void *user)
         if (h->next < ROUNDS && crew_may_tell(h->crew, sizeof h->next) &&
             crew_tell(h->crew, h->who, &m, 1)) {
             for (unsigned to = 0; to < MEMBERS; to++)
-                while (to != h->who && !crew_mail(h->crew, h->who, to, &m, 1)) {
+                while (to != h->who && !crew_mail(h->crew, h->who, to, CREW_REPLY, &m, 1)) {
                     crew_hear(h->crew, h->who, hear, h);
                     crew_open(h->crew, h->who, open_mail, h);
                     (void)!crew_sleep(h->crew, h->who); /* the other may sleep */
@@ -220,7 +220,7 @@ static void who_sleeps_is_woken_once(void **state)
     assert_false(crew_sleep(c, 0)); /* its own words too are still to be passed over */
     assert_int_equal(read(crew_fd(c, 1), count, 8), 8);
     crew_hear(c, 0, hear, &h);
-    assert_true(crew_mail(c, 0, 1, &m, 1));
+    assert_true(crew_mail(c, 0, 1, CREW_ASK, &m, 1));
     assert_true(crew_sleep(c, 0));
     assert_int_equal(read(crew_fd(c, 1), count, 8), -1); /* it is awake already */
     assert_false(crew_sleep(c, 1));                      /* there is something for it */

@@ -16,6 +16,9 @@ import time
 
 DEADLINE = 30.0  # for what must come; only a failure waits so long
 BUILD = None     # set by run.py
+# How many threads posternd gets where a test does not say: all of them hold
+# for any number.
+WORKERS = int(os.environ.get("POSTERN_WORKERS", "1"))
 _claimed = set()
 _running = set()
 _serial = itertools.count()
@@ -269,6 +272,8 @@ class Gateway:
             lines.append("identity: {%s}" % ", ".join("%s: %s" % kv for kv in identity.items()))
         if state:
             lines.append("state: state")
+        if "workers:" not in extra:
+            lines.append("workers: %s" % WORKERS)
         lines += ["policy: policy.yaml",
                   "audit: {file: log/audit.jsonl, permits: all%s}" % audit,
                   "control: control.sock", "devices:"]
