@@ -415,7 +415,9 @@ void assoc_touch(struct assocs *t, struct assoc *a, struct instant now)
 
 /* ---- datagrams ---- */
 
-/* A handshake that came this far has shown that it receives here. */
+/* A handshake that came this far has shown that it receives here: its flights,
+ * and their retransmissions, may be longer than what came (RFC 6347 4.2.1). What
+ * is said before it never is (dtls_greet()). */
 static struct assoc *welcome(struct assocs *t, int listener, const struct peer *from,
                              struct bytes datagram, struct instant now)
 {
