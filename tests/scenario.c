@@ -740,6 +740,15 @@ static bool verb_wait(struct world *w, char **words, size_t n)
     return true;
 }
 
+/* clock SECONDS: somebody sets the clock, by so much; no time passes. */
+static bool verb_clock(struct world *w, char **words, size_t n)
+{
+    if (n != 1)
+        return fail(w, "clock SECONDS");
+    w->now.wall_s += atoll(words[0]);
+    return true;
+}
+
 static bool verb_policy(struct world *w, char **words, size_t n)
 {
     /* policy FILE [fails]: the house's other policy takes the place of policy.yaml */
@@ -1171,8 +1180,8 @@ static const struct {
     {"client", verb_client},       {"token", verb_token},     {"wait", verb_wait},
     {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
     {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
-    {"authority", verb_authority}, {"times", verb_times},     {"name", verb_name},
-    {"house", verb_house},
+    {"authority", verb_authority}, {"clock", verb_clock},     {"times", verb_times},
+    {"name", verb_name},           {"house", verb_house},
 };
 
 /* ---- what a client does ---- */
