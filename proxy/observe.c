@@ -1,71 +1,11 @@
-#include "observe.h"
+#include "observe_inside.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#include "../policy/siphash.h"
 #include "observe_order.h"
-#include "tagmap.h"
 
-enum { NONE = UINT32_MAX, MAX_AGE_DEFAULT_S = 60 /* RFC 7252 5.10.5 */ };
-
-/* A subscriber, in one of its observation's lists. */
-struct member {
-    struct subscriber who;
-    uint32_t at; /* its observation; NONE: free */
-    uint32_t prev, next;
-    uint64_t shown; /* the version that it was told last; 0: none */
-    bool busy;      /* it has not said that it is ready */
-    bool waits;     /* it has had no answer yet */
-};
-
-struct list {
-    uint32_t head, tail;
-};
-
-enum state {
-    FREE = 0,
-    OPEN,
-    OVER,    /* ended by the device: what is there is the last, and is told */
-    LEAVING, /* nobody is left, and the device is being told */
-};
-
-struct observation {
-    enum state state;
-    uint32_t tag; /* of the request */
-    int device;
-    uint64_t token;
-    struct exchange *x;      /* its request under way, or NULL */
-    struct list ready, busy; /* members; of the ready, who has seen least comes first */
-    unsigned n, failures;
-    bool known; /* the device has it on its list, as far as we know */
-
-    /* the newest representation, as it came */
-    uint64_t version; /* counts; 0: none came yet */
-    uint64_t paced;   /* the version that began to be told last, */
-    uint64_t pace_ms; /* and when it would be the next one's turn */
-    uint64_t came_us, fresh_until_ms;
-    uint32_t number;
-    bool confirm;
-    enum exchange_up_end up_end; /* when message_n is 0 */
-
-    struct deadline tell, renew;
-    uint32_t next_free;
-    size_t request_n, message_n;
-    uint8_t request[OBSERVE_REQUEST_MAX], message[MESSAGE_MAX];
-};
-
-struct observes {
-    struct observes_config config;
-    struct siphash_key seed;
-    struct observation *all;
-    struct member *members;
-    uint32_t n_used, free_top; /* observations; those from n_used on were never touched */
-    uint32_t n_members_used, free_member;
-    struct tagmap by_request, by_subscriber;
-    struct deadlines tell, renew;
-    struct observes_stats stats;
-};
+enum { MAX_AGE_DEFAULT_S = 60 /* RFC 7252 5.10.5 */ };
 
 struct observes *observes_new(const struct observes_config *c)
 {
@@ -120,91 +60,6 @@ static void tell_at(struct observes *t, struct observation *o, uint64_t at_ms)
 static void renew_in(struct observes *t, struct observation *o, struct instant now, uint64_t ms)
 {
     (void)deadline_set(&t->renew, &o->renew, instant_ms(now) + ms);
-}
-
-/* ---- members ---- */
-
-static void list_remove(struct observes *t, struct list *l, uint32_t i)
-{
-    struct member *m = &t->members[i];
-    if (m->prev != NONE)
-        t->members[m->prev].next = m->next;
-    else
-        l->head = m->next;
-    if (m->next != NONE)
-        t->members[m->next].prev = m->prev;
-    else
-        l->tail = m->prev;
-}
-
-static void list_add(struct observes *t, struct list *l, uint32_t i, bool first)
-{
-    struct member *m = &t->members[i];
-    m->prev = first ? NONE : l->tail;
-    m->next = first ? l->head : NONE;
-    if (m->prev != NONE)
-        t->members[m->prev].next = i;
-    else
-        l->head = i;
-    if (m->next != NONE)
-        t->members[m->next].prev = i;
-    else
-        l->tail = i;
-}
-
-static struct list *list_of(struct observation *o, const struct member *m)
-{
-    return m->busy ? &o->busy : &o->ready;
-}
-
-static uint32_t subscriber_tag(const struct observes *t, struct subscriber s)
-{
-    uint64_t key[2] = {s.worker, s.id};
-    return (uint32_t)siphash(&t->seed, bytes_of(key, sizeof key));
-}
-
-static uint32_t find_member(const struct observes *t, struct subscriber s)
-{
-    size_t step = 0;
-    for (uint32_t i; tagmap_find(&t->by_subscriber, subscriber_tag(t, s), &step, &i);)
-        if (t->members[i].who.worker == s.worker && t->members[i].who.id == s.id)
-            return i;
-    return NONE;
-}
-
-static bool has_free_member(const struct observes *t)
-{
-    return t->free_member != NONE || t->n_members_used < t->config.max_subscribers;
-}
-
-/* One that is up to date waits at the end for what comes; one that has seen
- * nothing is the first to be told. */
-static void join(struct observes *t, struct observation *o, struct subscriber s, bool fresh)
-{
-    uint32_t i = t->free_member;
-    if (i != NONE)
-        t->free_member = t->members[i].next;
-    else
-        i = t->n_members_used++;
-    t->members[i] = (struct member){
-        .who = s, .at = number_of(t, o), .shown = fresh ? 0 : o->version, .waits = true};
-    tagmap_put(&t->by_subscriber, subscriber_tag(t, s), i);
-    list_add(t, &o->ready, i, fresh);
-    o->n++;
-    t->stats.subscribers++;
-}
-
-static void leave(struct observes *t, uint32_t i)
-{
-    struct member *m = &t->members[i];
-    struct observation *o = &t->all[m->at];
-    list_remove(t, list_of(o, m), i);
-    tagmap_remove(&t->by_subscriber, subscriber_tag(t, m->who), i);
-    m->at = NONE;
-    m->next = t->free_member;
-    t->free_member = i;
-    o->n--;
-    t->stats.subscribers--;
 }
 
 /* ---- observations ---- */
@@ -352,15 +207,15 @@ enum observe_taken observe_subscribe(struct observes *t, int device, const struc
 {
     uint8_t storage[OBSERVE_REQUEST_MAX];
     struct buf request = buf_on(storage, sizeof storage);
-    if (!observe_request(m, &request) || find_member(t, s) != NONE)
+    if (!observe_request(m, &request) || member_find(t, s) != NONE)
         return OBSERVE_PLAIN;
     uint32_t tag =
         (uint32_t)siphash(&t->seed, buf_bytes(&request)) ^ (uint32_t)device * UINT32_C(0x9e3779b1);
     struct observation *o = find(t, device, buf_bytes(&request), tag);
     bool known = o != NULL;
-    if (has_free_member(t) && !o)
+    if (member_has_room(t) && !o)
         o = open_one(t, device, buf_bytes(&request), tag);
-    if (!o || !has_free_member(t)) {
+    if (!o || !member_has_room(t)) {
         t->stats.full++;
         return OBSERVE_PLAIN;
     }
@@ -372,7 +227,7 @@ enum observe_taken observe_subscribe(struct observes *t, int device, const struc
         }
         return OBSERVE_REFUSED;
     }
-    join(t, o, s, fresh);
+    member_join(t, o, s, fresh);
     if (fresh)
         tell_at(t, o, instant_ms(now));
     return OBSERVE_TAKEN;
@@ -380,11 +235,11 @@ enum observe_taken observe_subscribe(struct observes *t, int device, const struc
 
 void observe_unsubscribe(struct observes *t, struct subscriber s, struct instant now)
 {
-    uint32_t i = find_member(t, s);
+    uint32_t i = member_find(t, s);
     if (i == NONE)
         return;
     struct observation *o = &t->all[t->members[i].at];
-    leave(t, i);
+    member_leave(t, i);
     if (o->n == 0)
         tell_at(t, o, instant_ms(now)); /* by then another may have come */
 }
@@ -400,18 +255,11 @@ static uint64_t may_tell_ms(const struct observation *o, struct instant now)
 
 void observe_ready(struct observes *t, struct subscriber s, bool seen, struct instant now)
 {
-    uint32_t i = find_member(t, s);
+    uint32_t i = member_find(t, s);
     if (i == NONE || (!t->members[i].busy && seen))
         return;
-    struct member *m = &t->members[i];
-    struct observation *o = &t->all[m->at];
-    list_remove(t, list_of(o, m), i);
-    m->busy = false;
-    if (!seen)
-        m->shown = 0;
-    bool behind = m->shown != o->version || o->state == OVER;
-    list_add(t, &o->ready, i, behind);
-    if (behind)
+    struct observation *o = &t->all[t->members[i].at];
+    if (member_ready(t, i, seen))
         tell_at(t, o, may_tell_ms(o, now));
 }
 
@@ -481,7 +329,7 @@ static void fail(struct observes *t, struct observation *o, enum exchange_up_end
         prev = m->prev;
         if (!m->waits)
             continue;
-        leave(t, i);
+        member_leave(t, i);
         t->config.ops->notify(t->config.user, who, &n);
     }
     if (o->n == 0) {
@@ -583,24 +431,13 @@ static bool tell(struct observes *t, struct observation *o, struct instant now, 
                                    .confirm = o->confirm,
                                    .last = o->state == OVER};
         struct subscriber who = m->who;
-        if (n.last) {
-            leave(t, i);
-        } else {
-            list_remove(t, &o->ready, i);
-            m->busy = true;
-            m->waits = false;
-            m->shown = o->version;
-            list_add(t, &o->busy, i, false);
-        }
+        if (n.last)
+            member_leave(t, i);
+        else
+            member_told(t, i);
         t->config.ops->notify(t->config.user, who, &n);
     }
     return true;
-}
-
-/* Whether a ready one is behind: the first has seen least. */
-static bool is_behind(const struct observes *t, const struct observation *o)
-{
-    return o->ready.head != NONE && t->members[o->ready.head].shown != o->version;
 }
 
 void observes_turn(struct observes *t, struct instant now)
@@ -618,7 +455,7 @@ void observes_turn(struct observes *t, struct instant now)
             quit(t, o, now);
         else if (o->n == 0 && o->state == OVER)
             free_one(t, o);
-        else if (o->state == OPEN && is_behind(t, o))
+        else if (o->state == OPEN && member_is_behind(t, o))
             tell_at(t, o, may_tell_ms(o, now));
     }
     for (struct deadline *d; (d = deadlines_pop(&t->renew, now_ms));) {
