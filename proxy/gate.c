@@ -523,6 +523,8 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->loop = c->loop;
     g->ask = c->ask;
     g->ask_user = c->ask_user;
+    g->hear = c->hear;
+    g->hear_user = c->hear_user;
     g->others = c->others;
     g->others_user = c->others_user;
     g->forward.access_token = c->config->access_token_option;

@@ -39,6 +39,10 @@ struct gate_config {
      * never from within. False, or NULL: there is nobody to ask. */
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
     void *ask_user;
+    /* What colleagues told, before what a client sent afterwards is looked at;
+     * of datagrams the worker sees to it. NULL: there are none. */
+    void (*hear)(void *user, struct instant now);
+    void *hear_user;
     atomic_size_t *associations; /* established at all gates; NULL: at this one */
     struct rates *rates;         /* shared by all gates; NULL: one of its own */
     /* Does this with the gate of every other worker, while they stand still.
@@ -51,7 +55,7 @@ struct gate_stats {
     uint64_t requests, permitted, denied, reported, answered_here, tokens_taken, tokens_refused;
     uint64_t parked; /* requests that waited for an authorization server */
     uint64_t malformed, plain_refused;
-    uint64_t echoed;       /* answers with an Echo: too long for an address that has not shown itself */
+    uint64_t echoed; /* answers with an Echo: too long for an address that has not shown itself */
     uint64_t held_back;    /* and retransmissions to it that were not sent */
     uint64_t rate_refused; /* 4.29 by a rate; among those denied */
     struct assocs_stats assocs;

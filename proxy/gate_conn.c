@@ -2,11 +2,21 @@
  * DTLS is, with the same proofs; one without is a stranger's, as plain coap. */
 #include "gate_internal.h"
 
+/* A message came: what a colleague told before its sender was answered there
+ * is known before it is looked at. */
+static void begin(struct gate *g, struct instant now)
+{
+    if (g->hear)
+        g->hear(g->hear_user, now);
+    g->now = now;
+}
+
 static enum pep_key_state find_psk(void *user, struct conn *c, struct bytes identity,
                                    struct pep_proof *out)
 {
     struct gate *g = user;
     uint64_t wait;
+    begin(g, loop_now(g->loop));
     enum pep_key_state state = gate_find_psk(g, conn_peer(c), identity, out, &wait);
     conn_set_wait(c, wait);
     return state;
@@ -17,6 +27,7 @@ static bool judge_certificate(void *user, struct conn *c, const struct pep_certi
 {
     struct gate *g = user;
     (void)c;
+    begin(g, loop_now(g->loop));
     return pep_judge_certificate(g->pep, cert, g->now.wall_s, out);
 }
 
@@ -32,7 +43,7 @@ static void message(void *user, struct conn *c, const struct msg *m, struct byte
                     struct instant now)
 {
     struct gate *g = user;
-    g->now = now;
+    begin(g, now);
     struct assoc *a = conn_owner(c);
     if (a)
         assoc_touch(g->assocs, a, now);

@@ -52,6 +52,8 @@ struct gate {
     void *others_user;
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
     void *ask_user;
+    void (*hear)(void *user, struct instant now);
+    void *hear_user;
     uint64_t replied; /* the question whose waiters are being called */
     uint16_t plain_mid;
     struct echo echo; /* for plain coap */

@@ -144,6 +144,11 @@ static bool open_sockets(struct worker *w, struct buf *diag)
     return true;
 }
 
+static void on_hear(void *user, struct instant now)
+{
+    worker_hear(user, now);
+}
+
 static bool open_gate(struct worker *w, const struct worker_config *c, struct buf *diag)
 {
     struct gate_config gc = {.config = w->config,
@@ -158,6 +163,8 @@ static bool open_gate(struct worker *w, const struct worker_config *c, struct bu
     if (w->crew) {
         gc.ask = asker_ask;
         gc.ask_user = w->asker;
+        gc.hear = on_hear;
+        gc.hear_user = w;
         gc.others = w->who == 0 ? at_others : NULL;
         gc.others_user = w;
         gc.rates = c->rates;

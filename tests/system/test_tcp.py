@@ -18,7 +18,9 @@ class EnrolledByTcp(test_ways_in.Enrolled):
 
 
 class TokensByTcp(test_ways_in.Tokens):
+    """A token's post and its client's handshake land on different workers."""
     tcp = True
+    extra = "workers: 3\n"
 
 
 class AskedByTcp(test_introspection.Ways):
