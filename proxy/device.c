@@ -22,7 +22,8 @@ struct device {
     struct device_shared *shared;
     struct way *ways; /* of config->urls */
     size_t n_ways;
-    size_t trial; /* the way that is tried while all are down */
+    const struct way *in_use; /* as the observations were told; NULL: all are down */
+    size_t trial;             /* the way that is tried while all are down */
     struct deadline timer;
     uint64_t pause_until_ms;
     uint16_t next_mid;
@@ -450,12 +451,18 @@ static void tell_ears(struct device *d, struct instant now)
             d->shared->ops->returned(d->shared->user, d->ears[i].owner, now);
 }
 
+static void note_way_in_use(struct device *d, struct instant now)
+{
+    const struct way *w = pick(d);
+    if (w && w != d->in_use)
+        tell_ears(d, now);
+    d->in_use = w;
+}
+
 static void heard(struct device *d, struct way *w, struct instant now)
 {
-    bool was_up = way_is_up(w);
     way_heard(w, now);
-    if (!was_up)
-        tell_ears(d, now);
+    note_way_in_use(d, now);
 }
 
 /* What was sent on w and cannot be answered any more, for its connection is
@@ -485,7 +492,10 @@ static void drain(struct device *d, enum exchange_up_end how, struct instant now
 
 static void on_ready(void *user, struct way *w, struct instant now)
 {
-    tell_ears(user, now);
+    struct device *d = user;
+    if (w == d->in_use) /* a connection in place of another */
+        tell_ears(d, now);
+    note_way_in_use(d, now);
     clear_flight(user, w, false, UP_SILENT, now);
 }
 
@@ -499,7 +509,7 @@ static void on_failed(void *user, struct way *w, enum uplink_end how, struct ins
     struct device *d = user;
     enum exchange_up_end end_as = up_end_of(how);
     d->trial = ((size_t)(w - d->ways) + 1) % d->n_ways;
-    tell_ears(d, now);
+    note_way_in_use(d, now);
     clear_flight(d, w, pick(d) != NULL, end_as, now);
     /* Those in the queue would wait in vain, one transmit wait after the other. */
     drain(d, end_as == UP_UNTRUSTED ? UP_UNTRUSTED : UP_DRAINED, now);

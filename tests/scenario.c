@@ -111,7 +111,8 @@ struct world {
     size_t question_head, question_tail;
     struct asked question; /* the one that an authority took last */
     struct mail echo;      /* the value that any client was given last */
-    bool devices_publish;  /* a scenario answers their /.well-known/core itself */
+    bool pings_lost;
+    bool devices_publish; /* a scenario answers their /.well-known/core itself */
 };
 
 __attribute__((format(printf, 2, 3))) static bool fail(struct world *w, const char *fmt, ...)
@@ -276,6 +277,9 @@ static bool deliver_to_device(struct world *w, size_t device, const struct peer 
             from_device(w, at, buf_bytes(&out));
         return true;
     }
+    if (w->pings_lost && msg_parse(datagram, &m) == MSG_OK && m.type == TYPE_CON &&
+        m.code == MSG_EMPTY)
+        return false;
     struct mail *to = &w->device_box[device][w->device_tail[device]++ % INBOX];
     to->n = datagram.n;
     to->at = *at;
@@ -1058,11 +1062,15 @@ static bool verb_device(struct world *w, char **words, size_t n)
     return ok;
 }
 
-/* devices publish: their /.well-known/core is the scenario's to answer. */
+/* devices publish: their /.well-known/core is the scenario's to answer.
+ * devices ignore pings: empty messages are lost on the way to them. */
 static bool verb_devices(struct world *w, char **words, size_t n)
 {
-    w->devices_publish = n == 1 && strcmp(words[0], "publish") == 0;
-    return w->devices_publish || fail(w, "devices publish");
+    bool publish = n == 1 && strcmp(words[0], "publish") == 0;
+    bool ignore = n == 2 && strcmp(words[0], "ignore") == 0;
+    w->devices_publish |= publish;
+    w->pings_lost |= ignore;
+    return publish || ignore || fail(w, "devices publish | ignore pings");
 }
 
 /* house FILE: this configuration of the house, from the start */
