@@ -31,7 +31,7 @@ static const char good[] =
     "control: state/control.sock\n"
     "access-token-option: 65032\n"
     "limits: {associations: 7, handshakes: 8, exchanges: 9, grants: 10, "
-    "idle: 5m, awake: 6, sleep: 30s, cache: 256K}\n"
+    "idle: 5m, awake: 6, sleep: 30s, cache: 256K, rates: 12}\n"
     "devices:\n"
     "  - name: lamp\n"
     "    path: /lamp/a\n"
@@ -42,7 +42,8 @@ static const char good[] =
     "  - name: meter\n"
     "    host: Meter.Home\n"
     "    url: coap://[::1]:7777\n"
-    "    cache: yes\n";
+    "    cache: yes\n"
+    "    rate: 5/min\n";
 
 static void put_file(const char *name, const char *text, unsigned mode)
 {
@@ -178,6 +179,11 @@ static void a_good_file(void **state)
     assert_int_equal(lamp->upstream.cache, CACHE_STATED);
     assert_int_equal(meter->upstream.cache, CACHE_YES);
     assert_int_equal(c->cache_bytes, 256 << 10);
+    assert_int_equal(c->max_rates, 12);
+    assert_int_equal(lamp->rate.count, 0);
+    assert_int_equal(meter->rate.count, 5);
+    assert_int_equal(meter->rate.per_s, 60);
+    assert_true(meter->rate.whole);
     assert_string_equal(meter->upstream.host, "meter.home");
     assert_int_equal(meter->upstream.n_prefix, 0);
     assert_int_equal(meter->upstream.window, 1);
@@ -498,6 +504,12 @@ static const struct row rows[] = {
      "17:15: error: 'gw' names the gateway as a whole: a token for this device would count for "
      "all of them"},
     {"no window", "window: 4", "window: 0", "18:13: error: 0 is out of range; expected 1 to 1024"},
+    {"rate of no unit", "rate: 5/min", "rate: 5",
+     "24:11: error: expected a rate such as 10/min; the units are s, min, h and day"},
+    {"rate of nothing", "rate: 5/min", "rate: 0/s",
+     "24:11: error: a rate of nothing; leave the permit away to permit nothing"},
+    {"no counts", "rates: 12", "rates: 0",
+     "12:120: error: 0 is out of range; expected 1 to 10000000"},
     {"cache of neither kind", "cache: yes", "cache: maybe",
      "23:12: error: expected no, stated or yes, found 'maybe'"},
     {"cache of a number", "cache: yes", "cache: 60",
