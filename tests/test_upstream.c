@@ -20,7 +20,8 @@ enum { REQUESTS = 64, NOT_ENDED = 99, ANY_MID = 0xfffe };
 static const struct bytes lamp_path[] = {BYTES_LIT("lamp")};
 static const struct bytes cse_path[] = {BYTES_LIT("cse")};
 
-static struct device_url lamp_url = {.text = "lamp"}, cse_url = {.text = "cse"};
+static struct device_url lamp_url = {.text = "lamp"},
+                         cse_url[] = {{.text = "cse"}, {.text = "cse2"}, {.text = "cse3"}};
 
 static struct device_config configs[] = {
     {.name = "lamp",
@@ -35,7 +36,7 @@ static struct device_config configs[] = {
      .n_prefix = 1,
      .window = 3,
      .queue = 8,
-     .urls = &cse_url,
+     .urls = cse_url,
      .n_urls = 1},
 };
 
@@ -55,6 +56,8 @@ static struct world {
 } w;
 
 static bool at_random;
+static bool several;    /* URLs of the second device */
+static size_t last_url; /* where sent_to() took its message */
 
 static struct instant now(void)
 {
@@ -148,7 +151,9 @@ static void begin(void)
 {
     at_random = false;
     lamp_url.to = fake_peer("192.0.2.10", 5683);
-    cse_url.to = fake_peer("2001:db8::11", 5683);
+    for (uint16_t i = 0; i < COUNT(cse_url); i++)
+        cse_url[i].to = fake_peer("2001:db8::11", (uint16_t)(5683 + i));
+    configs[1].n_urls = several ? COUNT(cse_url) : 1;
     begin_with(configs, COUNT(configs));
 }
 
@@ -176,16 +181,25 @@ static struct msg sent_to(int device)
     static struct fake_datagram d;
     struct msg m = {.type = 255};
     upstreams_turn(w.u, now());
-    if (fake_udp_take(wire_of(&configs[device]), &d))
-        assert_int_equal(msg_parse(bytes_of(d.bytes, d.n), &m), MSG_OK);
+    const struct device_config *c = &configs[device];
+    for (last_url = 0; last_url < c->n_urls; last_url++) {
+        struct udp *u = fake_udp_connected(&c->urls[last_url].to);
+        if (u && fake_udp_take(u, &d)) {
+            assert_int_equal(msg_parse(bytes_of(d.bytes, d.n), &m), MSG_OK);
+            break;
+        }
+    }
     return m;
 }
 
+static size_t from_url; /* where what a device sends comes from */
+
 static void from_wire(int device, struct bytes datagram)
 {
-    struct udp *u = wire_of(&configs[device]);
+    const struct peer *at = &configs[device].urls[from_url].to;
+    struct udp *u = fake_udp_connected(at);
     if (datagram.n)
-        fake_udp_inject(u, &configs[device].urls[0].to, datagram);
+        fake_udp_inject(u, at, datagram);
     else
         fake_udp_inject_icmp(u);
     w.loop.now = now();
@@ -894,12 +908,12 @@ struct got {
     uint8_t type;
     uint16_t mid;
     uint64_t token;
+    size_t url;
 };
 
-static void test_random(void **state)
+static void play_at_random(unsigned seed)
 {
-    (void)state;
-    begin_at_random(2);
+    begin_at_random(seed);
     static struct got got[2][REQUESTS];
     memset(got, 0, sizeof got);
     size_t taken = 0, cancelled = 0;
@@ -923,6 +937,7 @@ static void test_random(void **state)
             upstream_cancel(w.u, &w.x[i], now());
             cancelled++;
         } else if (what < 12 && g->open) {
+            from_url = g->url;
             if (what < 8 && g->type == TYPE_CON)
                 from_device(d, TYPE_ACK, OK, g->mid, g->token);
             else if (what == 8)
@@ -934,6 +949,7 @@ static void test_random(void **state)
             if (rand() % 2)
                 g->open = false; /* else it may answer it again */
         } else if (what == 12) {
+            from_url = (size_t)rand() % configs[d].n_urls;
             from_wire(d, BYTES_NONE);
         } else {
             upstreams_expire(w.u, now());
@@ -942,7 +958,7 @@ static void test_random(void **state)
             for (struct msg m; (m = sent_to(k)).type != 255;)
                 if (m.code == MSG_GET)
                     got[k][m.options[0].value.p[0]] =
-                        (struct got){true, false, m.type, m.mid, token_of(&m)};
+                        (struct got){true, false, m.type, m.mid, token_of(&m), last_url};
             size_t window = 0, flight = 0, queue = 0;
             for (size_t n = 0; n < REQUESTS; n++) {
                 bool here = device_of[n] == k;
@@ -972,7 +988,23 @@ static void test_random(void **state)
     /* And all of the window can still be had. */
     for (size_t n = 0; n < configs[1].window; n++)
         assert_true(submit(n, 1, TYPE_CON) && w.x[n].up == UP_SENT);
+    from_url = 0;
     end();
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    play_at_random(2);
+}
+
+/* As many URLs as there are, and each may be the one that answers. */
+static void test_random_with_several(void **state)
+{
+    (void)state;
+    several = true;
+    play_at_random(5);
+    several = false;
 }
 
 int main(void)
@@ -994,6 +1026,7 @@ int main(void)
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_bad_tables),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random_with_several),
     };
     log_open(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

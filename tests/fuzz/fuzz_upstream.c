@@ -3,6 +3,7 @@
  * queue; whatever comes, each ends at most once and the counts agree. */
 #include <stdlib.h>
 
+#include "../../proxy/log.h"
 #include "../../proxy/upstream.h"
 #include "../fake_loop.h"
 #include "../fake_udp.h"
@@ -53,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.urls = &url;
     c.n_urls = 1;
     bool ended[REQUESTS] = {false};
+    log_open(LOG_LEVEL_ERROR);
     struct upstream_ops ops = {.answered = answered};
     struct buf diag = buf_on(NULL, 0);
     struct upstreams *u = upstreams_new(&c, 1, &loop, &ops, ended, known, &diag);
