@@ -350,8 +350,8 @@ static struct exchange *take_slot(struct exchanges *t, struct instant now)
         t->stats.evicted++;
         release(t, v);
         struct exchange *next = victim(t);
-        if (next)
-            __builtin_prefetch(next, 1);
+        for (size_t i = 0; next && i < offsetof(struct exchange, small); i += 64)
+            __builtin_prefetch((uint8_t *)next + i, 1);
     }
     struct exchange *x = t->free_top;
     if (x)

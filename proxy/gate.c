@@ -232,7 +232,7 @@ void gate_request(struct gate *g, struct arrival *in)
         reply_busy(g, in);
         return;
     }
-    r->peer = peer_policy(in->from);
+    peer_put_policy(in->from, &r->peer);
     gate_watch_leave(g, in);
     if (gate_local(g, in, r))
         return;

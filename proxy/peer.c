@@ -63,19 +63,25 @@ void peer_text(const struct peer *a, char out[PEER_TEXT])
     out[b.n] = '\0';
 }
 
+void peer_put_policy(const struct peer *a, struct policy_peer *out)
+{
+    memset(out, 0, sizeof *out);
+    if (a->sa.sa_family == AF_INET) {
+        out->family = 4;
+        memcpy(out->addr, &a->in4.sin_addr, 4);
+    } else if (is_mapped(a)) {
+        out->family = 4;
+        memcpy(out->addr, a->in6.sin6_addr.s6_addr + 12, 4);
+    } else if (a->sa.sa_family == AF_INET6) {
+        out->family = 6;
+        memcpy(out->addr, &a->in6.sin6_addr, 16);
+    }
+}
+
 struct policy_peer peer_policy(const struct peer *a)
 {
-    struct policy_peer out = {0};
-    if (a->sa.sa_family == AF_INET) {
-        out.family = 4;
-        memcpy(out.addr, &a->in4.sin_addr, 4);
-    } else if (is_mapped(a)) {
-        out.family = 4;
-        memcpy(out.addr, a->in6.sin6_addr.s6_addr + 12, 4);
-    } else if (a->sa.sa_family == AF_INET6) {
-        out.family = 6;
-        memcpy(out.addr, &a->in6.sin6_addr, 16);
-    }
+    struct policy_peer out;
+    peer_put_policy(a, &out);
     return out;
 }
 

@@ -31,6 +31,9 @@ uint64_t peer_hash(const struct peer *a, const uint8_t seed[16]);
 /* "192.0.2.1:5683" or "[2001:db8::1]:5683"; out has PEER_TEXT bytes. */
 void peer_text(const struct peer *a, char out[PEER_TEXT]);
 struct policy_peer peer_policy(const struct peer *a);
+/* The same, for each request: a value that is put together and at once read
+ * back as a whole waits for all that was written before it. */
+void peer_put_policy(const struct peer *a, struct policy_peer *out);
 /* The /24 or /56 that shares a limit. */
 uint64_t peer_net(const struct peer *a);
 
