@@ -198,7 +198,10 @@ static void lost(struct device *d, struct exchange *x, struct instant now)
     uint16_t place = (uint16_t)(token & 0xffff);
     d->stats.silent++;
     /* Who answers its clients need not answer us. */
-    if (flight_is_current(d, x) && is_unheard(d, x) && !is_aside(x))
+    bool silence = flight_is_current(d, x) && is_unheard(d, x);
+    if (silence) /* a NON gives no other sign that a session is forgotten */
+        way_suspect(w, now);
+    if (silence && !is_aside(x))
         way_silent(w, x->type == TYPE_CON ? SILENCE_CON : SILENCE_NON, now);
     if (d->places[place] != x || x->up_token != token)
         return; /* it went elsewhere with the others */

@@ -190,9 +190,9 @@ class Certificates(Devices):
         with open(cert[2][which], "rb") as f:
             return f.read()
 
-    def try_one(self, tls, server, ca, codes, own=None):
+    def try_one(self, tls, server, ca, codes, own=None, scheme="coaps"):
         s = self.server(tls, self.pki(server, ask=own is not None))
-        device = {"name": "meter", "url": s.url, "ca": "tls/ca.crt"}
+        device = {"name": "meter", "url": s.url.replace("coaps", scheme), "ca": "tls/ca.crt"}
         secrets = {"tls/ca.crt": self.text(ca, 0)}
         if own:
             device.update({"certificate": "tls/gw.crt", "key": "tls/gw.key"})
@@ -216,6 +216,12 @@ class Certificates(Devices):
     def test_another_name(self):
         out = self.try_one("openssl", self.named, self.ca, "5.02")
         self.assertRegex(out, r"device-down .*reason=certificate-refused")
+
+    def test_over_tcp(self):
+        for server, ca, code in ((self.good, self.ca, "2.05"), (self.good, self.other, "5.02"),
+                                 (self.named, self.ca, "5.02")):
+            out = self.try_one("openssl", server, ca, code, scheme="coaps+tcp")
+            self.assertEqual("reason=certificate-refused" in out, code == "5.02", out)
 
     def test_with_our_own(self):
         for tls in ("openssl", "gnutls"):
