@@ -191,8 +191,10 @@ static bool is_no_cache_key(uint16_t number)
     return (number & 0x1e) == 0x1c;
 }
 
-/* Method, options and, for FETCH, the payload (RFC 8132 2.1). Without ETag,
- * which is understood here (RFC 7252 5.6). */
+/* Method, options and, for FETCH, the payload (RFC 8132 2.1). Without those
+ * that are understood here (RFC 7252 5.6): ETag, and Request-Tag, which tells
+ * the blocks of one request from those of another (RFC 9175 3.2); these here
+ * come in one piece, and some clients put a new one into every request. */
 static struct bytes write_key(struct device_cache *c, int device, const struct msg *request)
 {
     struct buf b = buf_on(c->key, sizeof c->key);
@@ -200,7 +202,7 @@ static struct bytes write_key(struct device_cache *c, int device, const struct m
     buf_put_u8(&b, request->code);
     for (size_t i = 0; i < request->n_options; i++) {
         const struct msg_option *o = &request->options[i];
-        if (is_no_cache_key(o->number) || o->number == OPT_ETAG)
+        if (is_no_cache_key(o->number) || o->number == OPT_ETAG || o->number == OPT_REQUEST_TAG)
             continue;
         buf_put_be(&b, o->number, 2);
         buf_put_be(&b, o->value.n, 2);

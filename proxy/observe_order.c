@@ -34,7 +34,10 @@ bool observe_request(const struct msg *m, struct buf *out)
         return false;
     for (size_t i = 0; i < m->n_options; i++) {
         uint16_t number = m->options[i].number;
-        if (number == OPT_OBSERVE || number == OPT_ETAG || is_no_cache_key(number))
+        /* Request-Tag is for bodies in blocks (RFC 9175 3.2), which this has
+         * none of; some clients put a new one into every request. */
+        if (number == OPT_OBSERVE || number == OPT_ETAG || number == OPT_REQUEST_TAG ||
+            is_no_cache_key(number))
             continue;
         if (!msg_add(&r, number, m->options[i].value))
             return false;
