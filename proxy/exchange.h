@@ -22,6 +22,7 @@
 #include "assoc.h"
 #include "deadline.h"
 #include "msg.h"
+#include "rate.h"
 
 struct exchanges;
 struct device;
@@ -67,6 +68,7 @@ enum exchange_limits {
  * few requests under way stay in them. */
 struct exchange_room {
     struct exchange_room *next;       /* when free */
+    struct rate_taken taken;          /* kept by the gate */
     uint8_t stored[MESSAGE_MAX];      /* the request for the device; or a long answer */
     char record[EXCHANGE_RECORD_MAX]; /* of the audit, begun at the decision */
 };

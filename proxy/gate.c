@@ -146,28 +146,28 @@ void gate_stop(struct gate *g, const struct arrival *in, uint8_t code)
         gate_reply_code(g, in, code, NULL);
 }
 
-/* False: it went no further. */
-static bool forward(struct gate *g, const struct arrival *in, int device)
+static void forward(struct gate *g, const struct arrival *in, int device)
 {
     if (device < 0) {
         gate_stop(g, in, MSG_CODE(4, 4));
-        return false;
+        return;
     }
     struct msg out;
     struct forward_scratch scratch;
     struct forward_map map = gate_device_map(upstream_config(g->upstreams, device));
     if (!forward_request(&g->forward, in->m, &map, &out, &scratch)) {
+        gate_give_back_rate(g, in->x);
         gate_stop(g, in, MSG_CODE(4, 2));
-        return false;
+        return;
     }
     out.type = in->m->type;
     in->x->device_index = device;
     enum observe_taken watched = gate_watch(g, in, device, &out);
     if (watched == OBSERVE_TAKEN ||
         (watched == OBSERVE_PLAIN && gate_serve(g, in->x, device, &out)))
-        return true;
+        return;
+    gate_give_back_rate(g, in->x);
     gate_stop(g, in, gate_code_refused(in->x));
-    return false;
 }
 
 static void judge(struct gate *g, struct arrival *in, struct request *r)
@@ -194,8 +194,7 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
         reply_busy(g, in);
         return;
     }
-    struct rate_taken taken;
-    gate_take_rate(g, r->device, d, &taken);
+    gate_take_rate(g, r->device, d, in->x);
     if (d->outcome != PEP_FORWARD) {
         deny(g, in, d);
         return;
@@ -207,8 +206,7 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
     in->x->ends_s = d->ends_s;
     in->x->basis = d->basis;
     gate_record_decision(g, in, r, d, 0);
-    if (!forward(g, in, r->device) && taken.n > 0)
-        rates_give_back(g->rates, &taken);
+    forward(g, in, r->device);
 }
 
 void gate_request(struct gate *g, struct arrival *in)

@@ -35,6 +35,7 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
         /* The grant ended while the device worked (RFC 9200 5.10.3). */
         gate_msg(&out, MSG_CODE(4, 1));
     } else if (!m && x->up_end == UP_FULL) {
+        gate_give_back_rate(g, x);
         gate_msg(&out, MSG_CODE(5, 3));
         if (!msg_add_uint(&out, OPT_MAX_AGE, DEVICE_MAX_AGE_S, age))
             gate_msg(&out, MSG_CODE(5, 3));

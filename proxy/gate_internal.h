@@ -265,10 +265,11 @@ bool gate_local(struct gate *g, struct arrival *in, const struct request *r);
 void gate_learn(struct gate *g);
 void gate_take_links(struct gate *g, struct exchange *x, const struct msg *m);
 
-/* gate_rate.c: takes one from the rates of what was permitted; without room
- * the decision is refused. What was taken is given back when the request goes
- * nowhere. */
-void gate_take_rate(struct gate *g, int device, struct pep_decision *d, struct rate_taken *taken);
+/* gate_rate.c: takes one from the rates of what was permitted, for x; without
+ * room the decision is refused. It is given back when the request went
+ * nowhere, before x is answered. */
+void gate_take_rate(struct gate *g, int device, struct pep_decision *d, struct exchange *x);
+void gate_give_back_rate(struct gate *g, struct exchange *x);
 
 /* gate_record.c */
 void gate_record_decision(struct gate *g, const struct arrival *in, const struct request *r,

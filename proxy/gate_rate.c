@@ -2,8 +2,9 @@
  * nothing else is in a request's way. */
 #include "gate_internal.h"
 
-void gate_take_rate(struct gate *g, int device, struct pep_decision *d, struct rate_taken *taken)
+void gate_take_rate(struct gate *g, int device, struct pep_decision *d, struct exchange *x)
 {
+    struct rate_taken *taken = &x->room->taken;
     taken->n = 0;
     /* What report mode lets pass has no rate; what has no device goes nowhere. */
     if (d->outcome != PEP_FORWARD || d->verdict != POLICY_PERMIT || device < 0)
@@ -20,4 +21,10 @@ void gate_take_rate(struct gate *g, int device, struct pep_decision *d, struct r
     }
     g->stats.rate_refused++;
     pep_refuse_rate(g->pep, d, answer.of, answer.retry_s);
+}
+
+void gate_give_back_rate(struct gate *g, struct exchange *x)
+{
+    rates_give_back(g->rates, &x->room->taken);
+    x->room->taken.n = 0;
 }
