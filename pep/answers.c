@@ -221,6 +221,17 @@ struct answer *answers_take(struct answers *t)
     return first;
 }
 
+void answers_take_told(struct answers *t, struct answer *a)
+{
+    t->n_new -= a->state == ANSWER_NEW;
+    a->state = ANSWER_ASKED;
+}
+
+void answers_end(struct answers *t, struct answer *a)
+{
+    drop(t, a);
+}
+
 uint8_t *answers_storage(struct answer *a, size_t n)
 {
     a->storage = calloc(1, n);

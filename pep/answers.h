@@ -85,6 +85,10 @@ MUST_USE enum pep_err answers_ask(struct answers *t, struct bytes token, int aut
                                   struct answer **out);
 /* Asks once more, by another question; its waiters will come for that. */
 void answers_ask_again(struct answers *t, struct answer *a);
+/* The question is a colleague's, who tells the answer: it is not sent. */
+void answers_take_told(struct answers *t, struct answer *a);
+/* What it said holds no longer. Not while it is unsettled. */
+void answers_end(struct answers *t, struct answer *a);
 /* The next question to be sent; it counts as taken. NULL: none. */
 MUST_USE struct answer *answers_take(struct answers *t);
 /* Room for what an answer says; it was empty. NULL: no memory. */

@@ -2,6 +2,7 @@
  * word, or both. The questions that this takes, and their answers. */
 #include "learn.h"
 
+#include "../policy/cursor.h"
 #include "code.h"
 #include "crypto.h"
 #include "cwt.h"
@@ -14,6 +15,9 @@ enum {
      * with a typing error more often than a token. */
     REFERENCE_MIN = 8,
 };
+
+/* Of an answer that a colleague tells. */
+enum { TOLD_REFERENCE = 1, TOLD_UNWRAPPED = 2 };
 
 bool learn_asks(const struct policy_authority *a, bool reference)
 {
@@ -267,14 +271,37 @@ static void tell_grants(struct pep *p, struct answer *a, const uint8_t hash[TOKE
     }
 }
 
-void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64_t now_s)
+/* The words themselves: each reads them by its own keys and clock. What is
+ * larger than an answer may be, none could read. */
+static void tell_colleagues(struct pep *p, const struct answer *a, const struct pep_reply *r)
 {
-    struct answer *a = answers_by_id(p->answers, id);
+    uint8_t text[TOKEN_MAX + INTROSPECT_ANSWER_MAX + 512], key[CRYPTO_SHA256];
+    struct buf b = buf_on(text, sizeof text);
+    struct bytes name = bytes_str(policy_authority(p->policy, (size_t)a->authority)->name);
+    struct bytes token = bytes_of(a->said.raw, a->said.raw_n);
+    if (!p->config.colleagues || name.n > UINT8_MAX || !crypto_sha256(token, key))
+        return;
+    buf_put_u8(&b, (uint8_t)name.n);
+    buf_put(&b, name);
+    buf_put_be(&b, token.n, 2);
+    buf_put(&b, token);
+    buf_put_u8(
+        &b, (uint8_t)((a->reference ? TOLD_REFERENCE : 0) | (a->unwrapped ? TOLD_UNWRAPPED : 0)));
+    buf_put_u8(&b, r->code);
+    buf_put_be(&b, (uint32_t)r->content_format, 4);
+    buf_put(&b, r->body);
+    const struct store_op op = {STORE_ANSWER, bytes_of(key, sizeof key), buf_bytes(&b)};
+    if (!b.full)
+        (void)!store_change(p->config.colleagues, &op, 1);
+    crypto_wipe(text, sizeof text);
+}
+
+/* What r says of the token of `a`. */
+static void take_reply(struct pep *p, struct answer *a, const struct pep_reply *r, bool told,
+                       int64_t now_s)
+{
     struct introspection in;
     uint8_t hash[TOKEN_HASH];
-    p->reply_s = now_s;
-    if (!a || a->state != ANSWER_ASKED)
-        return;
     struct introspect_about q = about(p, a);
     size_t room = 2 * (r->body.n < INTROSPECT_ANSWER_MAX ? r->body.n : INTROSPECT_ANSWER_MAX) +
                   a->said.raw_n + 64;
@@ -314,6 +341,51 @@ void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64
     answers_replied(p->answers, a);
     if (said && crypto_sha256(q.token, hash))
         tell_grants(p, a, hash, now_s);
+    if (said && a->state != ANSWER_FAILED && !told)
+        tell_colleagues(p, a, r);
+}
+
+void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64_t now_s)
+{
+    struct answer *a = answers_by_id(p->answers, id);
+    p->reply_s = now_s;
+    if (a && a->state == ANSWER_ASKED)
+        take_reply(p, a, r, false, now_s);
+}
+
+void learn_take_told(struct pep *p, struct bytes told, int64_t now_s)
+{
+    struct cursor c = cursor_on(told);
+    struct bytes name = cursor_vector(&c, 1), token = cursor_vector(&c, 2);
+    uint8_t flags = cursor_u8(&c);
+    struct pep_reply r = {.code = cursor_u8(&c)};
+    r.content_format = (int)(uint32_t)cursor_be(&c, 4);
+    r.body = cursor_take(&c, c.n);
+    int authority = policy_authority_find(p->policy, name);
+    bool reference = flags & TOLD_REFERENCE;
+    if (!cursor_done(&c) || authority < 0 ||
+        !learn_asks(policy_authority(p->policy, (size_t)authority), reference))
+        return;
+    struct answer *a = answers_find(p->answers, token, authority, now_s);
+    /* What was asked here is answered here; else the newest word counts. */
+    if (a && (a->unsettled || a->state == ANSWER_NEW || a->state == ANSWER_ASKED))
+        return;
+    if (a)
+        answers_end(p->answers, a);
+    if (answers_ask(p->answers, token, authority, reference, true, NULL, &a) != PEP_OK)
+        return; /* it is asked here when it is needed */
+    answers_take_told(p->answers, a);
+    a->unwrapped = flags & TOLD_UNWRAPPED;
+    p->reply_s = now_s;
+    take_reply(p, a, &r, true, now_s);
+    pep_settle(p);
+}
+
+void learn_freshen(struct pep *p, struct grant *g, int64_t now_s)
+{
+    struct answer *a = g->asked ? answers_find(p->answers, g->raw, g->authority, now_s) : NULL;
+    if (a && a->state == ANSWER_ACTIVE)
+        take_refresh(p, g, a, now_s);
 }
 
 void pep_settle(struct pep *p)

@@ -31,6 +31,11 @@ MUST_USE enum pep_err learn_again(struct pep *p, const struct grant *g,
                                   struct learned *out);
 /* Whether tokens of this authority need its word, beyond their protection. */
 bool learn_asks(const struct policy_authority *a, bool reference);
+/* An authority's answer that a colleague was given (STORE_ANSWER). */
+void learn_take_told(struct pep *p, struct bytes told, int64_t now_s);
+/* What is known here of g, which a colleague took, or which is of before the
+ * start. May end g. */
+void learn_freshen(struct pep *p, struct grant *g, int64_t now_s);
 /* A new policy is in force. */
 void learn_reload(struct pep *p, const struct policy *old, int64_t now_s);
 

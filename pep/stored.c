@@ -132,6 +132,7 @@ static enum store_keep take_opaque(struct stored *l, struct record *r)
     crypto_wipe(r, sizeof *r);
     if (g && g->compiled) {
         grants_take(p->grants, g);
+        learn_freshen(p, g, l->now_s);
         return STORE_KEEP;
     }
     grant_free(g);
@@ -210,6 +211,7 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
     }
     take_name(policy_authority(p->policy, (size_t)g->authority), g->sub, &g->key, g->subject);
     grants_take(p->grants, g);
+    learn_freshen(p, g, l->now_s);
     return STORE_KEEP;
 }
 
@@ -268,6 +270,9 @@ void pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
         break;
     case STORE_REVOCATION:
         revocations_take_change(p->revocations, op, first);
+        break;
+    case STORE_ANSWER:
+        learn_take_told(p, op->value, now_s);
         break;
     case STORE_KEYS: /* each takes a published set itself */
     default:
