@@ -441,7 +441,7 @@ static bool open_observations(struct gate *g)
                                 .user = g,
                                 .random = random32,
                                 .max = OBSERVATIONS,
-                                .max_subscribers = WATCHES};
+                                .max_subscribers = WATCHES * crew_size(g->crew)};
     uint64_t half_idle_ms = g->config->idle_s * 1000 / 2;
     g->watch_con_ms = half_idle_ms < WATCH_CON_MS ? half_idle_ms : WATCH_CON_MS;
     g->watches = watches_new(WATCHES);

@@ -82,23 +82,29 @@ static void served(struct gate *g, struct exchange *x, const struct msg *m)
         gate_deliver(g, x, m);
 }
 
-enum observe_taken gate_subscribe(struct gate *g, int device, const struct msg *m, uint64_t watch,
+enum observe_taken gate_subscribe(struct gate *g, const struct watch *w, const struct msg *m,
                                   enum exchange_up_end *why)
 {
-    if (gate_is_elsewhere(g, device))
-        return OBSERVE_PLAIN;
-    return observe_subscribe(g->observes, device, m, (struct subscriber){g->worker, watch}, g->now,
-                             why);
+    if (gate_is_elsewhere(g, w->device))
+        return gate_mail_subscribe(g, w, m, why);
+    return observe_subscribe(g->observes, w->device, m, (struct subscriber){g->worker, w->id},
+                             g->now, why);
 }
 
-void gate_unsubscribe(struct gate *g, uint64_t watch)
+bool gate_unsubscribe(struct gate *g, const struct watch *w)
 {
-    observe_unsubscribe(g->observes, (struct subscriber){g->worker, watch}, g->now);
+    if (gate_is_elsewhere(g, w->device))
+        return gate_mail_unsubscribe(g, w);
+    observe_unsubscribe(g->observes, (struct subscriber){g->worker, w->id}, g->now);
+    return true;
 }
 
-void gate_ready(struct gate *g, uint64_t watch, bool seen)
+bool gate_ready(struct gate *g, const struct watch *w, bool seen)
 {
-    observe_ready(g->observes, (struct subscriber){g->worker, watch}, seen, g->now);
+    if (gate_is_elsewhere(g, w->device))
+        return gate_mail_ready(g, w, seen);
+    observe_ready(g->observes, (struct subscriber){g->worker, w->id}, seen, g->now);
+    return true;
 }
 
 static bool notified(void *user, uint32_t owner, const struct msg *m, bool cut, struct instant now)

@@ -139,10 +139,21 @@ extern const struct upstream_ops gate_upstream_ops;
 
 /* Observations: between the client's side, which has a number for each of
  * its own, and the device's side, as observe.h says. */
-enum observe_taken gate_subscribe(struct gate *g, int device, const struct msg *m, uint64_t watch,
+enum observe_taken gate_subscribe(struct gate *g, const struct watch *w, const struct msg *m,
                                   enum exchange_up_end *why);
-void gate_unsubscribe(struct gate *g, uint64_t watch);
-void gate_ready(struct gate *g, uint64_t watch, bool seen);
+/* False: no room on the way to another thread; it must be said again. */
+MUST_USE bool gate_unsubscribe(struct gate *g, const struct watch *w);
+MUST_USE bool gate_ready(struct gate *g, const struct watch *w, bool seen);
+
+/* gate_watch_mail.c: the same by mail, and back. */
+enum observe_taken gate_mail_subscribe(struct gate *g, const struct watch *w, const struct msg *m,
+                                       enum exchange_up_end *why);
+MUST_USE bool gate_mail_unsubscribe(struct gate *g, const struct watch *w);
+MUST_USE bool gate_mail_ready(struct gate *g, const struct watch *w, bool seen);
+MUST_USE bool gate_mail_notice(struct gate *g, struct subscriber to,
+                               const struct observe_notice *n);
+/* True: it was for these. */
+bool gate_take_watch_mail(struct gate *g, unsigned from, struct bytes message);
 
 /* ---- gate_mail.c: devices that another worker has. A request for one is
  * mailed there, and served under an exchange of that worker: a guest. ---- */
@@ -210,8 +221,12 @@ void gate_watch_answer(struct gate *g, struct exchange *x, struct msg *out, uint
 void gate_watch_answered(struct gate *g, struct exchange *x, uint8_t code);
 void gate_watch_undelivered(struct gate *g, struct exchange *x, bool reset);
 /* observe_ops and exchange_ops; `user` is the gate. */
-void gate_notice(void *user, struct subscriber to, const struct observe_notice *n);
+bool gate_notice(void *user, struct subscriber to, const struct observe_notice *n);
 void gate_watch_heard(void *user, uint64_t watch, enum exchange_heard heard, uint64_t rtt_us);
+/* A notice for one of ours; and that a subscription that was mailed is none. */
+void gate_watch_take(struct gate *g, uint64_t watch, const struct observe_notice *n);
+void gate_watch_untaken(struct gate *g, uint64_t watch, enum observe_taken taken,
+                        enum exchange_up_end why);
 /* RST to a NON. */
 void gate_watch_reset(struct gate *g, struct assoc *a, uint16_t mid);
 void gate_watch_replied(struct gate *g, uint64_t question);

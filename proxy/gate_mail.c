@@ -334,6 +334,7 @@ void gate_take_mail(struct gate *g, unsigned from, struct bytes message, struct 
             discovery_want(g->discovery, l.device);
         break;
     default:
+        (void)gate_take_watch_mail(g, from, message);
         break;
     }
 }

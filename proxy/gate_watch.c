@@ -4,7 +4,7 @@
  *
  * One message at a time is on its way to a client's observation. While that
  * is unacknowledged, waits for a judgement or for its turn, the device's side
- * keeps what is newer (gate_ready()), so nothing piles up here. */
+ * keeps what is newer (say_ready()), so nothing piles up here. */
 #include "gate_internal.h"
 
 #include <stdlib.h>
@@ -25,6 +25,7 @@ static void plan(struct gate *g, struct watch *w)
     }
     uint64_t others[] = {
         w->retry ? now_ms + WATCH_RETRY_MS : UINT64_MAX,
+        w->say != SAID ? now_ms + WATCH_MAIL_MS : UINT64_MAX,
         /* its slot in the exchange table may have had to give way */
         w->sent ? w->sent_ms + MAX_TRANSMIT_WAIT_MS + ACK_TIMEOUT_MS : UINT64_MAX,
         w->open && !w->sent ? w->con_ms + g->watch_con_ms : UINT64_MAX,
@@ -34,6 +35,22 @@ static void plan(struct gate *g, struct watch *w)
         if (others[i] < at_ms)
             at_ms = others[i];
     watch_at(g->watches, w, at_ms);
+}
+
+/* Both come late when there is no room on the way to another thread. */
+static void say_ready(struct gate *g, struct watch *w, bool seen)
+{
+    w->say = gate_ready(g, w, seen) ? SAID : seen ? SAY_SEEN : SAY_UNSEEN;
+    if (w->say != SAID)
+        plan(g, w);
+}
+
+static void say_over(struct gate *g, struct watch *w)
+{
+    if (!w->subscribed || gate_unsubscribe(g, w))
+        watch_remove(g->watches, w);
+    else
+        watch_at(g->watches, w, instant_ms(g->now) + WATCH_MAIL_MS);
 }
 
 /* RFC 7252 4.7: one unacknowledged message of ours at a time for a client. */
@@ -55,7 +72,7 @@ static void resume(struct gate *g, struct watch *w)
     if (held)
         take(g, w, held);
     else
-        gate_ready(g, w->id, false);
+        say_ready(g, w, false);
     free(held);
 }
 
@@ -74,11 +91,10 @@ static void forget(struct gate *g, struct watch *w)
     bool was_confirming = w->sent != NULL;
     if (w->sent)
         exchange_unsay(g->exchanges, w->sent, w->id);
-    if (w->subscribed)
-        gate_unsubscribe(g, w->id);
     if (w->x)
         w->x->watch = 0;
-    watch_remove(g->watches, w);
+    watch_leave(g->watches, w);
+    say_over(g, w);
     if (was_confirming)
         resume_all(g, a);
 }
@@ -219,7 +235,7 @@ static void deliver(struct gate *g, struct watch *w, const struct observe_notice
         w->n_non++;
         w->mids[1] = w->mids[0];
         w->mids[0] = out.mid;
-        gate_ready(g, w->id, true);
+        say_ready(g, w, true);
     }
     plan(g, w);
 }
@@ -344,7 +360,7 @@ enum observe_taken gate_watch(struct gate *g, const struct arrival *in, int devi
     w->x = in->x;
     w->number = in->x->observed;
     in->x->watch = w->id;
-    enum observe_taken taken = gate_subscribe(g, device, out, w->id, &in->x->up_end);
+    enum observe_taken taken = gate_subscribe(g, w, out, &in->x->up_end);
     w->subscribed = taken == OBSERVE_TAKEN;
     if (!w->subscribed)
         forget(g, w);
@@ -371,18 +387,26 @@ void gate_watch_answered(struct gate *g, struct exchange *x, uint8_t code)
     }
     watches_stats(g->watches)->opened++;
     w->con_ms = instant_ms(g->now);
-    gate_ready(g, w->id, true);
+    say_ready(g, w, true);
     plan(g, w);
 }
 
 /* ---- what comes ---- */
 
-void gate_notice(void *user, struct subscriber to, const struct observe_notice *n)
+bool gate_notice(void *user, struct subscriber to, const struct observe_notice *n)
 {
     struct gate *g = user;
-    struct watch *w = watch_find(g->watches, to.id);
+    if (to.worker != g->worker)
+        return gate_mail_notice(g, to, n);
+    gate_watch_take(g, to.id, n);
+    return true;
+}
+
+void gate_watch_take(struct gate *g, uint64_t id, const struct observe_notice *n)
+{
+    struct watch *w = watch_find(g->watches, id);
     if (!w)
-        return; /* it went meanwhile, and said so */
+        return; /* it went meanwhile, and says so */
     w->subscribed = !n->last;
     if (!w->x) {
         take(g, w, n);
@@ -395,6 +419,32 @@ void gate_notice(void *user, struct subscriber to, const struct observe_notice *
         grow_old(&m, n->age_s, age);
     w->x->up_end = n->up_end;
     gate_deliver(g, w->x, any ? &m : NULL);
+}
+
+/* It was taken by another thread, and there it was not. */
+void gate_watch_untaken(struct gate *g, uint64_t id, enum observe_taken taken,
+                        enum exchange_up_end why)
+{
+    struct watch *w = watch_find(g->watches, id);
+    struct exchange *x = w ? w->x : NULL;
+    struct msg m, out;
+    struct forward_scratch scratch;
+    if (!x)
+        return;
+    uint8_t text[MESSAGE_MAX];
+    size_t n = w->request_n < sizeof text ? w->request_n : sizeof text;
+    memcpy(text, w->request, n);
+    w->subscribed = false;
+    forget(g, w);
+    struct forward_map map = gate_device_map(upstream_config(g->upstreams, x->device_index));
+    bool plain = taken == OBSERVE_PLAIN && msg_parse(bytes_of(text, n), &m) == MSG_OK &&
+                 forward_request(&g->forward, &m, &map, &out, &scratch);
+    x->up_end = why;
+    if (!plain || !gate_serve(g, x, x->device_index, &out)) {
+        const struct arrival in = {.x = x};
+        gate_stop(g, &in, gate_code_refused(x));
+    }
+    explicit_bzero(text, n); /* it may hold a token */
 }
 
 void gate_watch_heard(void *user, uint64_t id, enum exchange_heard heard, uint64_t rtt_us)
@@ -410,7 +460,7 @@ void gate_watch_heard(void *user, uint64_t id, enum exchange_heard heard, uint64
         w->con_ms = instant_ms(g->now);
         w->n_non = 0;
         w->rtt_us = rtt_us ? rtt_us : w->rtt_us;
-        gate_ready(g, w->id, true);
+        say_ready(g, w, true);
         plan(g, w);
     } else if (heard == HEARD_RESET) {
         s->reset++;
@@ -465,9 +515,15 @@ void gate_forget_watches(struct gate *g, struct assoc *a, uint8_t code, const ch
 static void look(struct gate *g, struct watch *w)
 {
     uint64_t now_ms = instant_ms(g->now);
+    if (!w->assoc) {
+        say_over(g, w);
+        return;
+    }
+    if (w->say != SAID)
+        say_ready(g, w, w->say == SAY_SEEN);
     if (w->sent && !exchange_is_unheard(w->sent, w->id)) {
         w->sent = NULL; /* its slot was needed */
-        gate_ready(g, w->id, true);
+        say_ready(g, w, true);
         resume_all(g, w->assoc);
     }
     if (w->unrecorded && now_ms >= w->recorded_ms + WATCH_RECORD_MS)
@@ -484,7 +540,7 @@ static void look(struct gate *g, struct watch *w)
     if (idle && now_ms >= w->con_ms + g->watch_con_ms) {
         /* Who only listens is asked whether it is there: once more now, and
          * again when as much time has passed. */
-        gate_ready(g, w->id, false);
+        say_ready(g, w, false);
         w->con_ms = now_ms;
         w->n_non = WATCH_NON_MAX;
     }

@@ -64,6 +64,7 @@ enum limits {
     OBSERVE_PACE_MS = 50,     /* a device's states are told on this often at the most, */
     OBSERVE_BURST = 8,        /* but for so many */
     OBSERVE_NOTICES = 256,    /* of them a turn, and the sockets have theirs */
+    OBSERVE_ROOM_MS = 5,      /* until another worker has room for one */
     OBSERVE_RETRY_MIN_S = 10, /* a device that did not answer is asked again, doubling */
     OBSERVE_RETRY_MAX_S = 900,
     OBSERVE_RENEW_MAX_MS = 3600000, /* whatever the Max-Age: a device may restart unseen */
@@ -83,6 +84,7 @@ enum limits {
      * what comes sooner goes as CON, and the client's ACK sets the pace. */
     WATCH_GAP_MS = 3000,
     WATCH_RETRY_MS = 1000,  /* there was no room for one */
+    WATCH_MAIL_MS = 20,     /* nor for a word to another worker */
     WATCH_RECORD_MS = 1000, /* one audit record for those that are permitted in it */
 
     DEVICE_QUEUE = 128,   /* requests that wait for a device's window; then 5.03 */
@@ -124,10 +126,10 @@ enum limits {
     /* To an address that has not shown that it is there: bytes for each that
      * came from it (RFC 9175 2.4, as RFC 9000 8). */
     AMPLIFICATION = 3,
-    ECHO_LIFE_S = 60, /* an Echo value is good for one to two of these (RFC 9175 2.3) */
-    COOKIE_LIFE_S = 60,            /* a DTLS cookie is good for one to two of these */
-    ASSOC_IDLE_S = 86400,          /* an association without traffic is closed */
-    GRANTS = 10000,                /* live grants held; then new ones are refused */
+    ECHO_LIFE_S = 60,     /* an Echo value is good for one to two of these (RFC 9175 2.3) */
+    COOKIE_LIFE_S = 60,   /* a DTLS cookie is good for one to two of these */
+    ASSOC_IDLE_S = 86400, /* an association without traffic is closed */
+    GRANTS = 10000,       /* live grants held; then new ones are refused */
     /* Counts of `rate:` that are not full again, of all limits and clients
      * together, 16 bytes each; then 4.29. */
     RATES = 65536,

@@ -15,6 +15,10 @@ enum mail_kind {
     MAIL_SERVED,      /* what came of it */
     MAIL_UNSERVE,     /* nobody waits for it any more */
     MAIL_LEARN,       /* what your device publishes is wanted anew */
+    MAIL_SUBSCRIBE,   /* an observation of one of your devices (gate_watch_mail.c) */
+    MAIL_UNSUBSCRIBE, /* its end */
+    MAIL_READY,       /* it can take the next notice */
+    MAIL_NOTICE,      /* what there is to tell of it */
     MAIL_QUESTION,    /* to the leader: ask an authorization server (worker_ask.c) */
     MAIL_REPLY,       /* what it said */
     MAIL_UNKNOWN_KEY, /* to the leader: a token came whose key nobody knows */

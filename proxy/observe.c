@@ -315,29 +315,20 @@ static void take_state(struct observes *t, struct observation *o, const struct m
     tell_at(t, o, may_tell_ms(o, now));
 }
 
-/* Those who asked are told that there is no answer. The others keep what
+/* Those who asked will be told that there is no answer. The others keep what
  * they have: it grows old, and they see that themselves (RFC 7641 3.3.1). */
 static void fail(struct observes *t, struct observation *o, enum exchange_up_end why,
                  struct instant now)
 {
     t->stats.lost++;
-    o->up_end = why;
-    for (uint32_t i = o->ready.tail, prev; i != NONE; i = prev) {
-        struct member *m = &t->members[i];
-        struct observe_notice n = {.up_end = why, .last = true};
-        struct subscriber who = m->who;
-        prev = m->prev;
-        if (!m->waits)
-            continue;
-        member_leave(t, i);
-        t->config.ops->notify(t->config.user, who, &n);
-    }
-    if (o->n == 0) {
-        stop(t, o, LEAVING);
-        free_one(t, o);
-    } else {
-        back_off(t, o, now);
-    }
+    if (o->message_n == 0)
+        o->up_end = why;
+    o->failure = why;
+    o->failed = true;
+    for (uint32_t i = o->ready.head; i != NONE; i = t->members[i].next)
+        t->members[i].failed = t->members[i].waits;
+    back_off(t, o, now);
+    tell_at(t, o, instant_ms(now));
 }
 
 void observe_answered(struct observes *t, struct exchange *x, const struct msg *m,
@@ -409,12 +400,50 @@ void observe_returned(struct observes *t, uint32_t owner, struct instant now)
 
 /* ---- telling ---- */
 
-/* False: the budget is spent. A notice may make any member ready or gone. */
+/* False: there was no room for one. */
+static bool tell_failed(struct observes *t, struct observation *o)
+{
+    for (uint32_t i = o->ready.head, next; o->failed && i != NONE; i = next) {
+        struct observe_notice n = {.up_end = o->failure, .last = true};
+        next = t->members[i].next;
+        if (!t->members[i].failed)
+            continue;
+        if (!t->config.ops->notify(t->config.user, t->members[i].who, &n))
+            return false;
+        member_leave(t, i);
+    }
+    o->failed = false;
+    return true;
+}
+
+/* A notice may make any member ready or gone, but for who gets the last. */
+static bool tell_one(struct observes *t, struct observation *o, uint32_t i, struct instant now)
+{
+    struct observe_notice n = {.message = bytes_of(o->message, o->message_n),
+                               .up_end = o->up_end,
+                               .age_s = (uint32_t)((now.mono_us - o->came_us) / 1000000),
+                               .confirm = o->confirm,
+                               .last = o->state == OVER};
+    struct subscriber who = t->members[i].who;
+    bool waits = t->members[i].waits;
+    if (!n.last)
+        member_told(t, i);
+    bool told = t->config.ops->notify(t->config.user, who, &n);
+    if (told && n.last)
+        member_leave(t, i);
+    else if (!told && !n.last)
+        member_untold(t, i, waits);
+    return told;
+}
+
+/* False: the budget is spent, or there was no room. */
 static bool tell(struct observes *t, struct observation *o, struct instant now, size_t *budget)
 {
     bool may = may_tell_ms(o, now) <= instant_ms(now);
+    if (!tell_failed(t, o))
+        return false;
     for (uint32_t i; (i = o->ready.head) != NONE;) {
-        struct member *m = &t->members[i];
+        const struct member *m = &t->members[i];
         if (o->state != OVER && (m->shown == o->version || !(may || m->waits)))
             break;
         if (*budget == 0)
@@ -425,17 +454,8 @@ static bool tell(struct observes *t, struct observation *o, struct instant now, 
             o->pace_ms =
                 (o->pace_ms > instant_ms(now) ? o->pace_ms : instant_ms(now)) + OBSERVE_PACE_MS;
         }
-        struct observe_notice n = {.message = bytes_of(o->message, o->message_n),
-                                   .up_end = o->up_end,
-                                   .age_s = (uint32_t)((now.mono_us - o->came_us) / 1000000),
-                                   .confirm = o->confirm,
-                                   .last = o->state == OVER};
-        struct subscriber who = m->who;
-        if (n.last)
-            member_leave(t, i);
-        else
-            member_told(t, i);
-        t->config.ops->notify(t->config.user, who, &n);
+        if (!tell_one(t, o, i, now))
+            return false;
     }
     return true;
 }
@@ -450,7 +470,8 @@ void observes_turn(struct observes *t, struct instant now)
         if (o->state == LEAVING)
             say_goodbye(t, o, now);
         else if (!tell(t, o, now, &budget))
-            tell_at(t, o, now_ms + 1); /* others have their turn in between */
+            /* Others have their turn in between. */
+            tell_at(t, o, now_ms + (budget == 0 ? 1 : OBSERVE_ROOM_MS));
         else if (o->n == 0 && o->state == OPEN)
             quit(t, o, now);
         else if (o->n == 0 && o->state == OVER)

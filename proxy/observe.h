@@ -14,8 +14,7 @@
  * not answer, and when it is back from being down, with back-off; it is told
  * to stop when the last subscriber has gone.
  *
- * Notices come from observes_turn(), and that there was no answer from
- * observe_answered(); never from within a subscriber's own call. */
+ * Notices come from observes_turn(), never from within another call. */
 #ifndef POSTERN_OBSERVE_H
 #define POSTERN_OBSERVE_H
 
@@ -39,7 +38,9 @@ struct observe_notice {
 };
 
 struct observe_ops {
-    void (*notify)(void *user, struct subscriber to, const struct observe_notice *n);
+    /* False: there was no room for it on the way to another thread; then it
+     * comes again, in its newest form. */
+    bool (*notify)(void *user, struct subscriber to, const struct observe_notice *n);
 };
 
 struct observes_config {

@@ -16,7 +16,8 @@ struct member {
     uint32_t prev, next;
     uint64_t shown; /* the version that it was told last; 0: none */
     bool busy;      /* it has not said that it is ready */
-    bool waits;     /* it has had no answer yet */
+    bool waits;     /* it has had no answer yet, */
+    bool failed;    /* and the request that it waited for has got none */
 };
 
 struct list {
@@ -38,7 +39,8 @@ struct observation {
     struct exchange *x;      /* its request under way, or NULL */
     struct list ready, busy; /* members; of the ready, who has seen least comes first */
     unsigned n, failures;
-    bool known; /* the device has it on its list, as far as we know */
+    bool failed; /* those members are to be told */
+    bool known;  /* the device has it on its list, as far as we know */
 
     /* the newest representation, as it came */
     uint64_t version; /* counts; 0: none came yet */
@@ -48,6 +50,7 @@ struct observation {
     uint32_t number;
     bool confirm;
     enum exchange_up_end up_end; /* when message_n is 0 */
+    enum exchange_up_end failure;
 
     struct deadline tell, renew;
     uint32_t next_free;
@@ -77,6 +80,8 @@ void member_join(struct observes *t, struct observation *o, struct subscriber s,
 void member_leave(struct observes *t, uint32_t i);
 /* From one list to the other: it was told the newest version; */
 void member_told(struct observes *t, uint32_t i);
+/* that there was no room for that; */
+void member_untold(struct observes *t, uint32_t i, bool waits);
 /* or can be told. True: and there is something to tell. */
 bool member_ready(struct observes *t, uint32_t i, bool seen);
 /* Whether a ready one is behind: the first has seen least. */

@@ -92,6 +92,12 @@ void member_told(struct observes *t, uint32_t i)
     list_add(t, &o->busy, i, false);
 }
 
+void member_untold(struct observes *t, uint32_t i, bool waits)
+{
+    (void)member_ready(t, i, false);
+    t->members[i].waits = waits;
+}
+
 bool member_ready(struct observes *t, uint32_t i, bool seen)
 {
     struct member *m = &t->members[i];

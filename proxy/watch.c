@@ -122,7 +122,7 @@ static void wait_enter(struct watch **list, struct watch *w, uint64_t question)
     *list = w;
 }
 
-void watch_remove(struct watches *t, struct watch *w)
+void watch_leave(struct watches *t, struct watch *w)
 {
     wait_leave(w);
     deadline_cancel(&t->deadlines, &w->deadline);
@@ -133,7 +133,15 @@ void watch_remove(struct watches *t, struct watch *w)
     if (w->next)
         w->next->prev = w->prev;
     free_request(w);
-    free(w->held);
+    free(watch_unhold(w));
+    w->assoc = NULL;
+}
+
+void watch_remove(struct watches *t, struct watch *w)
+{
+    if (w->assoc)
+        watch_leave(t, w);
+    deadline_cancel(&t->deadlines, &w->deadline);
     w->id = 0;
     w->next = t->free;
     t->free = w;
@@ -143,7 +151,8 @@ void watch_remove(struct watches *t, struct watch *w)
 struct watch *watch_find(struct watches *t, uint64_t id)
 {
     size_t i = (uint32_t)id;
-    return id != 0 && i < t->n_used && t->all[i].id == id ? &t->all[i] : NULL;
+    bool is = id != 0 && i < t->n_used && t->all[i].id == id && t->all[i].assoc;
+    return is ? &t->all[i] : NULL;
 }
 
 struct watch *watch_of(const struct assoc *a, const uint8_t *token, size_t token_n)
@@ -158,7 +167,7 @@ void watches_each(struct watches *t, void (*visit)(void *user, struct watch *w),
 {
     /* By place, so that it does not matter whom `visit` removes. */
     for (size_t i = 0; i < t->n_used; i++)
-        if (t->all[i].id)
+        if (t->all[i].id && t->all[i].assoc)
             visit(user, &t->all[i]);
 }
 

@@ -17,15 +17,18 @@ struct exchange;
 struct watches;
 
 struct watch {
-    uint64_t id; /* never reused; 0: free */
-    struct assoc *assoc;
+    uint64_t id;               /* never reused; 0: free */
+    struct assoc *assoc;       /* NULL: it is over, but the device's side has not heard that */
     struct watch *prev, *next; /* of the same association */
     uint8_t token_n, token[MSG_TOKEN_MAX];
     uint8_t *request; /* as a message */
     size_t request_n;
     int device;
     bool subscribed; /* the device's side knows it */
-    bool open;       /* the client has had its first answer, with Observe */
+    /* What that side is to hear, when there is room on the way: that this one
+     * is ready (and has seen the last notice, or not). */
+    enum { SAID = 0, SAY_SEEN, SAY_UNSEEN } say;
+    bool open; /* the client has had its first answer, with Observe */
 
     struct exchange *x;    /* its request, until that is answered */
     struct exchange *sent; /* its notification that awaits the ACK; see exchange_is_unheard() */
@@ -58,7 +61,9 @@ void watches_free(struct watches *t); /* NULL is fine */
 
 /* NULL: no room. */
 MUST_USE struct watch *watch_add(struct watches *t, struct assoc *a, const struct msg *request);
-/* It leaves every list; its exchanges are the caller's to end. */
+/* It is over: it leaves every list, and is not found. Its exchanges are the
+ * caller's to end. Its number is free with watch_remove(). */
+void watch_leave(struct watches *t, struct watch *w);
 void watch_remove(struct watches *t, struct watch *w);
 struct watch *watch_find(struct watches *t, uint64_t id);
 struct watch *watch_of(const struct assoc *a, const uint8_t *token, size_t token_n);

@@ -41,6 +41,7 @@ static struct world {
     uint64_t tokens;
     struct person people[PEOPLE];
     size_t told, most_in_a_turn;
+    size_t no_room; /* for the next so many notices */
 } w;
 
 static struct instant now(void)
@@ -131,13 +132,17 @@ void exchange_drop(struct exchanges *t, struct exchange *x, struct instant at)
 
 /* ---- subscribers ---- */
 
-static void on_notice(void *user, struct subscriber to, const struct observe_notice *n)
+static bool on_notice(void *user, struct subscriber to, const struct observe_notice *n)
 {
     (void)user;
     assert_true(to.id < PEOPLE);
     struct person *p = &w.people[to.id];
     struct msg m;
     assert_true(p->in && !p->busy);
+    if (w.no_room > 0) {
+        w.no_room--;
+        return false;
+    }
     int before = p->state;
     p->state = msg_parse(n->message, &m) == MSG_OK ? atoi((const char *)m.payload.p) : -1;
     if (!n->last && !p->not_seen)
@@ -149,7 +154,7 @@ static void on_notice(void *user, struct subscriber to, const struct observe_not
     if (n->last) {
         p->lasts++;
         p->in = false;
-        return;
+        return true;
     }
     p->busy = true;
     if (p->leaves) {
@@ -161,6 +166,7 @@ static void on_notice(void *user, struct subscriber to, const struct observe_not
         p->not_seen = false;
         observe_ready(w.t, to, seen, now());
     }
+    return true;
 }
 
 static const struct observe_ops ops = {on_notice};
@@ -305,6 +311,12 @@ static void test_many_in_turns(void **state)
         assert_int_equal(subscribe(i, "a"), OBSERVE_TAKEN);
     assert_int_equal(w.n_asked, 1);
     registers(1, 1, 60);
+    w.no_room = 3;
+    for (size_t i = 0; i < 3; i++) {
+        pass(OBSERVE_ROOM_MS - 1);
+        assert_int_equal(w.told, 0);
+        w.now_ms++;
+    }
     observes_turn(w.t, now());
     assert_int_equal(w.told, OBSERVE_NOTICES);
     /* What is newer meanwhile is told instead. */
@@ -443,6 +455,8 @@ static void test_failures(void **state)
         assert_int_equal(subscribe(0, "a"), OBSERVE_TAKEN);
         assert_int_equal(subscribe(1, "a"), OBSERVE_TAKEN);
         answers(under_way(OBSERVE_REGISTER), NULL, rows[i].how);
+        w.no_room = i; /* they hear it a little later */
+        pass(100);
         if (w.people[0].state != -1 || w.people[1].lasts != 1)
             fail_msg("%s", rows[i].name);
         pass(100000);
@@ -468,6 +482,7 @@ static void test_failures(void **state)
         /* One that asks meanwhile shares that, and is told that it failed. */
         assert_int_equal(subscribe(1, "a"), OBSERVE_TAKEN);
         answers(under_way(OBSERVE_REGISTER), NULL, UP_SILENT);
+        pass(0);
         assert_int_equal(w.people[1].lasts, 1);
         assert_int_equal(w.people[0].lasts, 0);
     }
@@ -547,6 +562,7 @@ static void test_at_random(void **state)
             struct exchange *x = under_way(rand() % 4 ? OBSERVE_REGISTER : OBSERVE_DEREGISTER);
             size_t ear = (size_t)rand() % EARS;
             w.refuse = rand() % 10 == 0;
+            w.no_room = rand() % 20 == 0 ? (size_t)rand() % 5 : 0;
             switch (rand() % 8) {
             case 0:
             case 1:
@@ -589,7 +605,7 @@ static void test_at_random(void **state)
                 in += w.people[i].in;
             assert_int_equal(stats().subscribers, in);
         }
-        w.refuse = 0;
+        w.refuse = w.no_room = 0;
         for (size_t i = 0; i < 16; i++)
             leave(i);
         pass(10000);
