@@ -72,15 +72,20 @@ static size_t half_open(const struct assocs *t)
     return t->orders[ORDER_HALF].n;
 }
 
-static struct assoc **peer_bucket(struct assocs *t, int listener, const struct peer *peer)
+struct assoc **assoc_bucket(struct assocs *t, int listener, const struct peer *peer)
 {
     return &t->by_peer[(peer_hash(peer, t->seed) + (uint64_t)listener) & t->mask];
 }
 
+static bool is_at(const struct assoc *a, int listener, const struct peer *peer)
+{
+    return a->listener == listener && peer_equal(&a->peer, peer);
+}
+
 static struct assoc *lookup(struct assocs *t, int listener, const struct peer *peer)
 {
-    for (struct assoc *a = *peer_bucket(t, listener, peer); a; a = a->hash_next)
-        if (a->listener == listener && peer_equal(&a->peer, peer))
+    for (struct assoc *a = *assoc_bucket(t, listener, peer); a; a = a->hash_next)
+        if (is_at(a, listener, peer))
             return a;
     return NULL;
 }
@@ -164,8 +169,10 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
     }
     if (ok)
         t->dtls = dtls_new(dc, &engine, t, diag);
-    if (ok && t->dtls)
+    if (ok && t->dtls) {
+        dtls_set_worker(t->dtls, (uint8_t)c->first_id);
         return t;
+    }
     assocs_free(t);
     return NULL;
 }
@@ -176,6 +183,7 @@ static void assoc_free(struct assocs *t, struct assoc *a)
     assoc_seat_free(t, a->live);
     assoc_seat_free(t, a->pending);
     assoc_forget_asleep(t, a);
+    assoc_forget_cid(t, a);
     free(a);
 }
 
@@ -198,6 +206,7 @@ void assocs_free(struct assocs *t)
     deadlines_clear(&t->deadlines);
     free(t->by_peer);
     free(t->by_id);
+    free(t->by_cid);
     free(t);
 }
 
@@ -214,7 +223,7 @@ static struct assoc *assoc_new(struct assocs *t, int listener, const struct peer
     a->id = t->last_id += t->config.workers ? t->config.workers : 1;
     a->peer = *peer;
     a->listener = listener;
-    struct assoc **b = peer_bucket(t, listener, peer);
+    struct assoc **b = assoc_bucket(t, listener, peer);
     a->hash_next = *b;
     *b = a;
     b = &t->by_id[a->id & t->mask];
@@ -249,7 +258,8 @@ void assoc_close(struct assocs *t, struct assoc *a, const char *reason)
         assoc_seat_leave(t, a->pending);
         deadline_cancel(&t->deadlines, &a->pending->deadline);
     }
-    struct assoc **p = peer_bucket(t, a->listener, &a->peer);
+    assoc_forget_cid(t, a);
+    struct assoc **p = assoc_bucket(t, a->listener, &a->peer);
     while (*p != a)
         p = &(*p)->hash_next;
     *p = a->hash_next;
@@ -318,6 +328,7 @@ static void promote(struct assocs *t, struct assoc *a, struct instant now)
     t->stats.completed++;
     touch(t, a, now);
     assoc_seat_enter(t, a->live, ORDER_FRESH, instant_ms(now));
+    assoc_learn_cid(t, a, dtls_cid(a->live->dtls));
     bool welcome = (had || established(t) <= t->config.max) && t->ops.established(t->user, a, now);
     assoc_seat_free(t, old);
     if (!welcome)
@@ -490,7 +501,7 @@ static struct dtls_session *recipient(struct assocs *t, struct assoc *a, struct 
     if (!assoc_is_established(a))
         return a->pending->dtls;
     struct bytes rest = datagram, record;
-    if (!dtls_next_record(&rest, &record))
+    if (!dtls_next_of(&rest, &record))
         return NULL;
     if (dtls_record_epoch(record) == 0)
         return a->pending->dtls;
@@ -499,18 +510,34 @@ static struct dtls_session *recipient(struct assocs *t, struct assoc *a, struct 
     return dtls_owns(a->pending->dtls, datagram) ? a->pending->dtls : NULL;
 }
 
+bool assocs_expect(struct assocs *t, int listener, const struct peer *from, struct bytes datagram)
+{
+    struct bytes cid = dtls_cid_of(datagram);
+    return (cid.n && assocs_find_cid(t, cid)) || lookup(t, listener, from);
+}
+
 struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *from,
                              struct bytes datagram, struct instant now)
 {
     t->now = now;
     if (dtls_is_client_hello(datagram))
         return hello(t, listener, from, datagram, now);
-    struct assoc *a = lookup(t, listener, from);
-    struct dtls_session *s = a ? recipient(t, a, datagram) : NULL;
+    struct bytes cid = dtls_cid_of(datagram);
+    struct assoc *a = cid.n ? assocs_find_cid(t, cid) : NULL;
+    bool elsewhere = a && !is_at(a, listener, from);
+    if (!a)
+        a = lookup(t, listener, from);
+    struct dtls_session *s = NULL;
+    if (a)
+        s = elsewhere ? assoc_from_elsewhere(t, a, listener, from, datagram)
+                      : recipient(t, a, datagram);
     if (!s) {
         t->stats.stray++;
         return NULL;
     }
+    /* One that slept through a restart has forgotten its own. */
+    if (cid.n && !a->cid && a->live && s == a->live->dtls && dtls_owns(s, datagram))
+        assoc_learn_cid(t, a, cid);
     enum dtls_event e = dtls_receive(s, datagram, now);
     if (a->pending && s == a->pending->dtls)
         return follow(t, a, e, now) ? a : NULL;
@@ -526,6 +553,7 @@ static void lost_live(struct assocs *t, struct assoc *a)
     }
     count_established(t, (size_t)-1);
     idle_remove(t, a);
+    assoc_forget_cid(t, a);
     assoc_seat_free(t, a->live);
     a->live = NULL;
 }

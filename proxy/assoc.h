@@ -13,6 +13,10 @@
  * from one turn of the loop to the next; beyond, whoever was used least
  * lately sleeps early.
  *
+ * With a connection ID (RFC 9146) an association is found by that, and its
+ * address becomes that of its newest record once this is known to be
+ * authentic (6); not before, and not by an older one.
+ *
  * Nothing is freed inside a call that was given it: assoc_close() marks it
  * dead, assocs_reap() frees at the end of the turn.
  */
@@ -25,6 +29,7 @@
 #include "dtls.h"
 #include "limits.h"
 
+struct assoc_cid;
 struct conn;
 struct exchange;
 struct watch;
@@ -59,6 +64,7 @@ struct assoc {
     bool dead;
     struct deadline ends; /* kept by the gate: when the last grant ends */
     /* kept by assoc.c */
+    struct assoc_cid *cid; /* its connection ID, or NULL */
     struct assoc *hash_next, *id_next, *idle_prev;
     union {
         struct assoc *idle_next;
@@ -103,6 +109,7 @@ struct assocs_stats {
     uint64_t established, half_open, asleep; /* now */
     uint64_t hellos, cookies, handshakes, completed, failed, evicted, refused, stray;
     uint64_t slept, woken;
+    uint64_t moved; /* associations whose client came from another address, by connection ID */
     uint64_t tried; /* records that were not a sleeper's, as was found out on a copy */
 };
 
@@ -121,6 +128,9 @@ void assoc_touch(struct assocs *t, struct assoc *a, struct instant now);
  * now to be read with assoc_read(), or NULL. */
 struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *from,
                              struct bytes datagram, struct instant now);
+/* Whether the datagram is for an association of this table, as far as its
+ * connection ID or its sender's address tell. */
+bool assocs_expect(struct assocs *t, int listener, const struct peer *from, struct bytes datagram);
 /* The next plaintext into storage, n 0: none left. */
 struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, uint8_t *storage,
                         size_t cap);

@@ -24,6 +24,7 @@ struct assocs {
     struct instant now; /* of the entry point that ran last */
     size_t mask;        /* buckets, a power of two, less one */
     struct assoc **by_peer, **by_id;
+    struct assoc_cid **by_cid; /* NULL until there is one */
     /* Established ones by their last authentic record, oldest first. */
     struct assoc *idle_first, *idle_last, *dead;
     struct {
@@ -50,6 +51,17 @@ void assoc_seat_enter(struct assocs *t, struct assoc_seat *s, enum assoc_order o
 void assoc_seat_leave(struct assocs *t, struct assoc_seat *s);
 MUST_USE struct assoc_seat *assoc_seat_new(struct assoc *a, struct dtls_session *dtls);
 void assoc_seat_free(struct assocs *t, struct assoc_seat *s); /* NULL is fine */
+
+struct assoc **assoc_bucket(struct assocs *t, int listener, const struct peer *peer);
+
+/* assoc_cid.c */
+void assoc_learn_cid(struct assocs *t, struct assoc *a, struct bytes cid);
+void assoc_forget_cid(struct assocs *t, struct assoc *a);
+struct assoc *assocs_find_cid(const struct assocs *t, struct bytes cid);
+/* The datagram has the connection ID of `a` and came from elsewhere: the
+ * session that reads it, or NULL. */
+struct dtls_session *assoc_from_elsewhere(struct assocs *t, struct assoc *a, int listener,
+                                          const struct peer *from, struct bytes datagram);
 
 /* assoc_sleep.c */
 

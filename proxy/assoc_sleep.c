@@ -57,7 +57,7 @@ struct dtls_session *assoc_awake(struct assocs *t, struct assoc *a)
 static bool asleep_owns(struct assocs *t, struct assoc *a, struct bytes datagram)
 {
     bool tried = false;
-    for (struct bytes record; dtls_next_record(&datagram, &record);) {
+    for (struct bytes record; dtls_next_of(&datagram, &record);) {
         if (!dtls_asleep_expects(a->asleep, record))
             continue;
         struct dtls_session *s = trial(t, a);

@@ -106,9 +106,10 @@ static void print_status(const struct cmd_answer *a)
            cmd_time_text(since, number(cmd_answer_text_in(a, policy, "since"))));
     if (strcmp(cmd_answer_text_in(a, policy, "last_reload_failed"), "true") == 0)
         printf("               THE LAST RELOAD FAILED; this is the policy before it\n");
-    printf("associations   %s, asleep %s, handshakes under way %s\n",
+    printf("associations   %s, asleep %s, handshakes under way %s, moves %s\n",
            cmd_answer_text(a, "associations"), cmd_answer_text(a, "asleep"),
-           cmd_answer_text(a, "half_open"));
+           cmd_answer_text(a, "half_open"),
+           cmd_answer_text_in(a, cmd_answer_get(a, "counters"), "associations_moved"));
     printf("connections    %s by TCP, %s of strangers\n", cmd_answer_text(a, "connections"),
            cmd_answer_text(a, "connections_half_open"));
     printf("exchanges      %s open, %s remembered\n", cmd_answer_text(a, "exchanges_open"),

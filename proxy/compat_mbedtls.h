@@ -32,6 +32,48 @@ static inline void compat_conf_dtls12(mbedtls_ssl_config *conf)
 #endif
 }
 
+/* Connection IDs (RFC 9146) of `n` bytes from clients that offer theirs. A
+ * record that has another than its session's is dropped. */
+#if MBEDTLS_VERSION_MAJOR >= 3 && defined(MBEDTLS_SSL_DTLS_CONNECTION_ID) &&                       \
+    MBEDTLS_SSL_DTLS_CONNECTION_ID_COMPAT == 0
+#define COMPAT_HAS_CID 1
+#else
+#define COMPAT_HAS_CID 0
+#endif
+
+static inline bool compat_conf_cid(mbedtls_ssl_config *conf, size_t n)
+{
+#if COMPAT_HAS_CID
+    return mbedtls_ssl_conf_cid(conf, n, MBEDTLS_SSL_UNEXPECTED_CID_IGNORE) == 0;
+#else
+    (void)conf, (void)n;
+    return true;
+#endif
+}
+
+static inline bool compat_set_cid(mbedtls_ssl_context *ssl, const uint8_t *cid, size_t n)
+{
+#if COMPAT_HAS_CID
+    return mbedtls_ssl_set_cid(ssl, MBEDTLS_SSL_CID_ENABLED, cid, n) == 0;
+#else
+    (void)ssl, (void)cid, (void)n;
+    return true;
+#endif
+}
+
+/* Of an established session: whether its records have connection IDs. */
+static inline bool compat_uses_cid(mbedtls_ssl_context *ssl)
+{
+#if COMPAT_HAS_CID
+    int in_use = MBEDTLS_SSL_CID_DISABLED;
+    return mbedtls_ssl_get_peer_cid(ssl, &in_use, NULL, NULL) == 0 &&
+           in_use == MBEDTLS_SSL_CID_ENABLED;
+#else
+    (void)ssl;
+    return false;
+#endif
+}
+
 /* TLS 1.3 over streams, where the library has it; its suites (RFC 8446 B.4)
  * come before all others. */
 #if MBEDTLS_VERSION_MAJOR >= 3 && defined(MBEDTLS_SSL_PROTO_TLS1_3)

@@ -205,6 +205,12 @@ struct dtls_session *dtls_session_new(struct dtls *d, const struct peer *peer, v
     }
     mbedtls_ssl_set_mtu(&s->ssl, HANDSHAKE_MTU);
     mbedtls_ssl_set_verify(&s->ssl, on_certificate, s);
+    dtls_random(d, s->cid, sizeof s->cid);
+    s->cid[0] = d->worker;
+    if (!compat_set_cid(&s->ssl, s->cid, sizeof s->cid)) {
+        dtls_session_free(s);
+        return NULL;
+    }
     return s;
 }
 
@@ -353,7 +359,7 @@ static void park(struct dtls_session *s, struct bytes record)
 static enum dtls_event run(struct dtls_session *s)
 {
     struct bytes record;
-    while (dtls_next_record(&s->in, &record)) {
+    while (dtls_next_of(&s->in, &record)) {
         enum dtls_event e = DTLS_NOTHING;
         /* RFC 6347 4.1.2.7: invalid records are dropped. The engine would
          * fail by them, or stumble over the same one for ever. */
@@ -441,7 +447,7 @@ struct bytes dtls_read(struct dtls_session *s, struct instant now, uint8_t *stor
 {
     *event = DTLS_NOTHING;
     s->now = now;
-    while (s->state == SESSION_ESTABLISHED && dtls_next_record(&s->in, &s->record)) {
+    while (s->state == SESSION_ESTABLISHED && dtls_next_of(&s->in, &s->record)) {
         /* Epoch 0 is in clear: an alert or a ClientHello in it is anybody's
          * (and the engine would start afresh for the latter). */
         if (dtls_record_epoch(s->record) == 0)
@@ -481,11 +487,45 @@ bool dtls_owns(struct dtls_session *s, struct bytes datagram)
     uint8_t copy[DATAGRAM_MAX]; /* the check decrypts in place, and wipes */
     struct bytes record;
     if (s->state == SESSION_FRESH || s->state == SESSION_CLOSED ||
-        !dtls_next_record(&datagram, &record) || record.n > sizeof copy ||
+        !dtls_next_of(&datagram, &record) || record.n > sizeof copy ||
         dtls_record_epoch(record) == 0)
         return false;
     memcpy(copy, record.p, record.n);
     return mbedtls_ssl_check_record(&s->ssl, copy, record.n) == 0;
+}
+
+void dtls_set_worker(struct dtls *d, uint8_t worker)
+{
+    d->worker = worker;
+}
+
+bool dtls_next_of(struct bytes *datagram, struct bytes *record)
+{
+    return dtls_take_record(datagram, COMPAT_HAS_CID, record);
+}
+
+struct bytes dtls_cid_of(struct bytes datagram)
+{
+    struct bytes record;
+    return COMPAT_HAS_CID && dtls_take_record(&datagram, true, &record) &&
+                   dtls_record_type(record) == DTLS_WITH_CID
+               ? dtls_record_cid(record)
+               : BYTES_NONE;
+}
+
+struct bytes dtls_cid(struct dtls_session *s)
+{
+    return s->state == SESSION_ESTABLISHED && compat_uses_cid(&s->ssl)
+               ? bytes_of(s->cid, sizeof s->cid)
+               : BYTES_NONE;
+}
+
+bool dtls_is_newest(const struct dtls_session *s, struct bytes datagram)
+{
+    struct bytes record;
+    uint64_t top, seen;
+    compat_window(&s->ssl, &top, &seen);
+    return dtls_next_of(&datagram, &record) && dtls_record_number(record) > top;
 }
 
 bool dtls_began_with(const struct dtls_session *s, struct bytes client_hello)

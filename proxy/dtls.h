@@ -52,6 +52,20 @@ MUST_USE struct dtls *dtls_new(const struct dtls_config *c, const struct dtls_op
                                struct buf *diag);
 void dtls_free(struct dtls *d); /* after all of its sessions */
 
+/* ---- connection IDs (RFC 9146), where the library has them ---- */
+
+/* Those that are handed out begin with this number; the rest is random. */
+void dtls_set_worker(struct dtls *d, uint8_t worker);
+/* dtls_next_record() as sessions read: records with a connection ID too. */
+MUST_USE bool dtls_next_of(struct bytes *datagram, struct bytes *record);
+/* The one that a datagram begins with; n 0: none, or there are none. */
+struct bytes dtls_cid_of(struct bytes datagram);
+/* The one of a session that was just established; n 0: its client wants none. */
+struct bytes dtls_cid(struct dtls_session *s);
+/* Whether the datagram's first record is newer than all that came (6). To be
+ * asked only of one that dtls_owns() knows. */
+bool dtls_is_newest(const struct dtls_session *s, struct bytes datagram);
+
 /* Fills with cryptographic randomness. */
 void dtls_random(struct dtls *d, void *to, size_t n);
 
@@ -133,6 +147,6 @@ MUST_USE enum dtls_event dtls_expire(struct dtls_session *s, struct instant now)
 void dtls_close(struct dtls_session *s, const char *reason);
 const char *dtls_close_reason(const struct dtls_session *s);
 
-enum { DTLS_OVERHEAD = 64 }; /* record header, nonce, tag; with room */
+enum { DTLS_OVERHEAD = 96 }; /* record header, a connection ID, nonce, tag, padding; with room */
 
 #endif

@@ -36,6 +36,7 @@ struct dtls {
     void *user;
     mbedtls_ssl_config conf;
     struct dtls_own own;
+    uint8_t worker; /* the first byte of the connection IDs that it hands out */
     struct greeter greeter;
     /* What every saved session begins with: learned from the first. */
     bool has_saved_header;
@@ -68,6 +69,7 @@ struct dtls_session {
     struct bytes record;     /* what the engine reads next */
     struct buf *out;         /* where a record is to go instead of the wire */
     uint8_t random[HELLO_RANDOM];
+    uint8_t cid[DTLS_CID]; /* ours, from the handshake to its end */
     struct handshake *handshake;
     struct pep_proof proof;
 };

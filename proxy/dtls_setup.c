@@ -113,6 +113,8 @@ static bool configure(struct dtls *d, const struct dtls_config *c, struct buf *d
     mbedtls_ssl_conf_dtls_cookies(conf, dtls_on_cookie_write, dtls_on_cookie_check, d);
     mbedtls_ssl_conf_handshake_timeout(conf, DTLS_TIMEOUT_MIN_MS, DTLS_TIMEOUT_MAX_MS);
     mbedtls_ssl_conf_dtls_anti_replay(conf, MBEDTLS_SSL_ANTI_REPLAY_ENABLED);
+    if (!compat_conf_cid(conf, DTLS_CID))
+        return refuse(diag, "cannot use connection IDs", NULL, 0);
     mbedtls_ssl_conf_dtls_badmac_limit(conf, 0); /* else a stranger ends sessions */
     mbedtls_ssl_conf_renegotiation(conf, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
     mbedtls_ssl_conf_extended_master_secret(conf, MBEDTLS_SSL_EXTENDED_MS_ENABLED);

@@ -220,13 +220,10 @@ static bool is_new(const struct dtls_asleep *a, uint64_t number)
 
 bool dtls_asleep_expects(const struct dtls_asleep *a, struct bytes record)
 {
-    enum { NUMBER_AT = 5, TAG_MIN = 8 };
+    enum { TAG_MIN = 8 };
     if (record.n <= DTLS_RECORD_HEADER + TAG_MIN || dtls_record_epoch(record) != EPOCH)
         return false;
-    uint64_t number = 0;
-    for (size_t i = NUMBER_AT; i < NUMBER_AT + 6; i++)
-        number = number << 8 | record.p[i];
-    return is_new(a, number);
+    return is_new(a, dtls_record_number(record));
 }
 
 bool dtls_asleep_began_with(const struct dtls *d, const struct dtls_asleep *a,

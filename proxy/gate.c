@@ -67,6 +67,10 @@ static void send_empty(struct gate *g, const struct arrival *in, enum msg_type t
 void gate_send(struct gate *g, struct assoc *a, int listener, const struct peer *to,
                struct bytes message)
 {
+    if (a && !(listener == a->listener && peer_equal(to, &a->peer))) { /* it has moved */
+        listener = a->listener;
+        to = &a->peer;
+    }
     struct udp *udp = g->listeners[listener];
     if (!udp) {
         gate_conn_send(g, a, listener, to, message);
@@ -328,12 +332,16 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
         client_message(g, NULL, listener, from, datagram);
         return;
     }
+    if (gate_mail_datagram(g, listener, from, datagram))
+        return;
     struct assoc *a = assocs_receive(g->assocs, listener, from, datagram, now);
     while (a && !a->dead) {
         struct bytes plain = assoc_read(g->assocs, a, now, g->plain, sizeof g->plain);
         if (plain.n == 0)
             break;
-        client_message(g, a, listener, from, plain);
+        /* An older record that comes from elsewhere is one of where it is now. */
+        bool there = a->listener == listener && peer_equal(from, &a->peer);
+        client_message(g, a, a->listener, there ? from : &a->peer, plain);
     }
 }
 

@@ -160,6 +160,9 @@ bool gate_take_watch_mail(struct gate *g, unsigned from, struct bytes message);
 
 MUST_USE struct gate_mail *gate_mail_new(unsigned workers, size_t max_exchanges);
 void gate_mail_free(struct gate_mail *m);
+/* True: it has a connection ID of a colleague's, and was handed on. */
+bool gate_mail_datagram(struct gate *g, int listener, const struct peer *from,
+                        struct bytes datagram);
 bool gate_is_elsewhere(const struct gate *g, int device);
 /* As gate_serve(), gate_unserve(). */
 MUST_USE bool gate_mail_serve(struct gate *g, struct exchange *x, int device, struct msg *m);

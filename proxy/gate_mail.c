@@ -46,6 +46,12 @@ struct unserve {
     uint64_t number;
 };
 
+struct moved {
+    struct mail_head head;
+    int listener;
+    struct peer from;
+};
+
 struct links {
     struct mail_head head;
     int device;
@@ -288,6 +294,35 @@ static void take_unserve(struct gate *g, unsigned from, struct bytes message)
     forget_guest(g, x);
 }
 
+/* ---- clients that have moved ---- */
+
+/* The system chooses a worker by a datagram's addresses, so one from a new
+ * address may come to another than its association's (RFC 9146 1). What a
+ * stranger makes up is refused there, or here for want of room. */
+bool gate_mail_datagram(struct gate *g, int listener, const struct peer *from,
+                        struct bytes datagram)
+{
+    struct bytes cid = g->crew ? dtls_cid_of(datagram) : BYTES_NONE;
+    if (cid.n == 0 || cid.p[0] == g->worker || cid.p[0] >= crew_size(g->crew) ||
+        assocs_expect(g->assocs, listener, from, datagram))
+        return false;
+    struct moved m = {.head = {MAIL_DATAGRAM}, .listener = listener, .from = *from};
+    const struct bytes parts[] = {bytes_of(&m, sizeof m), datagram};
+    (void)!crew_mail(g->crew, g->worker, cid.p[0], CREW_ASK, parts, 2);
+    return true;
+}
+
+static void take_datagram(struct gate *g, struct bytes message)
+{
+    struct moved m;
+    struct bytes datagram;
+    if (!read_head(message, &m, sizeof m, &datagram))
+        return;
+    struct bytes cid = dtls_cid_of(datagram);
+    if (cid.n > 0 && cid.p[0] == g->worker) /* never handed on twice */
+        gate_client_datagram(g, m.listener, &m.from, datagram, g->now);
+}
+
 /* ---- what devices publish ---- */
 
 void gate_tell_links(struct gate *g, int device)
@@ -328,6 +363,9 @@ void gate_take_mail(struct gate *g, unsigned from, struct bytes message, struct 
         break;
     case MAIL_UNSERVE:
         take_unserve(g, from, message);
+        break;
+    case MAIL_DATAGRAM:
+        take_datagram(g, message);
         break;
     case MAIL_LEARN:
         if (read_head(message, &l, sizeof l, &rest))

@@ -6,17 +6,25 @@ enum { VERSION_MAJOR = 0xfe };
 
 bool dtls_next_record(struct bytes *datagram, struct bytes *record)
 {
+    return dtls_take_record(datagram, false, record);
+}
+
+bool dtls_take_record(struct bytes *datagram, bool cid, struct bytes *record)
+{
     struct cursor c = cursor_on(*datagram);
     uint8_t type = cursor_u8(&c);
     uint8_t major = cursor_u8(&c);
     cursor_take(&c, 1 + 8); /* minor version; epoch and sequence */
+    bool has_cid = cid && type == DTLS_WITH_CID;
+    if (has_cid)
+        cursor_take(&c, DTLS_CID);
     size_t n = cursor_vector(&c, 2).n;
-    if (!cursor_ok(&c) || major != VERSION_MAJOR || type < DTLS_CHANGE_CIPHER_SPEC ||
-        type > DTLS_APPLICATION_DATA || n == 0) {
+    bool known = has_cid || (type >= DTLS_CHANGE_CIPHER_SPEC && type <= DTLS_APPLICATION_DATA);
+    if (!cursor_ok(&c) || major != VERSION_MAJOR || !known || n == 0) {
         *datagram = BYTES_NONE;
         return false;
     }
-    *record = bytes_of(datagram->p, DTLS_RECORD_HEADER + n);
+    *record = bytes_of(datagram->p, datagram->n - c.n);
     *datagram = bytes_of(c.p, c.n);
     return true;
 }

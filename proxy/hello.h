@@ -13,7 +13,9 @@ enum dtls_numbers {
     DTLS_ALERT = 21,
     DTLS_HANDSHAKE = 22,
     DTLS_APPLICATION_DATA = 23,
-    HANDSHAKE_HEADER = 12,                    /* RFC 6347 4.2.2 */
+    DTLS_WITH_CID = 25,    /* RFC 9146 4: whatever it is, encrypted, behind our connection ID */
+    DTLS_CID = 8,          /* bytes of each that we hand out */
+    HANDSHAKE_HEADER = 12, /* RFC 6347 4.2.2 */
     HANDSHAKE_MAX = 16384 - HANDSHAKE_HEADER, /* what the engine can put together */
     HANDSHAKE_CLIENT_HELLO = 1,
     HANDSHAKE_SERVER_HELLO = 2,
@@ -36,6 +38,9 @@ MUST_USE bool hello_parse(struct bytes datagram, struct hello *out);
 /* The first record of a datagram with its header, taken off it. False, with
  * the rest dropped: what is left is not a DTLS record. */
 MUST_USE bool dtls_next_record(struct bytes *datagram, struct bytes *record);
+/* Likewise; with `cid` also a record that has a connection ID of ours behind
+ * its sequence number, so that its header is DTLS_CID longer. */
+MUST_USE bool dtls_take_record(struct bytes *datagram, bool cid, struct bytes *record);
 /* Whether a record of a handshake is what its type says: whole messages or
  * fragments within their message, an alert of two bytes. One that is
  * protected cannot be told. */
@@ -43,6 +48,18 @@ MUST_USE bool dtls_record_is_sound(struct bytes record);
 static inline uint8_t dtls_record_type(struct bytes record)
 {
     return record.p[0];
+}
+/* Of a record with one. */
+static inline struct bytes dtls_record_cid(struct bytes record)
+{
+    return bytes_of(record.p + DTLS_RECORD_HEADER - 2, DTLS_CID);
+}
+static inline uint64_t dtls_record_number(struct bytes record)
+{
+    uint64_t n = 0;
+    for (size_t i = 5; i < 11; i++)
+        n = n << 8 | record.p[i];
+    return n;
 }
 static inline uint16_t dtls_record_epoch(struct bytes record)
 {

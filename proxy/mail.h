@@ -14,6 +14,7 @@ enum mail_kind {
     MAIL_SERVE,       /* a permitted request for a device of yours (gate_mail.c) */
     MAIL_SERVED,      /* what came of it */
     MAIL_UNSERVE,     /* nobody waits for it any more */
+    MAIL_DATAGRAM,    /* of a client of yours that has another address now (gate_mail.c) */
     MAIL_LEARN,       /* what your device publishes is wanted anew */
     MAIL_SUBSCRIBE,   /* an observation of one of your devices (gate_watch_mail.c) */
     MAIL_UNSUBSCRIBE, /* its end */

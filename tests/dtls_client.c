@@ -123,7 +123,11 @@ static bool setup(struct dtls_client *c)
                           mbedtls_ctr_drbg_random, &c->drbg) != 0 ||
          mbedtls_ssl_conf_own_cert(&c->conf, &c->crt, &c->key) != 0))
         return false;
+    if (cfg->cid && !compat_conf_cid(&c->conf, cfg->own_cid.n))
+        return false;
     if (mbedtls_ssl_setup(&c->ssl, &c->conf) != 0)
+        return false;
+    if (cfg->cid && !compat_set_cid(&c->ssl, cfg->own_cid.p, cfg->own_cid.n))
         return false;
     /* The server is judged by its chain; 3.6 wants to hear that no name is. */
     if (cfg->ca && mbedtls_ssl_set_hostname(&c->ssl, NULL) != 0)

@@ -19,6 +19,8 @@ struct dtls_client_config {
     const char *ca;                        /* PEM text to judge the server by; NULL: any */
     const int *suites; /* TLS numbers, 0 at the end; NULL: CCM_8 of what the config has */
     uint16_t mtu;      /* of handshake datagrams; 0: 1200 */
+    bool cid;          /* offers a connection ID, of its own an empty one or this: */
+    struct bytes own_cid;
     bool unpacked;     /* each handshake message in a datagram of its own */
     void (*send)(void *user, struct bytes datagram);
     void *user;

@@ -22,6 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (g == DTLS_GREET_WELCOME || (g == DTLS_GREET_ANSWER && out.n > size) ||
         (g == DTLS_GREET_ANSWER && !dtls_is_client_hello(datagram)))
         abort();
+    for (struct bytes rest = datagram; dtls_take_record(&rest, true, &record);)
+        if (dtls_record_type(record) == DTLS_WITH_CID &&
+            (dtls_record_cid(record).p + DTLS_CID > record.p + record.n ||
+             dtls_record_number(record) >> 48 != 0))
+            abort();
     struct key_exchange k;
     key_exchange_init(&k, 1);
     while (dtls_next_record(&datagram, &record))
