@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "crypto.h"
+#include "net.h"
 
 enum { BUCKETS = 512 };
 
@@ -140,17 +141,7 @@ struct answer *answers_by_hash(struct answers *t, const uint8_t hash[TOKEN_HASH]
     return NULL;
 }
 
-/* The network that a source is counted as: /24, /56; one for all unknown. */
-static void net_of(const struct policy_peer *from, uint8_t net[9])
-{
-    memset(net, 0, 9);
-    if (!from)
-        return;
-    net[0] = from->family;
-    memcpy(net + 1, from->addr, from->family == 4 ? 3 : from->family == 6 ? 7 : 0);
-}
-
-static bool has_room(const struct answers *t, const uint8_t net[9], bool known)
+static bool has_room(const struct answers *t, const uint8_t net[NET_BYTES], bool known)
 {
     size_t strangers = 0, near = 0;
     if (t->stats.under_way >= ANSWERS_ASKED_MAX)
@@ -169,7 +160,7 @@ static bool has_room(const struct answers *t, const uint8_t net[9], bool known)
 enum pep_err answers_ask(struct answers *t, struct bytes token, int authority, bool reference,
                          bool known, const struct policy_peer *from, struct answer **out)
 {
-    uint8_t net[9];
+    uint8_t net[NET_BYTES];
     net_of(from, net);
     if (token.n == 0 || token.n > TOKEN_MAX)
         return PEP_TOO_LARGE;

@@ -59,7 +59,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
                               int64_t now_s, struct asked *a, bool *dynamic)
 {
     struct judged j;
-    enum pep_err err = learn_token(p, r->token, r->device, &r->peer, now_s, &a->learned);
+    enum pep_err err = learn_token(p, r->token, r->device, s != NULL, &r->peer, now_s, &a->learned);
     if (err != PEP_OK)
         return err;
     struct cached *c = a->learned.said;

@@ -103,6 +103,74 @@ const struct cached *cache_find(const struct cache *c, const uint8_t hash[TOKEN_
     return e;
 }
 
+struct cached *cache_get(struct cache *c, struct bytes raw)
+{
+    uint64_t hash = siphash(&c->seed, raw);
+    for (struct cached *e = c->chains[hash % BUCKETS]; e; e = e->chain) {
+        if (e->hash == hash && bytes_equal(bytes_of(e->raw, e->raw_n), raw)) {
+            unlink_age(c, e);
+            link_newest(c, e);
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* Cleared field by field where it counts: the storage is large. */
+static void entry_begin(struct cached *e, struct bytes raw)
+{
+    e->has_key_id = false;
+    e->compiled = NULL;
+    e->ids.n = 0;
+    e->raw_n = raw.n;
+    memcpy(e->raw, raw.p, raw.n);
+}
+
+static void insert(struct cache *c, struct cached *e)
+{
+    if (c->n == CACHE_ENTRIES) {
+        struct cached *victim = c->oldest;
+        remove_entry(c, victim);
+        free(c->spare);
+        c->spare = victim;
+    }
+    e->hash = siphash(&c->seed, bytes_of(e->raw, e->raw_n));
+    e->chain = c->chains[e->hash % BUCKETS];
+    c->chains[e->hash % BUCKETS] = e;
+    link_newest(c, e);
+    c->n++;
+}
+
+struct cached *cached_new(struct bytes raw)
+{
+    struct cached *e = raw.n <= TOKEN_MAX ? calloc(1, sizeof *e) : NULL;
+    if (e)
+        entry_begin(e, raw);
+    return e;
+}
+
+void cached_free(struct cached *e)
+{
+    if (!e)
+        return;
+    entry_wipe(e);
+    free(e);
+}
+
+enum pep_err cached_verify(struct cached *e, const struct keys *keys)
+{
+    enum pep_err err = token_verify(keys, bytes_of(e->raw, e->raw_n), &e->token);
+    return err == PEP_OK && !cached_name_key(e) ? PEP_CONFIRMATION : err;
+}
+
+void cache_adopt(struct cache *c, struct cached *e)
+{
+    if (cache_get(c, bytes_of(e->raw, e->raw_n)))
+        cached_free(e);
+    else
+        insert(c, e);
+}
+
 enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes raw,
                           struct cached **out, bool *hit)
 {
@@ -111,44 +179,24 @@ enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes
         return PEP_MALFORMED;
     if (raw.n > TOKEN_MAX)
         return PEP_TOO_LARGE;
-    uint64_t hash = siphash(&c->seed, raw);
-    for (struct cached *e = c->chains[hash % BUCKETS]; e; e = e->chain) {
-        if (e->hash == hash && bytes_equal(bytes_of(e->raw, e->raw_n), raw)) {
-            unlink_age(c, e);
-            link_newest(c, e);
-            *out = e;
-            *hit = true;
-            return PEP_OK;
-        }
+    struct cached *e = cache_get(c, raw);
+    *hit = e != NULL;
+    if (e) {
+        *out = e;
+        return PEP_OK;
     }
-    struct cached *e = c->spare ? c->spare : malloc(sizeof *e);
+    e = c->spare ? c->spare : malloc(sizeof *e);
     c->spare = NULL;
     if (!e)
         return PEP_FULL;
-    /* Cleared field by field where it counts: the storage is large. */
-    e->has_key_id = false;
-    e->compiled = NULL;
-    e->ids.n = 0;
-    e->hash = hash;
-    e->raw_n = raw.n;
-    memcpy(e->raw, raw.p, raw.n);
-    enum pep_err err = token_verify(keys, bytes_of(e->raw, e->raw_n), &e->token);
-    if (err == PEP_OK && !cached_name_key(e))
-        err = PEP_CONFIRMATION;
+    entry_begin(e, raw);
+    enum pep_err err = cached_verify(e, keys);
     if (err != PEP_OK) {
         crypto_wipe(e, sizeof *e);
         c->spare = e;
         return err;
     }
-    if (c->n == CACHE_ENTRIES) {
-        struct cached *victim = c->oldest;
-        remove_entry(c, victim);
-        c->spare = victim;
-    }
-    e->chain = c->chains[hash % BUCKETS];
-    c->chains[hash % BUCKETS] = e;
-    link_newest(c, e);
-    c->n++;
+    insert(c, e);
     *out = e;
     return PEP_OK;
 }

@@ -42,6 +42,19 @@ void cache_clear(struct cache *c);
 MUST_USE enum pep_err cache_verify(struct cache *c, const struct keys *keys, struct bytes raw,
                                    struct cached **out, bool *hit);
 
+/* By memory alone, or NULL. */
+struct cached *cache_get(struct cache *c, struct bytes raw);
+
+/* ---- in parts, when another thread verifies ---- */
+
+/* An entry of its own, of at most TOKEN_MAX bytes. NULL: no memory. */
+MUST_USE struct cached *cached_new(struct bytes raw);
+void cached_free(struct cached *e); /* wipes; NULL is fine */
+/* May run in any thread. */
+MUST_USE enum pep_err cached_verify(struct cached *e, const struct keys *keys);
+/* A verified entry is the cache's from now on. */
+void cache_adopt(struct cache *c, struct cached *e);
+
 /* By the hash of its bytes; NULL when it is not, or no more, remembered. */
 const struct cached *cache_find(const struct cache *c, const uint8_t hash[TOKEN_HASH]);
 

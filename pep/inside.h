@@ -4,6 +4,7 @@
 
 #include "answers.h"
 #include "cache.h"
+#include "checks.h"
 #include "created.h"
 #include "fresh.h"
 #include "grants.h"
@@ -22,6 +23,7 @@ struct pep {
     int *device_authority; /* by device; -1: none */
     struct grants *grants;
     struct cache *cache;
+    struct checks *checks; /* NULL: signatures are checked in place */
     struct created *created;
     struct revocations *revocations;
     struct answers *answers;

@@ -2,21 +2,29 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "crypto_jose.h"
 #include "jwk.h"
 
 struct keys {
+    atomic_uint more; /* references beyond the first */
     size_t n, n_authorities;
     struct key *key;
     enum policy_dialect *dialect;
     uint64_t *allowed; /* by authority: rows of its family's table */
 };
 
+struct keys *keys_ref(struct keys *k)
+{
+    atomic_fetch_add(&k->more, 1);
+    return k;
+}
+
 void keys_free(struct keys *k)
 {
-    if (!k)
+    if (!k || atomic_fetch_sub(&k->more, 1) > 0)
         return;
     for (size_t i = 0; i < k->n; i++)
         key_clear(&k->key[i]);

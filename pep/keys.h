@@ -41,7 +41,9 @@ MUST_USE struct keys *keys_load(const struct policy *p, const char *dir, struct 
  * then what is in force had better stay. `name` is how `diag` calls it. */
 MUST_USE struct keys *keys_with_set(const struct keys *old, int authority, struct bytes jwks,
                                     const char *name, struct buf *diag);
-void keys_free(struct keys *k); /* NULL is fine */
+/* Another thread may hold a reference beyond the next load. */
+MUST_USE struct keys *keys_ref(struct keys *k);
+void keys_free(struct keys *k); /* one reference; NULL is fine */
 
 enum policy_dialect keys_dialect(const struct keys *k, int authority);
 size_t keys_count(const struct keys *k);

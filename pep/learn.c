@@ -2,6 +2,8 @@
  * word, or both. The questions that this takes, and their answers. */
 #include "learn.h"
 
+#include <stdlib.h>
+
 #include "../policy/cursor.h"
 #include "code.h"
 #include "crypto.h"
@@ -93,12 +95,25 @@ static enum pep_err ask(struct pep *p, struct bytes raw, int authority, bool ref
     return err == PEP_OK ? known(p, a, out) : err;
 }
 
-enum pep_err learn_token(struct pep *p, struct bytes raw, int device,
+/* What would hold up everyone is checked on another thread. */
+static enum pep_err verify(struct pep *p, struct bytes raw, bool associated,
+                           const struct policy_peer *from, struct learned *out, bool *hit)
+{
+    if (p->checks && raw.n <= TOKEN_MAX && !cache_get(p->cache, raw) && token_is_costly(raw)) {
+        enum pep_err err = checks_ask(p->checks, raw, associated, from, &out->wait);
+        if (err == PEP_BUSY)
+            out->retry_s = CHECKS_BUSY_S;
+        return err;
+    }
+    return cache_verify(p->cache, p->keys, raw, &out->said, hit);
+}
+
+enum pep_err learn_token(struct pep *p, struct bytes raw, int device, bool associated,
                          const struct policy_peer *from, int64_t now_s, struct learned *out)
 {
-    bool hit;
+    bool hit = false;
     *out = (struct learned){0};
-    enum pep_err err = cache_verify(p->cache, p->keys, raw, &out->said, &hit);
+    enum pep_err err = verify(p, raw, associated, from, out, &hit);
     if (err == PEP_OK) {
         if (hit)
             p->stats.cache_hits++;
@@ -388,8 +403,45 @@ void learn_freshen(struct pep *p, struct grant *g, int64_t now_s)
         take_refresh(p, g, a, now_s);
 }
 
+struct pep_check *pep_next_check(struct pep *p)
+{
+    return p->checks ? checks_take(p->checks, p->keys) : NULL;
+}
+
+uint64_t pep_check_id(const struct pep_check *c)
+{
+    return c->id;
+}
+
+void pep_check_run(struct pep_check *c)
+{
+    c->err = cached_verify(c->entry, c->keys);
+}
+
+void pep_check_free(struct pep_check *c)
+{
+    if (!c)
+        return;
+    cached_free(c->entry);
+    keys_free(c->keys);
+    free(c);
+}
+
+void pep_take_check(struct pep *p, struct pep_check *c)
+{
+    checks_done(p->checks, c, p->keys);
+    if (c->err == PEP_OK && c->keys == p->keys) {
+        cache_adopt(p->cache, c->entry);
+        c->entry = NULL;
+        p->stats.verified++;
+    }
+    pep_check_free(c);
+}
+
 void pep_settle(struct pep *p)
 {
+    if (p->checks)
+        checks_settle(p->checks);
     answers_settle(p->answers, p->reply_s);
 }
 

@@ -15,8 +15,8 @@ struct learned {
 enum { LEARN_NO_DEVICE = -1 };
 
 /* By its protection, by its authority's word, or both. `device`: what the
- * request is for. */
-MUST_USE enum pep_err learn_token(struct pep *p, struct bytes raw, int device,
+ * request is for; `associated`: it came by an association. */
+MUST_USE enum pep_err learn_token(struct pep *p, struct bytes raw, int device, bool associated,
                                   const struct policy_peer *from, int64_t now_s,
                                   struct learned *out);
 /* What is still known of a token, by the hash of its bytes, without asking.

@@ -32,6 +32,7 @@ struct pep *pep_new(const struct pep_config *c)
         /* Several workers may each find the last place free at once. */
         p->grants = grants_new(c->max_grants + (c->workers > 1 ? c->workers * AT_ONCE : 0), seed);
         p->cache = cache_new(seed);
+        p->checks = c->checks_elsewhere ? checks_new(seed) : NULL;
         p->created = created_new(c->max_grants, seed);
         p->revocations = revocations_new(seed);
         p->answers = answers_new(seed);
@@ -39,8 +40,9 @@ struct pep *pep_new(const struct pep_config *c)
         p->published = published_new();
     }
     p->next_id = pep_id_after(p, 0);
-    if (!p->cover || !p->device_authority || !p->grants || !p->cache || !p->created ||
-        !p->revocations || !p->answers || !p->fresh || !p->published) {
+    if (!p->cover || !p->device_authority || !p->grants || !p->cache ||
+        (c->checks_elsewhere && !p->checks) || !p->created || !p->revocations || !p->answers ||
+        !p->fresh || !p->published) {
         pep_free(p);
         return NULL;
     }
@@ -56,6 +58,7 @@ void pep_free(struct pep *p)
     if (p->revocations)
         (void)revocations_flush(p->revocations, p->config.store);
     cache_free(p->cache);
+    checks_free(p->checks);
     answers_free(p->answers);
     fresh_free(p->fresh);
     published_free(p->published);
@@ -86,6 +89,14 @@ void pep_get_stats(const struct pep *p, struct pep_stats *out)
     out->answer_hits = a.hits;
     out->under_way = a.under_way;
     out->busy = a.busy;
+    if (p->checks) {
+        struct checks_stats c;
+        checks_get_stats(p->checks, &c);
+        out->checks = c.asked;
+        out->forged = c.forged;
+        out->checks_busy = c.busy;
+        out->checks_under_way = c.under_way;
+    }
 }
 
 void pep_get_authority_stats(const struct pep *p, int authority, struct pep_authority_stats *out)

@@ -42,8 +42,11 @@ struct pep_config {
     size_t n_devices;
     const char *const *audience; /* names of the gateway as a whole */
     size_t n_audience;
-    int64_t build_s;     /* a clock that shows less is not set */
-    size_t max_grants;   /* live grants held; then new ones are refused */
+    int64_t build_s;   /* a clock that shows less is not set */
+    size_t max_grants; /* live grants held; then new ones are refused */
+    /* Public-key signatures of tokens are checked by the owner, on another
+     * thread (pep_next_check). Else within the call. */
+    bool checks_elsewhere;
     struct store *store; /* where grants survive; NULL: nowhere */
     /* One of several: its number, and how many. Number 0 alone sweeps what
      * nobody used. */
@@ -263,6 +266,23 @@ MUST_USE bool pep_take_keys(struct pep *p, int authority, struct bytes set, int6
 /* The next question that was not taken yet. False: none. */
 MUST_USE bool pep_next_question(struct pep *p, int64_t now_s, struct pep_question *out);
 void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64_t now_s);
+/* ---- checks of signatures ----
+ *
+ * What takes a public-key operation waits as for a question: the owner takes
+ * the check, runs it on whatever thread, gives it back, and calls again what
+ * had waited for its id. */
+
+struct pep_check;
+
+MUST_USE struct pep_check *pep_next_check(struct pep *p); /* NULL: none */
+uint64_t pep_check_id(const struct pep_check *c);
+/* Any thread. Touches nothing of pep's. */
+void pep_check_run(struct pep_check *c);
+/* It was run; takes it over. */
+void pep_take_check(struct pep *p, struct pep_check *c);
+/* One that nobody waits for any more. */
+void pep_check_free(struct pep_check *c);
+
 /* All that waited for replies was called again: what must not be kept (cache:
  * 0, a server that was away) is forgotten. */
 void pep_settle(struct pep *p);
@@ -293,6 +313,10 @@ struct pep_stats {
     uint64_t under_way;    /* questions that wait for their answers */
     uint64_t busy;         /* asked too many at a time: 4.29 */
     uint64_t away;         /* questions without a usable answer */
+    uint64_t checks;       /* of signatures, on another thread */
+    uint64_t forged;       /* of those, not what they should be */
+    uint64_t checks_busy;  /* refused: too many at a time, or from one network: 4.29 */
+    uint64_t checks_under_way;
 };
 void pep_get_stats(const struct pep *p, struct pep_stats *out);
 

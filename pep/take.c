@@ -179,7 +179,7 @@ static enum pep_err take(struct pep *p, struct pep_session *s, const struct poli
     struct learned l;
     struct judged j;
     struct victims victims;
-    enum pep_err err = learn_token(p, raw, LEARN_NO_DEVICE, from, now_s, &l);
+    enum pep_err err = learn_token(p, raw, LEARN_NO_DEVICE, s != NULL, from, now_s, &l);
     out->wait = l.wait;
     out->retry_s = l.retry_s;
     if (err != PEP_OK)

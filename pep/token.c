@@ -100,6 +100,19 @@ enum pep_err token_verify(const struct keys *keys, struct bytes raw, struct toke
     return e;
 }
 
+bool token_is_costly(struct bytes raw)
+{
+    struct jose j;
+    struct cose c;
+    if (raw.n > TOKEN_MAX)
+        return false;
+    if (jose_is_compact(raw))
+        return jose_parse(raw, &j) == PEP_OK && j.alg &&
+               (j.alg->class == CRYPTO_SIGN || crypto_jose_is_rsa(j.alg) ||
+                crypto_jose_is_ecdh(j.alg));
+    return cose_parse(raw, &c) == PEP_OK && c.alg->class == CRYPTO_SIGN;
+}
+
 static enum pep_err peek_jose(struct bytes raw, struct token_unverified *out)
 {
     struct jose m;

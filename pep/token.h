@@ -85,6 +85,10 @@ struct token_unverified {
  * counts for authorities of the dialect oauth, the other for the rest. */
 MUST_USE enum pep_err token_verify(const struct keys *keys, struct bytes raw, struct token *out);
 
+/* Whether its outer protection takes a public-key operation to check: what
+ * anybody can make us do. */
+bool token_is_costly(struct bytes raw);
+
 /* Reads what can be read without a key. */
 MUST_USE enum pep_err token_peek(struct bytes raw, struct token_unverified *out);
 

@@ -533,6 +533,8 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->hear_user = c->hear_user;
     g->others = c->others;
     g->others_user = c->others_user;
+    g->check = c->check;
+    g->check_user = c->check_user;
     g->forward.access_token = c->config->access_token_option;
     g->rates = c->rates;
     if (!open_tables(g, diag)) {

@@ -49,6 +49,10 @@ struct gate_config {
      * NULL: there are no others, or they are not this gate's to speak for. */
     void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);
     void *others_user;
+    /* Takes a check of a signature over; it comes back by gate_checked(),
+     * never from within. NULL: pep checks in place. */
+    void (*check)(void *user, struct pep_check *c);
+    void *check_user;
 };
 
 struct gate_stats {
@@ -84,6 +88,8 @@ static inline unsigned gate_owner(size_t device, unsigned n)
 /* An authorization server answered, or will not. */
 void gate_reply_came(struct gate *g, uint64_t question, const struct pep_reply *r,
                      struct instant now);
+/* A check is done; takes it over. */
+void gate_checked(struct gate *g, struct pep_check *c, struct instant now);
 /* Timers; then flushes all batches and reaps. Returns the next deadline. */
 uint64_t gate_turn(struct gate *g, struct instant now);
 /* Grants ended otherwise than by time: requests under way that rest on one of

@@ -54,6 +54,8 @@ struct gate {
     void *ask_user;
     void (*hear)(void *user, struct instant now);
     void *hear_user;
+    void (*check)(void *user, struct pep_check *c);
+    void *check_user;
     uint64_t replied; /* the question whose waiters are being called */
     uint16_t plain_mid;
     struct echo echo; /* for plain coap */

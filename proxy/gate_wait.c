@@ -67,11 +67,10 @@ static void wake(void *user, struct assoc *a)
     assoc_wake(g->assocs, a, g->now);
 }
 
-void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, struct instant now)
+/* The answer is there, for all who waited for it. */
+static void call_waiting(struct gate *g, uint64_t id)
 {
-    g->now = now;
     g->replied = id;
-    pep_take_reply(g->pep, id, r, now.wall_s);
     exchanges_each_waiting(g->exchanges, id, take_up, g);
     gate_watch_replied(g, id);
     assocs_each_pending(g->assocs, wake, g);
@@ -80,9 +79,26 @@ void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, str
     pep_settle(g->pep);
 }
 
+void gate_reply_came(struct gate *g, uint64_t id, const struct pep_reply *r, struct instant now)
+{
+    g->now = now;
+    pep_take_reply(g->pep, id, r, now.wall_s);
+    call_waiting(g, id);
+}
+
+void gate_checked(struct gate *g, struct pep_check *c, struct instant now)
+{
+    g->now = now;
+    uint64_t id = pep_check_id(c);
+    pep_take_check(g->pep, c);
+    call_waiting(g, id);
+}
+
 void gate_ask(struct gate *g)
 {
     struct pep_question q;
+    for (struct pep_check *c; g->check && (c = pep_next_check(g->pep));)
+        g->check(g->check_user, c);
     while (pep_next_question(g->pep, g->now.wall_s, &q)) {
         if (g->ask && g->ask(g->ask_user, &q, g->now))
             continue;

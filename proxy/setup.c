@@ -15,8 +15,8 @@ static bool open_crew(struct setup *s, unsigned n, struct buf *diag)
     return false;
 }
 
-static bool open_pep(struct setup *s, unsigned who, struct policy *policy, int64_t now_s,
-                     struct buf *diag)
+static bool open_pep(struct setup *s, unsigned who, bool daemon, struct policy *policy,
+                     int64_t now_s, struct buf *diag)
 {
     const struct config *c = s->config;
     struct pep_config pc = {.devices = s->devices,
@@ -25,7 +25,8 @@ static bool open_pep(struct setup *s, unsigned who, struct policy *policy, int64
                             .n_audience = c->n_audience,
                             .build_s = POSTERN_BUILD_S,
                             .max_grants = c->max_grants,
-                            .store = s->store};
+                            .store = s->store,
+                            .checks_elsewhere = daemon};
     if (s->crew) {
         pc.store = crew_store(s->stores, who);
         pc.colleagues = crew_store_telling(s->stores, who);
@@ -63,7 +64,7 @@ bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_
         ok = s->wire != NULL;
     }
     for (unsigned i = 0; ok && i < crew_size(s->crew); i++)
-        ok = open_pep(s, i, policy, now_s, diag);
+        ok = open_pep(s, i, with_store, policy, now_s, diag);
     s->pep = s->peps[0];
     if (s->stores)
         crew_stores_open(s->stores);

@@ -21,8 +21,9 @@ struct setup {
 
 enum { SETUP_DIAG_MAX = 16 << 10 };
 
-/* Configuration, policy, keys; with `with_store` also the kept grants. On
- * failure nothing is left open and `diag` says why. */
+/* Configuration, policy, keys; with `with_store`, as the daemon does it, also
+ * the kept grants, and signatures are for another thread to check. On failure nothing is left open
+ * and `diag` says why. */
 MUST_USE bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_s,
                          struct buf *diag);
 void setup_close(struct setup *s); /* zeroed is fine */

@@ -6,6 +6,7 @@
 #include "crew_store.h"
 #include "log.h"
 #include "mail.h"
+#include "verifier.h"
 #include "worker_ask.h"
 
 struct worker {
@@ -17,6 +18,7 @@ struct worker {
     struct gate *gate;
     struct servers *servers; /* the first's; NULL */
     struct asker *asker;     /* of a crew's; NULL */
+    struct verifier *verifier;
     struct gate *(*gate_of)(void *user, unsigned who);
     void *user;
     struct udp *listeners[CONFIG_LISTENERS_MAX];
@@ -95,6 +97,21 @@ static bool readable(void *user, int tag, struct instant now)
     return udp_receive(w->listeners[tag], take_datagram, w);
 }
 
+static bool checks_done(void *user, int tag, struct instant now)
+{
+    struct worker *w = user;
+    (void)tag;
+    for (struct pep_check *c; (c = verifier_take(w->verifier));)
+        gate_checked(w->gate, c, now);
+    return false;
+}
+
+static void check(void *user, struct pep_check *c)
+{
+    struct worker *w = user;
+    verifier_put(w->verifier, c);
+}
+
 static bool is_drained(struct worker *w, struct instant now)
 {
     bool drained = gate_drain(w->gate, now);
@@ -159,7 +176,9 @@ static bool open_gate(struct worker *w, const struct worker_config *c, struct bu
                              .listeners = w->listeners,
                              .loop = w->loop,
                              .ask = servers_ask,
-                             .ask_user = w->servers};
+                             .ask_user = w->servers,
+                             .check = check,
+                             .check_user = w};
     if (w->crew) {
         gc.ask = asker_ask;
         gc.ask_user = w->asker;
@@ -185,6 +204,11 @@ static bool open_all(struct worker *w, const struct worker_config *c, struct wir
 {
     if (!open_sockets(w, diag))
         return false;
+    w->verifier = verifier_new();
+    if (!w->verifier || !loop_watch(w->loop, verifier_fd(w->verifier), checks_done, w, 0)) {
+        buf_put_str(diag, "the thread that checks signatures could not be started\n");
+        return false;
+    }
     bool first = w->who == 0, ok = true;
     if (first)
         ok = (w->servers = servers_new(w->loop, w->pep)) != NULL;
@@ -239,6 +263,9 @@ void worker_free(struct worker *w)
 {
     if (!w)
         return;
+    if (w->verifier)
+        loop_unwatch(w->loop, verifier_fd(w->verifier));
+    verifier_free(w->verifier);
     servers_free(w->servers);
     gate_free(w->gate);
     asker_free(w->asker);

@@ -177,7 +177,8 @@ struct pep *house_pep_of(const struct pep_config *with)
                                  .worker = with->worker,
                                  .workers = with->workers,
                                  .colleagues = with->colleagues,
-                                 .nonce_key = with->nonce_key};
+                                 .nonce_key = with->nonce_key,
+                                 .checks_elsewhere = with->checks_elsewhere};
     return pep_new(&c);
 }
 
