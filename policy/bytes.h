@@ -75,7 +75,7 @@ static inline uint8_t *buf_reserve(struct buf *b, size_t n)
 /* memcpy() of what the compiler may know the bound of, but not the length:
  * there gcc writes a `rep movs` in place, which for a few bytes takes many
  * times what the library takes. */
-void bytes_copy(void *to, const void *from, size_t n);
+__attribute__((noinline)) void bytes_copy(void *to, const void *from, size_t n);
 
 static inline void buf_put(struct buf *b, struct bytes s)
 {
