@@ -442,6 +442,7 @@ void gate_watch_untaken(struct gate *g, uint64_t id, enum observe_taken taken,
     x->up_end = why;
     if (!plain || !gate_serve(g, x, x->device_index, &out)) {
         const struct arrival in = {.x = x};
+        gate_give_back_rate(g, x);
         gate_stop(g, &in, gate_code_refused(x));
     }
     explicit_bzero(text, n); /* it may hold a token */
