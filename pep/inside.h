@@ -103,6 +103,9 @@ size_t pep_end_some(struct pep *p, bool (*over)(struct pep *p, struct grant *g, 
 
 /* ---- session.c ---- */
 
+/* Of `ids` the first is the subject's credential; zero ones are left out. */
+MUST_USE struct pep_session *
+session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const char *name);
 /* Makes what the session caches good again. */
 void session_refresh(struct pep_session *s);
 /* Whether a grant of this key is the session's to use. */

@@ -126,6 +126,19 @@ const char *pep_session_subject(const struct pep_session *s); /* printable, neve
 /* The originator that the policy enrolled it as, or NULL; for the record. */
 const char *pep_session_originator(struct pep_session *s);
 
+/* As bytes, for the next process: digests of what it proved, its name, and
+ * the tokens that count for this association alone. False: no room. */
+enum { PEP_SESSION_KEPT_MAX = 14 << 10 };
+MUST_USE bool pep_session_save(const struct pep_session *s, struct buf *out);
+/* What it proved is still proved; what that is worth is judged anew, by the
+ * policy and the grants of now. Only bytes that are known to be ours. NULL:
+ * not readable, or no memory. */
+MUST_USE struct pep_session *pep_session_restore(struct pep *p, struct bytes in,
+                                                 const struct policy_peer *from, int64_t now_s);
+
+/* Whether it rests on a certificate that chains to the client CA. */
+bool pep_session_trusts(const struct pep_session *s);
+
 /* When the last grant of an ACE client's association ends, in UTC seconds:
  * then the association ends (RFC 9202 5). INT64_MAX: never (enrolled, or
  * known by the client CA). In the past: now, also when the subject is no

@@ -42,8 +42,8 @@ const uint8_t *session_owner(const struct pep_session *s)
 /* ---- life ---- */
 
 /* Of `ids` the first is the subject's credential; zero ones are left out. */
-static struct pep_session *
-session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const char *name)
+struct pep_session *session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID],
+                                const char *name)
 {
     size_t name_n = strnlen(name, PEP_SUBJECT_MAX - 1), n = 0;
     for (size_t i = 0; i <= SESSION_IDS; i++)

@@ -8,7 +8,7 @@
 
 /* ---- the orders and the tables ---- */
 
-static void idle_add(struct assocs *t, struct assoc *a)
+void assoc_idle_add(struct assocs *t, struct assoc *a)
 {
     a->idle_prev = t->idle_last;
     a->idle_next = NULL;
@@ -82,7 +82,7 @@ static bool is_at(const struct assoc *a, int listener, const struct peer *peer)
     return a->listener == listener && peer_equal(&a->peer, peer);
 }
 
-static struct assoc *lookup(struct assocs *t, int listener, const struct peer *peer)
+struct assoc *assoc_lookup(struct assocs *t, int listener, const struct peer *peer)
 {
     for (struct assoc *a = *assoc_bucket(t, listener, peer); a; a = a->hash_next)
         if (is_at(a, listener, peer))
@@ -96,7 +96,7 @@ static void touch(struct assocs *t, struct assoc *a, struct instant now)
     a->used_ms = instant_ms(now);
     if (t->idle_last != a) {
         idle_remove(t, a);
-        idle_add(t, a);
+        assoc_idle_add(t, a);
     }
     if (a->live)
         assoc_seat_enter(t, a->live, ORDER_AWAKE, instant_ms(now));
@@ -133,13 +133,13 @@ static void on_send(void *user, struct dtls_session *s, struct bytes datagram)
 
 /* At all tables. Two may find the last place free at once, and one of them
  * loses it again when its handshake is complete. */
-static size_t established(const struct assocs *t)
+size_t assocs_established(const struct assocs *t)
 {
     return t->config.total ? atomic_load_explicit(t->config.total, memory_order_relaxed)
                            : t->stats.established;
 }
 
-static void count_established(struct assocs *t, size_t more)
+void assoc_count(struct assocs *t, size_t more)
 {
     t->stats.established += more;
     if (t->config.total)
@@ -215,12 +215,20 @@ struct dtls *assocs_dtls(struct assocs *t)
     return t->dtls;
 }
 
-static struct assoc *assoc_new(struct assocs *t, int listener, const struct peer *peer)
+/* No two workers have the same. */
+static uint64_t next_id(const struct assocs *t)
+{
+    return t->last_id + (t->config.workers ? t->config.workers : 1);
+}
+
+struct assoc *assoc_make(struct assocs *t, uint64_t id, int listener, const struct peer *peer)
 {
     struct assoc *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    a->id = t->last_id += t->config.workers ? t->config.workers : 1;
+    a->id = id;
+    if (id > t->last_id)
+        t->last_id = id;
     a->peer = *peer;
     a->listener = listener;
     struct assoc **b = assoc_bucket(t, listener, peer);
@@ -239,7 +247,7 @@ void assoc_close(struct assocs *t, struct assoc *a, const char *reason)
         return;
     a->dead = true;
     if (assoc_is_established(a)) {
-        count_established(t, (size_t)-1);
+        assoc_count(t, (size_t)-1);
         struct dtls_session *s = a->conn ? NULL : assoc_awake(t, a); /* to say so to the peer */
         if (s)
             dtls_close(s, reason);
@@ -299,7 +307,7 @@ static void unseat_pending(struct assocs *t, struct assoc *a)
 }
 
 /* The handshake is over without an association; a live one goes on. */
-static void drop_pending(struct assocs *t, struct assoc *a, const char *reason)
+void assoc_drop_pending(struct assocs *t, struct assoc *a, const char *reason)
 {
     dtls_close(a->pending->dtls, reason);
     if (assoc_is_established(a))
@@ -322,14 +330,15 @@ static void promote(struct assocs *t, struct assoc *a, struct instant now)
     deadline_cancel(&t->deadlines, &a->live->deadline);
     a->live->wait = 0;
     if (!had) {
-        count_established(t, 1);
-        idle_add(t, a);
+        assoc_count(t, 1);
+        assoc_idle_add(t, a);
     }
     t->stats.completed++;
     touch(t, a, now);
     assoc_seat_enter(t, a->live, ORDER_FRESH, instant_ms(now));
     assoc_learn_cid(t, a, dtls_cid(a->live->dtls));
-    bool welcome = (had || established(t) <= t->config.max) && t->ops.established(t->user, a, now);
+    bool welcome =
+        (had || assocs_established(t) <= t->config.max) && t->ops.established(t->user, a, now);
     assoc_seat_free(t, old);
     if (!welcome)
         assoc_close(t, a, "refused");
@@ -343,7 +352,7 @@ static bool follow(struct assocs *t, struct assoc *a, enum dtls_event e, struct 
         promote(t, a, now);
     } else if (e == DTLS_CLOSED) {
         t->stats.failed++;
-        drop_pending(t, a, dtls_close_reason(a->pending->dtls));
+        assoc_drop_pending(t, a, dtls_close_reason(a->pending->dtls));
     }
     reschedule(t, a);
     return established && !a->dead;
@@ -354,7 +363,7 @@ static bool follow(struct assocs *t, struct assoc *a, enum dtls_event e, struct 
 static void evict(struct assocs *t, struct assoc *a)
 {
     t->stats.evicted++;
-    drop_pending(t, a, "evicted");
+    assoc_drop_pending(t, a, "evicted");
 }
 
 /* The oldest handshake of `net` if it has its share, or NULL. */
@@ -384,7 +393,7 @@ static bool make_room(struct assocs *t, const struct peer *peer, bool known, str
         evict(t, oldest);
     if (half_open(t) >= t->config.max_half)
         return false; /* max_half is 0 */
-    if (known || established(t) < t->config.max)
+    if (known || assocs_established(t) < t->config.max)
         return true;
     struct assoc *idle = t->idle_first;
     if (!idle || instant_ms(now) < idle->used_ms + t->config.idle_ms)
@@ -399,18 +408,20 @@ struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struc
 {
     t->now = now;
     struct assoc *idle = t->idle_first;
-    if (established(t) >= t->config.max && idle &&
+    if (assocs_established(t) >= t->config.max && idle &&
         instant_ms(now) >= idle->used_ms + t->config.idle_ms)
         assoc_close(t, idle, "idle");
-    struct assoc *a = established(t) < t->config.max ? assoc_new(t, listener, conn_peer(c)) : NULL;
+    struct assoc *a = assocs_established(t) < t->config.max
+                          ? assoc_make(t, next_id(t), listener, conn_peer(c))
+                          : NULL;
     if (!a) {
         t->stats.refused++;
         return NULL;
     }
     a->conn = c;
     conn_set_owner(c, a);
-    count_established(t, 1);
-    idle_add(t, a);
+    assoc_count(t, 1);
+    assoc_idle_add(t, a);
     touch(t, a, now);
     if (t->ops.established(t->user, a, now))
         return a;
@@ -432,7 +443,7 @@ void assoc_touch(struct assocs *t, struct assoc *a, struct instant now)
 static struct assoc *welcome(struct assocs *t, int listener, const struct peer *from,
                              struct bytes datagram, struct instant now)
 {
-    struct assoc *a = lookup(t, listener, from);
+    struct assoc *a = assoc_lookup(t, listener, from);
     t->stats.cookies++;
     if (a && a->pending) {
         struct dtls_session *s = a->pending->dtls;
@@ -452,7 +463,7 @@ static struct assoc *welcome(struct assocs *t, int listener, const struct peer *
     if (make_room(t, from, known, now)) {
         refused = "out-of-memory";
         if (!a)
-            a = assoc_new(t, listener, from);
+            a = assoc_make(t, next_id(t), listener, from);
         s = a ? dtls_session_new(t->dtls, from, a) : NULL;
         if (s && !(a->pending = assoc_seat_new(a, s)))
             dtls_session_free(s);
@@ -513,7 +524,7 @@ static struct dtls_session *recipient(struct assocs *t, struct assoc *a, struct 
 bool assocs_expect(struct assocs *t, int listener, const struct peer *from, struct bytes datagram)
 {
     struct bytes cid = dtls_cid_of(datagram);
-    return (cid.n && assocs_find_cid(t, cid)) || lookup(t, listener, from);
+    return (cid.n && assocs_find_cid(t, cid)) || assoc_lookup(t, listener, from);
 }
 
 struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *from,
@@ -526,7 +537,7 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
     struct assoc *a = cid.n ? assocs_find_cid(t, cid) : NULL;
     bool elsewhere = a && !is_at(a, listener, from);
     if (!a)
-        a = lookup(t, listener, from);
+        a = assoc_lookup(t, listener, from);
     struct dtls_session *s = NULL;
     if (a)
         s = elsewhere ? assoc_from_elsewhere(t, a, listener, from, datagram)
@@ -551,7 +562,7 @@ static void lost_live(struct assocs *t, struct assoc *a)
         assoc_close(t, a, dtls_close_reason(a->live->dtls));
         return;
     }
-    count_established(t, (size_t)-1);
+    assoc_count(t, (size_t)-1);
     idle_remove(t, a);
     assoc_forget_cid(t, a);
     assoc_seat_free(t, a->live);
@@ -641,7 +652,7 @@ static void expire(struct assocs *t, struct assoc *a, struct instant now)
     uint64_t ms = instant_ms(now);
     if (ms >= a->pending->since_ms + HANDSHAKE_MS) {
         t->stats.failed++;
-        drop_pending(t, a, "handshake-timeout");
+        assoc_drop_pending(t, a, "handshake-timeout");
         return;
     }
     (void)follow(t, a, dtls_expire(a->pending->dtls, now), now);

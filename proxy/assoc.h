@@ -108,7 +108,7 @@ struct assocs_config {
 struct assocs_stats {
     uint64_t established, half_open, asleep; /* now */
     uint64_t hellos, cookies, handshakes, completed, failed, evicted, refused, stray;
-    uint64_t slept, woken;
+    uint64_t slept, woken, restored;
     uint64_t moved; /* associations whose client came from another address, by connection ID */
     uint64_t tried; /* records that were not a sleeper's, as was found out on a copy */
 };
@@ -146,6 +146,29 @@ struct assoc *assocs_find(struct assocs *t, uint64_t id);
 void assocs_each_pending(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user);
 /* All that are not dead, in no order. */
 void assocs_each(struct assocs *t, void (*visit)(void *user, struct assoc *a), void *user);
+
+/* ---- over a restart ---- */
+
+/* An established association as plain values. */
+struct assoc_kept {
+    uint64_t id;
+    struct peer peer;
+    int listener;
+    uint16_t next_mid;
+    uint64_t unused_ms;  /* since its last authentic record */
+    struct bytes cid;    /* its connection ID; n 0: none */
+    struct bytes asleep; /* dtls_asleep_bytes(), borrowed */
+};
+
+/* Handshakes end, and all others sleep; those that cannot are closed. */
+void assocs_sleep_all(struct assocs *t);
+/* For one that sleeps. */
+void assoc_describe(const struct assocs *t, const struct assoc *a, struct assoc_kept *out);
+/* Established again, asleep, without `session`; who is at its address already
+ * goes. NULL: no room, or not readable. In the order of assocs_each(). */
+struct assoc *assoc_restore(struct assocs *t, const struct assoc_kept *k, struct instant now);
+/* Whether the engine can wake it. */
+MUST_USE bool assoc_is_sound(struct assocs *t, struct assoc *a);
 
 uint64_t assocs_deadline_ms(const struct assocs *t);
 void assocs_expire(struct assocs *t, struct instant now);

@@ -27,6 +27,11 @@ struct assoc *assocs_find_cid(const struct assocs *t, struct bytes cid)
     return c ? c->assoc : NULL;
 }
 
+struct bytes assoc_cid(const struct assoc *a)
+{
+    return a->cid ? bytes_of(a->cid->cid, DTLS_CID) : BYTES_NONE;
+}
+
 void assoc_forget_cid(struct assocs *t, struct assoc *a)
 {
     if (!a->cid)

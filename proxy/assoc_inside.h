@@ -57,11 +57,22 @@ struct assoc **assoc_bucket(struct assocs *t, int listener, const struct peer *p
 /* assoc_cid.c */
 void assoc_learn_cid(struct assocs *t, struct assoc *a, struct bytes cid);
 void assoc_forget_cid(struct assocs *t, struct assoc *a);
+struct bytes assoc_cid(const struct assoc *a);
 struct assoc *assocs_find_cid(const struct assocs *t, struct bytes cid);
 /* The datagram has the connection ID of `a` and came from elsewhere: the
  * session that reads it, or NULL. */
 struct dtls_session *assoc_from_elsewhere(struct assocs *t, struct assoc *a, int listener,
                                           const struct peer *from, struct bytes datagram);
+
+/* A new one in the tables; `id` as it is to be. NULL: no memory. */
+MUST_USE struct assoc *assoc_make(struct assocs *t, uint64_t id, int listener,
+                                  const struct peer *peer);
+struct assoc *assoc_lookup(struct assocs *t, int listener, const struct peer *peer);
+/* Of all workers, where they count together. */
+size_t assocs_established(const struct assocs *t);
+void assoc_count(struct assocs *t, size_t more);
+void assoc_idle_add(struct assocs *t, struct assoc *a);
+void assoc_drop_pending(struct assocs *t, struct assoc *a, const char *reason);
 
 /* assoc_sleep.c */
 

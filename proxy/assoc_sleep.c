@@ -142,3 +142,66 @@ void assocs_sleep_beyond(struct assocs *t)
             return; /* memory is short; the next turn tries again */
     }
 }
+
+/* ---- over a restart ---- */
+
+void assocs_sleep_all(struct assocs *t)
+{
+    for (struct assoc_seat *s; (s = t->orders[ORDER_HALF].first);)
+        assoc_drop_pending(t, s->assoc, "stopping");
+    for (enum assoc_order o = ORDER_FRESH; o <= ORDER_AWAKE; o++)
+        for (struct assoc_seat *s; (s = t->orders[o].first);)
+            if (!put_to_sleep(t, s))
+                assoc_close(t, s->assoc, "stopping");
+    for (struct assoc *a = t->idle_first, *next; a; a = next) {
+        next = a->idle_next;
+        if (!a->asleep) /* a connection: it ends with its socket */
+            assoc_close(t, a, "stopping");
+    }
+    assocs_reap(t);
+}
+
+void assoc_describe(const struct assocs *t, const struct assoc *a, struct assoc_kept *out)
+{
+    uint64_t now_ms = instant_ms(t->now);
+    *out = (struct assoc_kept){.id = a->id,
+                               .peer = a->peer,
+                               .listener = a->listener,
+                               .next_mid = a->next_mid,
+                               .unused_ms = now_ms > a->used_ms ? now_ms - a->used_ms : 0,
+                               .cid = assoc_cid(a),
+                               .asleep = dtls_asleep_bytes(a->asleep)};
+}
+
+struct assoc *assoc_restore(struct assocs *t, const struct assoc_kept *k, struct instant now)
+{
+    t->now = now;
+    if (assocs_established(t) >= t->config.max || assocs_find(t, k->id))
+        return NULL;
+    /* Only by connection IDs two come to be at one address; the later one was
+     * used later. */
+    struct assoc *other = assoc_lookup(t, k->listener, &k->peer);
+    if (other)
+        assoc_close(t, other, "replaced");
+    struct dtls_asleep *asleep = dtls_asleep_of(k->asleep);
+    struct assoc *a = asleep ? assoc_make(t, k->id, k->listener, &k->peer) : NULL;
+    if (!a) {
+        dtls_asleep_free(asleep);
+        return NULL;
+    }
+    uint64_t now_ms = instant_ms(now);
+    a->asleep = asleep;
+    a->next_mid = k->next_mid;
+    assoc_learn_cid(t, a, k->cid);
+    a->used_ms = now_ms > k->unused_ms ? now_ms - k->unused_ms : 0;
+    assoc_idle_add(t, a);
+    assoc_count(t, 1);
+    t->stats.asleep++;
+    t->stats.restored++;
+    return a;
+}
+
+bool assoc_is_sound(struct assocs *t, struct assoc *a)
+{
+    return a->live || trial(t, a);
+}

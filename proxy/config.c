@@ -276,6 +276,17 @@ static void read_state(struct config_reader *r, const struct yaml_node *n)
                    (unsigned)(st.st_mode & 07777));
 }
 
+static void read_restart(struct config_reader *r, const struct yaml_node *n)
+{
+    static const char *const ways[] = {"manager", "state", "no"};
+    int way;
+    if (!n || !yaml_enum(r->y, n, ways, 3, &way))
+        return;
+    r->l->c.restart = (enum restart_way)way;
+    if (way != RESTART_NO && !r->l->c.state)
+        yaml_error(r->y, n, "nothing is kept without 'state'");
+}
+
 static void read_top(struct config_reader *r)
 {
     struct config *c = &r->l->c;
@@ -289,6 +300,7 @@ static void read_top(struct config_reader *r)
     const struct yaml_node *state = yaml_map_get(&m, "state");
     if (state)
         read_state(r, state);
+    read_restart(r, yaml_map_get(&m, "restart"));
     const struct yaml_node *policy = yaml_map_need(&m, "policy");
     c->policy = config_read_file(r, policy, false);
     r->l->policy = arena_text(&r->l->arena, yaml_raw(policy));

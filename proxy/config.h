@@ -38,6 +38,9 @@ struct config_device {
     struct policy_rate rate; /* of all requests to it; count 0: none */
 };
 
+/* Who holds the key of what is kept over a planned restart (restart.h). */
+enum restart_way { RESTART_MANAGER = 0, RESTART_STATE = 1, RESTART_NO = 2 };
+
 enum audit_permits { AUDIT_PERMITS_ALL = 0, AUDIT_PERMITS_NONE = 1 };
 
 struct config {
@@ -47,11 +50,12 @@ struct config {
     const char *const *audience;
     size_t n_audience;
     struct dtls_config dtls;
-    unsigned workers;       /* 1 unless told */
-    const char *state;      /* directory, or NULL: grants do not survive */
-    const char *policy;     /* file */
-    const char *policy_dir; /* where it lies: its key files are relative to it */
-    const char *audit;      /* file, or NULL */
+    unsigned workers;         /* 1 unless told */
+    const char *state;        /* directory, or NULL: grants do not survive */
+    enum restart_way restart; /* of associations; without `state` none is kept */
+    const char *policy;       /* file */
+    const char *policy_dir;   /* where it lies: its key files are relative to it */
+    const char *audit;        /* file, or NULL */
     enum audit_permits audit_permits;
     bool audit_required;     /* deny rather than lose a record */
     struct ship_config ship; /* kind SHIP_NONE: the file is all */

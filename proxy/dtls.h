@@ -147,6 +147,14 @@ MUST_USE enum dtls_event dtls_expire(struct dtls_session *s, struct instant now)
 void dtls_close(struct dtls_session *s, const char *reason);
 const char *dtls_close_reason(const struct dtls_session *s);
 
+/* The version of the library: what another saved it cannot read. */
+uint32_t dtls_library(void);
+/* What every saved session begins with and dtls_asleep_bytes() leaves out;
+ * n 0: none has slept yet. */
+struct bytes dtls_saved_header(const struct dtls *d);
+/* False: it cannot be one, or another is known already. */
+MUST_USE bool dtls_use_header(struct dtls *d, struct bytes header);
+
 enum { DTLS_OVERHEAD = 96 }; /* record header, a connection ID, nonce, tag, padding; with room */
 
 #endif

@@ -260,3 +260,23 @@ struct dtls_asleep *dtls_asleep_of(struct bytes block)
         memcpy(a, block.p, block.n);
     return a;
 }
+
+uint32_t dtls_library(void)
+{
+    return mbedtls_version_get_number();
+}
+
+struct bytes dtls_saved_header(const struct dtls *d)
+{
+    return bytes_of(d->saved_header, d->has_saved_header ? DTLS_SAVED_HEADER : 0);
+}
+
+bool dtls_use_header(struct dtls *d, struct bytes header)
+{
+    if (header.n != DTLS_SAVED_HEADER ||
+        (d->has_saved_header && !bytes_equal(header, dtls_saved_header(d))))
+        return false;
+    memcpy(d->saved_header, header.p, DTLS_SAVED_HEADER);
+    d->has_saved_header = true;
+    return true;
+}

@@ -781,3 +781,67 @@ void exchanges_get_stats(const struct exchanges *t, struct exchanges_stats *out)
 {
     *out = t->stats;
 }
+
+/* ---- over a restart ---- */
+
+void exchanges_get_seed(const struct exchanges *t, uint8_t seed[EXCHANGE_SEED])
+{
+    memcpy(seed, &t->seed, EXCHANGE_SEED);
+}
+
+bool exchanges_use_seed(struct exchanges *t, const uint8_t seed[EXCHANGE_SEED])
+{
+    if (t->n_used > 0)
+        return false;
+    memcpy(&t->seed, seed, EXCHANGE_SEED);
+    return true;
+}
+
+void exchanges_each_seen(const struct exchanges *t, struct instant now,
+                         void (*visit)(void *user, const struct exchange_seen *x), void *user)
+{
+    static const enum list lists[] = {LIST_KEPT_NON, LIST_KEPT_CON, LIST_CONFIRM};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const struct exchange *x = t->lists[lists[i]].head; x; x = x->age_next) {
+            if (!x->assoc || !x->findable)
+                continue;
+            const struct exchange_seen seen = {
+                .client = x->assoc->id,
+                .hash = x->hash,
+                .mid = x->mid,
+                .type = x->type,
+                .acked = x->acked,
+                .age_ms = instant_ms(now) - instant_ms(x->born),
+                .answer = bytes_of(x->stored_n > EXCHANGE_SMALL ? x->room->stored : x->small,
+                                   x->type == TYPE_CON ? x->stored_n : 0)};
+            visit(user, &seen);
+        }
+}
+
+bool exchange_remember(struct exchanges *t, struct assoc *a, const struct exchange_seen *s,
+                       struct instant now)
+{
+    uint64_t age_us = s->age_ms * 1000;
+    if (s->answer.n > MESSAGE_MAX || (s->type != TYPE_CON && s->type != TYPE_NON) ||
+        age_us >= now.mono_us)
+        return false;
+    struct exchange *x = take_slot(t, now);
+    if (!x)
+        return false;
+    x->born.mono_us -= age_us;
+    x->peer = a->peer;
+    x->listener = a->listener;
+    x->type = s->type;
+    x->acked = s->acked;
+    x->mid = s->mid;
+    x->hash = s->hash;
+    x->tag = key_tag(t, a, a->listener, &a->peer, s->mid);
+    x->findable = true;
+    tagmap_put(&t->by_mid, x->tag, number(t, x));
+    assoc_enter(x, a);
+    x->client = a->id;
+    a->n_exchanges++;
+    keep(t, x, now);
+    keep_answer(t, x, s->answer);
+    return true;
+}

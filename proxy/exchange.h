@@ -230,6 +230,30 @@ void exchanges_each_waiting(struct exchanges *t, uint64_t question,
 void exchanges_each_open(struct exchanges *t, void (*visit)(void *user, struct exchange *x),
                          void *user);
 
+/* ---- over a restart ---- */
+
+/* A message of a client that was answered, or dropped. */
+struct exchange_seen {
+    uint64_t client; /* its association's number */
+    uint64_t hash;   /* of the message, under the table's seed */
+    uint16_t mid;
+    uint8_t type;
+    bool acked;      /* by an empty ACK */
+    uint64_t age_ms; /* since it came */
+    struct bytes answer;
+};
+enum { EXCHANGE_SEED = 16 };
+void exchanges_get_seed(const struct exchanges *t, uint8_t seed[EXCHANGE_SEED]);
+/* Into a table that has seen nothing; false: it has. */
+MUST_USE bool exchanges_use_seed(struct exchanges *t, const uint8_t seed[EXCHANGE_SEED]);
+/* Those of associations, the oldest first. An answer that awaits its ACK is
+ * not sent again after the restart. */
+void exchanges_each_seen(const struct exchanges *t, struct instant now,
+                         void (*visit)(void *user, const struct exchange_seen *x), void *user);
+/* Its duplicates are known again. False: no slot, or it is too old. */
+MUST_USE bool exchange_remember(struct exchanges *t, struct assoc *a, const struct exchange_seen *x,
+                                struct instant now);
+
 uint64_t exchanges_deadline_ms(const struct exchanges *t);
 void exchanges_expire(struct exchanges *t, struct instant now);
 void exchanges_get_stats(const struct exchanges *t, struct exchanges_stats *out);

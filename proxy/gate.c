@@ -549,7 +549,7 @@ void gate_free(struct gate *g)
     if (!g)
         return;
     /* Associations go first: their ends still name exchanges and devices. */
-    if (g->assocs && g->exchanges && g->upstreams && g->observes && g->watches)
+    if (g->assocs && g->exchanges && g->upstreams && g->observes && g->watches && !g->forgotten)
         gate_close_all(g, g->now);
     observes_free(g->observes);
     watches_free(g->watches);

@@ -193,6 +193,17 @@ void gate_expire_assocs(struct gate *g)
     }
 }
 
+bool gate_assoc_resume(struct gate *g, struct assoc *a)
+{
+    if (pep_session_ends(a->session, g->now.wall_s) <= g->now.wall_s) {
+        assoc_close(g->assocs, a, "grants-ended");
+        return false;
+    }
+    watch_end(g, a);
+    pep_session_rest(a->session);
+    return true;
+}
+
 static void doubt(void *user, struct exchange *x)
 {
     struct gate *g = user;

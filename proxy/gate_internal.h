@@ -12,6 +12,7 @@
 #include "crew.h"
 #include "gate.h"
 #include "echo.h"
+#include "kept.h"
 #include "listing.h"
 #include "log.h"
 #include "rate.h"
@@ -46,10 +47,14 @@ struct gate {
     struct deadlines ends; /* associations whose last grant will end */
     struct instant now;    /* of the entry point that runs */
     int64_t pep_expire_s;
-    bool draining;
+    bool draining, forgotten;
     bool shut; /* it could not follow the others: nobody is let in, nothing goes out */
     void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);
     void *others_user;
+    struct {
+        uint64_t away_ms; /* between the two processes */
+        bool same_ca, sound;
+    } recall; /* while it recalls what was kept */
     bool (*ask)(void *user, const struct pep_question *q, struct instant now);
     void *ask_user;
     void (*hear)(void *user, struct instant now);
@@ -265,6 +270,9 @@ void gate_shut(struct gate *g, const char *why);
 void gate_doubt_all(struct gate *g);
 extern const struct assoc_ops gate_assoc_ops;
 void gate_expire_assocs(struct gate *g);
+/* It was kept over a restart and has its session again. False: that is worth
+ * nothing any more, and it is closed. */
+bool gate_assoc_resume(struct gate *g, struct assoc *a);
 
 /* What it asks pep for a handshake. *wait: the question that it waits for. */
 MUST_USE enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from,

@@ -169,6 +169,13 @@ enum limits {
                                    in the kernel */
     CONN_NO_ROOM_MS = 1000,     /* out of descriptors: nobody is accepted for so long */
 
+    /* A planned stop: the service manager has read what we sent (sd_notify(3),
+     * BARRIER); it is on the same machine, but may be busy with others. */
+    KEEPER_WAIT_MS = 3000,
+    /* What was kept beside its key is good for so long: an upgrade that stops
+     * the daemon first and starts it last, on a slow card. */
+    RESTART_MAX_S = 300,
+
     DRAIN_MS = 5000, /* planned stop: what is under way may finish */
 };
 

@@ -4,7 +4,16 @@
 #ifndef POSTERN_NOTIFY_H
 #define POSTERN_NOTIFY_H
 
+#include <stdbool.h>
+
+#include "instant.h"
+
 /* "READY=1", "STOPPING=1", "STATUS=..."; several separated by newlines. */
 void notify(const char *state);
+
+/* A reload has begun (Type=notify-reload); it is over with READY=1. */
+void notify_reloading(struct instant now);
+/* With a file descriptor, which stays the caller's. False: nobody to tell. */
+bool notify_fd(const char *state, int fd);
 
 #endif

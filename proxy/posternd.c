@@ -10,6 +10,7 @@
 #include "admin.h"
 #include "log.h"
 #include "notify.h"
+#include "restart.h"
 #include "setup.h"
 
 static const char usage[] =
@@ -30,9 +31,11 @@ static void on_reload(void *user, int signo)
 {
     (void)signo;
     struct admin *a = user;
+    notify_reloading(loop_now(worker_loop(workers_first(a->workers))));
     char text[ADMIN_DIAG_MAX];
     struct buf diag = buf_on(text, sizeof text);
     (void)admin_reload(a, loop_now(worker_loop(workers_first(a->workers))), &diag); /* it logs */
+    notify("READY=1");
 }
 
 static void on_stop(void *user, int signo)
@@ -87,8 +90,11 @@ static int serve(struct setup *s, int64_t now_s, struct buf *diag)
          (!c->control || (control = control_new(c->control, worker_loop(workers_first(a.workers)),
                                                 admin_answer, &a, diag)));
     if (ok && take_signals(&a)) {
+        restart_load(c, s->store, a.workers);
         say_ready(&a);
         ok = workers_run(a.workers);
+        if (ok)
+            restart_save(c, a.workers);
         log_event(LOG_LEVEL_INFO, "stopped", "clean", ok ? "yes" : "no", NULL);
     } else {
         ok = false;

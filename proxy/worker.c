@@ -133,10 +133,8 @@ static uint64_t turn(void *user, struct instant now)
         if (crew_is_stopping(w->crew))
             worker_stop(w);
     }
-    if (w->stopping && (is_drained(w, now) || instant_ms(now) >= w->stop_by_ms)) {
-        gate_close_all(w->gate, now);
+    if (w->stopping && (is_drained(w, now) || instant_ms(now) >= w->stop_by_ms))
         loop_stop(w->loop);
-    }
     /* What the gate asks leaves in the same turn. */
     uint64_t next = gate_turn(w->gate, now);
     uint64_t servers = w->servers ? servers_turn(w->servers, now) : UINT64_MAX;

@@ -13,6 +13,7 @@
 #include "../pep/cwt.h"
 #include "../pep/store.h"
 #include "../proxy/gate.h"
+#include "../proxy/kept.h"
 #include "../proxy/msg.h"
 #include "../proxy/observe_order.h"
 #include "audit_fake.h"
@@ -775,12 +776,79 @@ static bool verb_policy(struct world *w, char **words, size_t n)
     return true;
 }
 
+/* The next start has another policy. */
+static bool swap_policy(struct world *w, const char *name)
+{
+    char from[256], to[128];
+    snprintf(from, sizeof from, "%s/%s", w->dir, name);
+    snprintf(to, sizeof to, "%s/policy.yaml", w->dir);
+    unlink(to);
+    return link(from, to) == 0 || fail(w, "no policy %s: %s", from, strerror(errno));
+}
+
+struct recalling {
+    struct world *w;
+    struct kept_counts counts;
+};
+
+static bool recall(void *user, uint8_t kind, struct bytes entry)
+{
+    struct recalling *r = user;
+    return gate_recall(r->w->gate, kind, entry, r->w->now, &r->counts);
+}
+
+/* restart: as after kill -9, or
+ * restart planned [policy=FILE] [away=SECONDS] [restored=N] [dropped=N]: what
+ * is kept goes through its file. */
 static bool verb_restart(struct world *w, char **words, size_t n)
 {
-    (void)words;
-    (void)n;
+    static const uint8_t key[SEALED_KEY] = "a test key";
+    const char *policy = value_of(words, n, "policy"), *away = value_of(words, n, "away"),
+               *restored = value_of(words, n, "restored"), *dropped = value_of(words, n, "dropped"),
+               *why = "";
+    bool planned = n > 0 && strcmp(words[0], "planned") == 0;
+    if (planned) {
+        struct sealed_writer *file = sealed_create(w->config->state, "kept", key, BYTES_NONE, &why);
+        if (!file)
+            return fail(w, "no file: %s", why);
+        gate_keep(w->gate, file, w->now);
+        if (!sealed_finish(file, &why))
+            return fail(w, "not kept: %s", why);
+        gate_forget(w->gate);
+    }
     close_gate(w);
-    return open_gate(w);
+    if (policy && !swap_policy(w, policy))
+        return false;
+    if (away) {
+        w->now.mono_us += (uint64_t)atoi(away) * 1000000;
+        w->now.wall_s += atoi(away);
+    }
+    if (!open_gate(w))
+        return false;
+    if (!planned)
+        return true;
+    struct sealed_reader *file = NULL;
+    struct recalling r = {w, {0, 0}};
+    bool ok = sealed_take(w->config->state, "kept", key, &file) == SEALED_OK &&
+              sealed_each(file, recall, &r);
+    sealed_close(file);
+    settle(w);
+    if (!ok)
+        return fail(w, "what was kept is refused");
+    if ((restored && r.counts.taken != (uint64_t)atoi(restored)) ||
+        (dropped && r.counts.dropped != (uint64_t)atoi(dropped)))
+        return fail(w, "restored %u, dropped %u", (unsigned)r.counts.taken,
+                    (unsigned)r.counts.dropped);
+    return true;
+}
+
+/* sleepers N: so many associations sleep. */
+static bool verb_sleepers(struct world *w, char **words, size_t n)
+{
+    struct gate_stats s;
+    gate_get_stats(w->gate, &s);
+    return (n == 1 && s.assocs.asleep == (uint64_t)atoi(words[0])) ||
+           fail(w, "%u of %u sleep", (unsigned)s.assocs.asleep, (unsigned)s.assocs.established);
 }
 
 /* audit WORD...: the last line has each; audit -1 WORD...: the one before. */
@@ -1189,7 +1257,7 @@ static const struct {
     {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
     {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
     {"authority", verb_authority}, {"clock", verb_clock},     {"times", verb_times},
-    {"name", verb_name},           {"house", verb_house},
+    {"name", verb_name},           {"house", verb_house},     {"sleepers", verb_sleepers},
 };
 
 /* ---- what a client does ---- */

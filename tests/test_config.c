@@ -43,7 +43,8 @@ static const char good[] =
     "    host: Meter.Home\n"
     "    url: coap://[::1]:7777\n"
     "    cache: yes\n"
-    "    rate: 5/min\n";
+    "    rate: 5/min\n"
+    "restart: no\n";
 
 static void put_file(const char *name, const char *text, unsigned mode)
 {
@@ -141,6 +142,7 @@ static void a_good_file(void **state)
     assert_null(c->dtls.psk_hint);
     assert_true(c->workers >= 1 && c->workers <= WORKERS_AUTO_MAX);
     expect_path(c->state, "state");
+    assert_int_equal(c->restart, RESTART_NO);
     expect_path(c->policy, "policy.yaml");
     expect_path(c->audit, "state/audit.jsonl");
     assert_int_equal(c->audit_permits, AUDIT_PERMITS_NONE);
@@ -205,6 +207,7 @@ static void defaults(void **state)
         fail_msg("%s", text);
     assert_false(c->listeners[0].v6only);
     assert_null(c->state);
+    assert_int_equal(c->restart, RESTART_MANAGER);
     assert_null(c->audit);
     assert_null(c->control);
     assert_null(c->dtls.certificate);
@@ -219,6 +222,26 @@ static void defaults(void **state)
     assert_int_equal(c->max_awake, ASSOCS_AWAKE);
     assert_int_equal(c->sleep_s, SLEEP_AFTER_S);
     config_free(c);
+}
+
+static void restart_without_a_state(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *way, *error;
+    } rows[] = {{"no", NULL}, {"manager", "without 'state'"}, {"state", "without 'state'"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char file[256], text[4096] = "";
+        struct buf diag = buf_on(text, sizeof text - 1);
+        (void)snprintf(file, sizeof file,
+                       "listen: coap://[::]\npolicy: policy.yaml\nrestart: %s\n"
+                       "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                       rows[i].way);
+        struct config *c = load(file, &diag);
+        if (rows[i].error ? c || !strstr(text, rows[i].error) : !c)
+            fail_msg("%s: %s", rows[i].way, text);
+        config_free(c);
+    }
 }
 
 static void ways_to_ship(void **state)
@@ -351,6 +374,10 @@ static const struct row rows[] = {
      "6:10: error: 17 is out of range; expected 1 to 16"},
     {"workers by another word", "workers: auto", "workers: many",
      "6:10: error: expected a decimal number, found 'many'"},
+    {"restart by nobody", "restart: no", "restart: tpm",
+     "25:10: error: expected manager, state or no, found 'tpm'"},
+    {"restart with a list", "restart: no", "restart: [no]",
+     "25:10: error: expected manager, state or no, found a list"},
     {"state that is not there", "state: state", "state: other",
      "7:8: error: directory DIR/other: No such file or directory"},
     {"state that is a file", "state: state", "state: gw.crt",
@@ -615,6 +642,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_file),
         cmocka_unit_test(defaults),
+        cmocka_unit_test(restart_without_a_state),
         cmocka_unit_test(ways_to_ship),
         cmocka_unit_test(both_wildcards),
         cmocka_unit_test(by_tcp),

@@ -58,12 +58,13 @@ def host_of(family):
 class Process:
     """A program whose output is read as it comes."""
 
-    def __init__(self, argv, env=None, cwd=None, stdin=subprocess.DEVNULL):
+    def __init__(self, argv, env=None, cwd=None, stdin=subprocess.DEVNULL, pass_fds=()):
         self.argv = argv
         self.lines = []
         self._news = threading.Condition()
         self.proc = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE,
-                                     stderr=subprocess.STDOUT, env=env, cwd=cwd)
+                                     stderr=subprocess.STDOUT, env=env, cwd=cwd,
+                                     pass_fds=pass_fds)
         with _lock:
             _running.add(self.proc)
         self._reader = threading.Thread(target=self._read, daemon=True)
