@@ -354,6 +354,35 @@ static void cnonce(void **state)
     assert_true(works(1, NOW + 3000));
     pep_take_token(pep, NULL, NULL, token, -1, NOW + 3000, &t);
     assert_int_equal(t.err, PEP_OK);
+    /* One in the request must be fresh with each request, but not for what an
+     * observation goes on with: that is as good as the token. */
+    static const struct {
+        const char *name;
+        bool continued;
+        int64_t after_s;
+        uint8_t outcome;
+        const char *reason;
+    } rows[] = {
+        {"fresh", false, FRESH_CNONCE_S - 1, PEP_FORWARD, "permitted"},
+        {"stale", false, FRESH_CNONCE_S, PEP_DENY, "cnonce"},
+        {"stale, and it goes on", true, FRESH_CNONCE_S, PEP_FORWARD, "permitted"},
+        {"expired, and it goes on", true, 1000000, PEP_DENY, "token-expired"},
+    };
+    uint8_t id[80], kid = 1;
+    struct pep_proof proof;
+    assert_int_equal(pep_find_psk(pep, house_kid_identity(&kid, 1, id), NULL, NOW + 3000, &proof),
+                     PEP_KEY_FOUND);
+    struct pep_session *session = pep_session_open(pep, &proof);
+    r.token = token;
+    r.has_token = true;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        r.continued = rows[i].continued;
+        pep_authorize(pep, session, &r, NOW + rows[i].after_s, &d);
+        if (d.outcome != rows[i].outcome || strstr(d.reason, rows[i].reason) == NULL)
+            fail_msg("%s: %d, %s", rows[i].name, (int)d.outcome, d.reason);
+    }
+    pep_session_close(session);
+
     restart(CNONCE, NOW + 3000);
     assert_true(works(1, NOW + 3000));
 }
