@@ -2,6 +2,7 @@
 same answers to the clients, and nothing for those who may not ask."""
 import json
 import random
+import zlib
 
 import device
 import dtls
@@ -9,6 +10,10 @@ import rig
 from house import House, PSK
 
 MAX_AGE, ETAG = device.MAX_AGE, device.ETAG
+
+
+def tag_of(path, query):
+    return b"%08x" % zlib.crc32(repr((path, tuple(query))).encode())
 
 
 class Cache(House):
@@ -41,7 +46,7 @@ class Cache(House):
         for q in query:
             if q.startswith("age="):
                 options.append((MAX_AGE, device.uint(int(q[4:]))))
-        etag = b"%08x" % (hash((r.path, tuple(query))) & 0xffffffff)
+        etag = tag_of(r.path, query)
         if "etag" in query:
             options.append((ETAG, etag))
             if etag in r.all(ETAG):
@@ -73,7 +78,7 @@ class Cache(House):
         self.assertIn("cache ", self.gw.postern("status", "-c", "postern.yaml", check=0).text)
         # a client's ETag: told by us that it still holds
         a = self.ask("/stated/etag?age=30&etag", "2.05")
-        etag = b"%08x" % (hash(("/etag", ("age=30", "etag"))) & 0xffffffff)
+        etag = tag_of("/etag", ("age=30", "etag"))
         self.ask("/stated/etag?age=30&etag", "2.03", options=[(ETAG, etag)])
         # not for who may not; nor for a moment longer than the policy says so
         self.ask("/stated/shared?age=30", "4.03", psk=(b"owl", PSK))
@@ -107,12 +112,15 @@ class Cache(House):
             payload = rnd.choice((b"", b"p", b"q")) if method != 1 else b""
             options = [(device.QUERY, q.encode()) for q in query]
             if rnd.random() < 0.2:
-                options.append((ETAG, b"%08x" % (hash(("/" + name, tuple(query))) & 0xffffffff)))
+                options.append((ETAG, tag_of("/" + name, query)))
             got = [clients[c].answer(clients[c].request("/%s/%s" % (place, name), method, payload,
                                                         options)) for place in ("yes", "no")]
             self.assertEqual(got[0], got[1], (c, method, name, options, payload))
             outcomes[got[0][0]] = outcomes.get(got[0][0], 0) + 1
         self.assertTrue({"2.05", "2.03", "2.04", "4.03", "4.04", "4.05"} <= set(outcomes), outcomes)
+        # Records are written behind the answers, in order: the last is waited for.
+        clients[0].get("/no/last")
+        self.gw.audit(lambda r: "last" in json.dumps(r))
         asked = {"yes": 0, "no": 0}
         for r in (r for r in [json.loads(l) for l in self.records()]
                   if r.get("device") in asked and r["verdict"] == "permit"):
