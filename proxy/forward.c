@@ -321,6 +321,11 @@ bool forward_request(const struct forward_config *c, const struct msg *in,
         default:
             return false;
         }
+        /* It names a body (RFC 9175 3.2), and a GET has none. A client that puts
+         * a new one into each block's request, while what many share has none,
+         * would have the device take one answer for several. */
+        if (o.number == OPT_REQUEST_TAG && in->code == MSG_GET)
+            continue;
         if (!msg_add(out, o.number, o.value))
             return false;
     }

@@ -289,6 +289,21 @@ static void test_block_sizes(void **state)
         }
 }
 
+static void test_request_tag(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t code;
+        unsigned left;
+    } rows_[] = {{MSG_GET, 0}, {MSG_POST, 2}, {MSG_PUT, 2}, {MSG_FETCH, 2}, {MSG_IPATCH, 2}};
+    for (size_t i = 0; i < N(rows_); i++) {
+        struct msg out, m = message(rows_[i].code, OPT_REQUEST_TAG, BYTES_LIT("r"), 2);
+        struct forward_scratch scratch;
+        assert_true(forward_request(&config, &m, &by_host, &out, &scratch));
+        check("Request-Tag", "request", count(&out, OPT_REQUEST_TAG), rows_[i].left);
+    }
+}
+
 static void test_hop_limit(void **state)
 {
     (void)state;
@@ -461,15 +476,11 @@ static void test_token_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_segments_max),
-        cmocka_unit_test(test_block_sizes),
-        cmocka_unit_test(test_hop_limit),
-        cmocka_unit_test(test_refused_is_not_forwarded),
-        cmocka_unit_test(test_request_paths),
-        cmocka_unit_test(test_locations),
+        cmocka_unit_test(test_requests),      cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_read),          cmocka_unit_test(test_segments_max),
+        cmocka_unit_test(test_block_sizes),   cmocka_unit_test(test_request_tag),
+        cmocka_unit_test(test_hop_limit),     cmocka_unit_test(test_refused_is_not_forwarded),
+        cmocka_unit_test(test_request_paths), cmocka_unit_test(test_locations),
         cmocka_unit_test(test_token_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
