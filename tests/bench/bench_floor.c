@@ -4,7 +4,10 @@
  * duplicates, no timers, no cookies, no options looked at. One key for all.
  * Datagrams come and go in batches, as they do in the product.
  *
- *   bench_floor DEVICE_PORT IDENTITY KEY    prints its port (hex arguments) */
+ *   bench_floor DEVICE_PORT {IDENTITY KEY | -c CERTIFICATE KEYFILE}
+ *
+ * prints its port. IDENTITY and KEY are hexadecimal; with a certificate (PEM
+ * files) the client is asked for one too, and any will do. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -217,15 +220,33 @@ static void from_client(const struct sockaddr_in *peer, const uint8_t *p, size_t
         end(s);
 }
 
-int main(int argc, char **argv)
+static bool prove_by_key(char **argv)
 {
     uint8_t identity[128], key[64];
+    size_t identity_n = bench_hex(argv[0], identity, sizeof identity);
+    size_t key_n = bench_hex(argv[1], key, sizeof key);
+    return mbedtls_ssl_conf_psk(&conf, key, key_n, identity, identity_n) == 0;
+}
+
+static bool prove_by_certificate(char **argv)
+{
+    static mbedtls_x509_crt crt;
+    static mbedtls_pk_context pk;
+    mbedtls_x509_crt_init(&crt);
+    mbedtls_pk_init(&pk);
+    mbedtls_ssl_conf_authmode(&conf, MBEDTLS_SSL_VERIFY_OPTIONAL);
+    return mbedtls_x509_crt_parse_file(&crt, argv[0]) == 0 &&
+           compat_parse_keyfile(&pk, argv[1], mbedtls_ctr_drbg_random, &drbg) == 0 &&
+           mbedtls_ssl_conf_own_cert(&conf, &crt, &pk) == 0;
+}
+
+int main(int argc, char **argv)
+{
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct sockaddr_in local = to;
-    if (argc != 4)
-        bench_fail("usage: bench_floor DEVICE_PORT IDENTITY KEY");
-    size_t identity_n = bench_hex(argv[2], identity, sizeof identity);
-    size_t key_n = bench_hex(argv[3], key, sizeof key);
+    bool by_certificate = argc == 5 && strcmp(argv[2], "-c") == 0;
+    if (argc != 4 && !by_certificate)
+        bench_fail("see the head of bench_floor.c");
     to.sin_port = htons((uint16_t)atoi(argv[1]));
     mbedtls_ssl_config_init(&conf);
     mbedtls_entropy_init(&entropy);
@@ -234,7 +255,7 @@ int main(int argc, char **argv)
         mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0) != 0 ||
         mbedtls_ssl_config_defaults(&conf, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_DATAGRAM,
                                     MBEDTLS_SSL_PRESET_DEFAULT) != 0 ||
-        mbedtls_ssl_conf_psk(&conf, key, key_n, identity, identity_n) != 0)
+        !(by_certificate ? prove_by_certificate(argv + 3) : prove_by_key(argv + 2)))
         bench_fail("the DTLS configuration");
     compat_conf_dtls12(&conf);
     mbedtls_ssl_conf_rng(&conf, mbedtls_ctr_drbg_random, &drbg);

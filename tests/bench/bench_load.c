@@ -6,12 +6,17 @@
  *   open SECONDS RATE     RATE requests a second, come what may; latency
  *                         counts from when a request was due
  *   handshakes SECONDS C  C at a time, each closed when it is complete
+ *   idle SECONDS 1        nothing is asked; time passes for the clients too
+ *   once SECONDS C        one request of each client, C under way; a client
+ *                         whose association has ended counts as lost
  *
- *   bench_load -t PORT -i IDENTITY -k KEY [-n CLIENTS] [-s SUITE]
- *              [-u PATH | -x PROXY_URI] [-p BYTES] [-P PID]
+ *   bench_load -t PORT {-i IDENTITY -k KEY | -c CERTIFICATE -j KEYFILE}
+ *              [-n CLIENTS] [-s SUITE] [-u PATH | -x PROXY_URI] [-p BYTES]
+ *              [-P PID]
  *
- * IDENTITY and KEY are hexadecimal; with -p it is PUT with so many bytes,
- * else GET; -P names the process whose CPU time is read at both ends. */
+ * IDENTITY and KEY are hexadecimal, CERTIFICATE and KEYFILE are PEM files;
+ * with -p it is PUT with so many bytes, else GET; -P names the process whose
+ * CPU time is read at both ends. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <string.h>
@@ -22,9 +27,16 @@
 #include <mbedtls/entropy.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/ssl_ciphersuites.h>
+#include <mbedtls/version.h>
 
 #include "../../proxy/compat_mbedtls.h"
 #include "bench.h"
+
+#ifdef __clang__
+#define COMPILER "" /* says so itself */
+#else
+#define COMPILER "gcc"
+#endif
 
 enum {
     SLOTS = 1 << 14,   /* requests under way */
@@ -67,6 +79,8 @@ static unsigned n_out;
 static mbedtls_ssl_config conf;
 static mbedtls_entropy_context entropy;
 static mbedtls_ctr_drbg_context drbg;
+static mbedtls_x509_crt certificate;
+static mbedtls_pk_context private_key;
 static struct client *clients; /* clients of the load, then those that only connect */
 static uint32_t n_clients, n_all, next_client, n_established;
 
@@ -76,6 +90,7 @@ static uint8_t request[BENCH_DATAGRAM]; /* all but type, message ID and token */
 static size_t request_n;
 static uint64_t now_us, scanned_us;
 static struct result *result; /* of what runs; NULL: nothing is counted */
+static bool may_end;          /* the proxy was restarted: associations may be gone */
 static pid_t pid;
 
 static uint64_t clock_us(void)
@@ -275,6 +290,10 @@ static void receive(struct client *c, const uint8_t *p, size_t n)
     }
     for (int ret;
          (ret = mbedtls_ssl_read(&c->ssl, plain, sizeof plain)) != MBEDTLS_ERR_SSL_WANT_READ;) {
+        if (ret <= 0 && may_end) {
+            c->closed = true;
+            return;
+        }
         if (ret <= 0)
             bench_fail("an association ended");
         take(c, plain, (size_t)ret);
@@ -383,6 +402,37 @@ static void run_closed(struct result *r, double seconds, uint32_t c)
     stop(r);
 }
 
+static void run_once(struct result *r, double seconds, uint32_t c)
+{
+    may_end = true;
+    turn(clock_us() + 1000); /* what came since the last order */
+    start(r);
+    uint64_t until_us = now_us + (uint64_t)(seconds * 1e6);
+    uint32_t left = n_clients;
+    next_client = 0;
+    while ((left > 0 || n_open > 0) && now_us < until_us) {
+        for (; left > 0 && n_open < c; left--) {
+            if (!clients[next_client].closed) {
+                ask(now_us);
+                continue;
+            }
+            next_client++;
+            r->lost++;
+        }
+        turn(until_us);
+    }
+    r->lost += left;
+    stop(r);
+}
+
+static void run_idle(struct result *r, double seconds)
+{
+    start(r);
+    for (uint64_t until_us = now_us + (uint64_t)(seconds * 1e6); now_us < until_us;)
+        turn(until_us);
+    stop(r);
+}
+
 static void run_open(struct result *r, double seconds, double rate)
 {
     start(r);
@@ -432,6 +482,8 @@ static void run_handshakes(struct result *r, double seconds, uint32_t c)
 static uint64_t percentile(const struct result *r, double part)
 {
     uint64_t want = (uint64_t)((double)r->done * part), seen = 0;
+    if (r->done == 0)
+        return 0;
     for (unsigned i = 0; i < BINS; i++)
         if ((seen += r->bins[i]) > want)
             return bin_us(i);
@@ -494,8 +546,25 @@ static void make_request(const char *path, const char *uri, size_t payload_n)
     }
 }
 
-static void setup(const uint8_t *identity, size_t identity_n, const uint8_t *key, size_t key_n,
-                  const int *suites)
+struct proof {
+    uint8_t identity[128], key[64];
+    size_t identity_n, key_n;
+    const char *certificate, *key_file; /* or NULL */
+};
+
+static bool prove_by(const struct proof *p)
+{
+    if (!p->certificate)
+        return mbedtls_ssl_conf_psk(&conf, p->key, p->key_n, p->identity, p->identity_n) == 0;
+    mbedtls_x509_crt_init(&certificate);
+    mbedtls_pk_init(&private_key);
+    mbedtls_ssl_conf_authmode(&conf, MBEDTLS_SSL_VERIFY_NONE); /* it is ours */
+    return mbedtls_x509_crt_parse_file(&certificate, p->certificate) == 0 &&
+           compat_parse_keyfile(&private_key, p->key_file, mbedtls_ctr_drbg_random, &drbg) == 0 &&
+           mbedtls_ssl_conf_own_cert(&conf, &certificate, &private_key) == 0;
+}
+
+static void setup(const struct proof *proof, const int *suites)
 {
     struct sockaddr_in local = {.sin_family = AF_INET};
     int on = 1;
@@ -507,7 +576,7 @@ static void setup(const uint8_t *identity, size_t identity_n, const uint8_t *key
         mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0) != 0 ||
         mbedtls_ssl_config_defaults(&conf, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_DATAGRAM,
                                     MBEDTLS_SSL_PRESET_DEFAULT) != 0 ||
-        mbedtls_ssl_conf_psk(&conf, key, key_n, identity, identity_n) != 0)
+        !prove_by(proof))
         bench_fail("the DTLS configuration");
     compat_conf_dtls12(&conf);
     mbedtls_ssl_conf_rng(&conf, mbedtls_ctr_drbg_random, &drbg);
@@ -524,22 +593,28 @@ static void setup(const uint8_t *identity, size_t identity_n, const uint8_t *key
 
 int main(int argc, char **argv)
 {
-    uint8_t identity[128], key[64];
-    size_t identity_n = 0, key_n = 0, payload_n = 0;
+    static struct proof proof;
+    size_t payload_n = 0;
     static int suites[2] = {MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8, 0};
     const char *path = "", *uri = "";
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     n_clients = 1;
-    for (int opt; (opt = getopt(argc, argv, "t:i:k:n:s:u:x:p:P:")) != -1;) {
+    for (int opt; (opt = getopt(argc, argv, "t:i:k:c:j:n:s:u:x:p:P:")) != -1;) {
         switch (opt) {
         case 't':
             server.sin_port = htons((uint16_t)atoi(optarg));
             break;
         case 'i':
-            identity_n = bench_hex(optarg, identity, sizeof identity);
+            proof.identity_n = bench_hex(optarg, proof.identity, sizeof proof.identity);
             break;
         case 'k':
-            key_n = bench_hex(optarg, key, sizeof key);
+            proof.key_n = bench_hex(optarg, proof.key, sizeof proof.key);
+            break;
+        case 'c':
+            proof.certificate = optarg;
+            break;
+        case 'j':
+            proof.key_file = optarg;
             break;
         case 'n':
             n_clients = (uint32_t)strtoul(optarg, NULL, 10);
@@ -563,13 +638,15 @@ int main(int argc, char **argv)
             bench_fail("see the head of bench_load.c");
         }
     }
-    if (server.sin_port == 0 || identity_n == 0 || key_n == 0 || n_clients == 0 ||
+    bool by_key = proof.identity_n > 0 && proof.key_n > 0;
+    if (server.sin_port == 0 || (proof.certificate ? !proof.key_file : !by_key) || n_clients == 0 ||
         n_clients > 100000)
         bench_fail("see the head of bench_load.c");
     make_request(path, uri, payload_n);
-    setup(identity, identity_n, key, key_n, suites);
+    setup(&proof, suites);
     connect_all();
-    printf("{\"ready\": %u}\n", n_clients);
+    printf("{\"ready\": %u, \"mbedtls\": \"%s\", \"compiler\": \"%s\"}\n", n_clients,
+           MBEDTLS_VERSION_STRING, COMPILER " " __VERSION__);
     fflush(stdout);
 
     static struct result r;
@@ -583,6 +660,10 @@ int main(int argc, char **argv)
             run_closed(&r, seconds, (uint32_t)number);
         else if (strcmp(order, "open") == 0)
             run_open(&r, seconds, number);
+        else if (strcmp(order, "once") == 0 && number < SLOTS)
+            run_once(&r, seconds, (uint32_t)number);
+        else if (strcmp(order, "idle") == 0)
+            run_idle(&r, seconds);
         else if (strcmp(order, "handshakes") == 0)
             run_handshakes(&r, seconds, (uint32_t)number);
         else

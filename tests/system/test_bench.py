@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from xml.etree import ElementTree
 
 import rig
 
@@ -17,10 +18,13 @@ class Smoke(unittest.TestCase):
         with tempfile.TemporaryDirectory() as d:
             out = os.path.join(d, "bench.json")
             run = subprocess.run([sys.executable, "-B", RUN, "--smoke", "--no-build", "-b",
-                                  rig.BUILD, "--json", out], stdout=subprocess.PIPE,
+                                  rig.BUILD, "--json", out, "--svg", d], stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, timeout=120, check=False)
             said = run.stdout.decode("utf-8", "backslashreplace")
             self.assertEqual(run.returncode, 0, said)
+            for name in ("cpu", "throughput", "latency", "p99", "memory", "handshakes"):
+                self.assertEqual(ElementTree.parse(os.path.join(d, name + ".svg")).getroot().tag,
+                                 "{http://www.w3.org/2000/svg}svg")
             with open(out) as f:
                 cases = json.load(f)["cases"]
         seen = set()
