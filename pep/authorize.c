@@ -136,8 +136,8 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
     };
     if (s) {
         session_refresh(s);
-        if (s->subject)
-            add(a, s->subject->compiled, true, (enum policy_strength)s->strength, NULL);
+        if (session_subject(s))
+            add(a, session_subject(s)->compiled, true, (enum policy_strength)s->strength, NULL);
         for (size_t i = 0; s->held && i < s->held->n; i++) {
             struct grant *g = s->held->of[i];
             if (!grant_is_live(g, now_s, p->config.build_s))
@@ -204,7 +204,7 @@ static uint8_t code_of(enum policy_reason reason, bool authenticated)
 static const char *reason_of_nothing(const struct pep *p, const struct pep_session *s,
                                      int64_t now_s)
 {
-    if (!s || s->last_exp_s == INT64_MIN)
+    if (!s || s->last_exp_s == 0)
         return policy_reason_str(POLICY_NO_GRANT);
     if (now_s < p->config.build_s)
         return pep_err_str(PEP_CLOCK);
@@ -259,7 +259,7 @@ static void count_for(const struct pep *p, const struct pep_session *s, const st
     const uint8_t *key = g ? (g->key.kind == CNF_NONE ? NULL : g->key.id) : a->token_key;
     if (authority < 0) {
         who[0] = BYTES_LIT("\0subject");
-        who[1] = bytes_str(s->subject->said->name);
+        who[1] = bytes_str(session_subject(s)->said->name);
     } else if (sub.n > 0) {
         who[0] = bytes_str(policy_authority(p->policy, (size_t)authority)->name);
         who[1] = sub;
@@ -275,7 +275,9 @@ static void make_offers(const struct pep *p, const struct pep_session *s, const 
                         const struct policy_decision *d, struct pep_decision *out)
 {
     const struct policy_rate *own =
-        s && s->subject && s->subject->said->rate.count > 0 ? &s->subject->said->rate : NULL;
+        s && session_subject(s) && session_subject(s)->said->rate.count > 0
+            ? &session_subject(s)->said->rate
+            : NULL;
     for (uint8_t i = 0; i < d->n_offers; i++) {
         const struct policy_offer *from = &d->offers[i];
         struct pep_offer *to = &out->offers[out->n_offers++];

@@ -57,17 +57,17 @@ struct pep_session {
     /* Good while `loads` and `changes` are pep's. */
     uint64_t changes;
     const struct subject *enrolled; /* by its credential, revoked or not */
-    const struct subject *subject;  /* NULL when revoked */
-    int64_t last_exp_s;             /* of what it ever held; INT64_MIN: nothing */
     struct session_held *held;      /* NULL: nothing, or at rest */
     struct grant **bearer;          /* GRANTS_PER_SESSION_MAX of them; NULL: none yet */
-    char *name;                     /* in the tail, or a longer one of its own */
+    uint32_t last_exp_s;            /* of what it ever held, 2106 at the latest; 0: nothing */
     uint32_t loads;
     uint8_t strength; /* enum policy_strength */
     uint8_t n_bearer;
     uint8_t owner; /* of its keys, where its grants were found */
     uint8_t n_keys;
     bool has_subject_id;
+    bool revoked;                    /* as an enrolled subject */
+    bool own_name;                   /* it was renamed: the tail has a pointer instead */
     bool trusted;                    /* its certificate chains to the client CA */
     bool wants_created, wants_query; /* some held grant has AIF that asks for it */
     /* The credential of an enrolled subject, if any; then what the handshake
@@ -75,6 +75,12 @@ struct pep_session {
      * certificate, the key's thumbprint); then the name's text. */
     uint8_t tail[];
 };
+
+/* NULL: it is none, or revoked. */
+static inline const struct subject *session_subject(const struct pep_session *s)
+{
+    return s->revoked ? NULL : s->enrolled;
+}
 
 /* ---- revoke.c ---- */
 
@@ -106,6 +112,7 @@ size_t pep_end_some(struct pep *p, bool (*over)(struct pep *p, struct grant *g, 
 /* Of `ids` the first is the subject's credential; zero ones are left out. */
 MUST_USE struct pep_session *
 session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const char *name);
+const char *session_name(const struct pep_session *s); /* may be empty */
 /* Makes what the session caches good again. */
 void session_refresh(struct pep_session *s);
 /* Whether a grant of this key is the session's to use. */

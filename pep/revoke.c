@@ -147,7 +147,7 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
     session_refresh(s);
     switch (b->kind) {
     case PEP_ON_ENROLMENT:
-        return s->subject != NULL;
+        return session_subject(s) != NULL;
     case PEP_ON_GRANT:
         for (size_t i = 0; s->held && i < s->held->n; i++)
             if (s->held->of[i]->id == b->grant)

@@ -18,9 +18,10 @@ static const uint8_t *key_at(const struct pep_session *s, size_t i)
     return s->tail + PEP_KEY_ID * (i + s->has_subject_id);
 }
 
-static char *tail_name(struct pep_session *s)
+/* Room for the text, and for a pointer at the least. */
+static const uint8_t *tail_name(const struct pep_session *s)
 {
-    return (char *)s->tail + PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id);
+    return s->tail + PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id);
 }
 
 bool session_proves(const struct pep_session *s, const uint8_t key_id[PEP_KEY_ID])
@@ -31,10 +32,19 @@ bool session_proves(const struct pep_session *s, const uint8_t key_id[PEP_KEY_ID
     return any && !is_zero(key_id);
 }
 
+const char *session_name(const struct pep_session *s)
+{
+    const char *own;
+    if (!s->own_name)
+        return (const char *)tail_name(s);
+    memcpy(&own, tail_name(s), sizeof own);
+    return own;
+}
+
 const uint8_t *session_owner(const struct pep_session *s)
 {
     static const uint8_t nobody[PEP_KEY_ID];
-    if (s->subject)
+    if (session_subject(s))
         return s->tail;
     return s->n_keys > 0 ? key_at(s, s->owner) : nobody;
 }
@@ -46,10 +56,10 @@ struct pep_session *session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS
                                 const char *name)
 {
     size_t name_n = strnlen(name, PEP_SUBJECT_MAX - 1), n = 0;
+    size_t room = name_n < sizeof(char *) ? sizeof(char *) : name_n + 1; /* tail_name() */
     for (size_t i = 0; i <= SESSION_IDS; i++)
         n += !is_zero(ids[i]);
-    struct pep_session *s =
-        calloc(1, offsetof(struct pep_session, tail) + n * PEP_KEY_ID + name_n + 1);
+    struct pep_session *s = calloc(1, offsetof(struct pep_session, tail) + n * PEP_KEY_ID + room);
     if (!s)
         return NULL;
     s->pep = p;
@@ -62,9 +72,7 @@ struct pep_session *session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS
         at += PEP_KEY_ID;
         s->n_keys = (uint8_t)(s->n_keys + (i > 0));
     }
-    s->name = tail_name(s);
-    memcpy(s->name, name, name_n);
-    s->last_exp_s = INT64_MIN;
+    memcpy(at, name, name_n);
     s->changes = p->changes - 1;
     s->loads = (uint32_t)p->loads - 1;
     p->stats.sessions++;
@@ -90,9 +98,8 @@ struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proo
 
 static void forget_name(struct pep_session *s)
 {
-    if (s->name != tail_name(s))
-        free(s->name);
-    s->name = tail_name(s);
+    if (s->own_name)
+        free((char *)(uintptr_t)session_name(s));
 }
 
 void pep_session_rest(struct pep_session *s)
@@ -121,7 +128,8 @@ void pep_session_close(struct pep_session *s)
 
 const char *pep_session_subject(const struct pep_session *s)
 {
-    return s && s->name[0] ? s->name : "unknown";
+    const char *name = s ? session_name(s) : "";
+    return name[0] ? name : "unknown";
 }
 
 const char *pep_session_originator(struct pep_session *s)
@@ -129,7 +137,7 @@ const char *pep_session_originator(struct pep_session *s)
     if (!s)
         return NULL;
     session_refresh(s);
-    return s->subject ? s->subject->said->originator : NULL;
+    return session_subject(s) ? session_subject(s)->said->originator : NULL;
 }
 
 bool session_may_bear(struct pep_session *s)
@@ -158,8 +166,9 @@ static void hold(struct pep_session *s, struct grant *g)
     g->used = true;
     s->wants_created |= g->dynamic;
     s->wants_query |= g->n_aif > 0;
-    if (g->exp_s > s->last_exp_s)
-        s->last_exp_s = g->exp_s;
+    int64_t exp_s = g->exp_s < 1 ? 1 : g->exp_s > UINT32_MAX ? UINT32_MAX : g->exp_s;
+    if (exp_s > s->last_exp_s)
+        s->last_exp_s = (uint32_t)exp_s;
 }
 
 /* False: no memory. It holds nothing then, until it is asked again. */
@@ -191,13 +200,14 @@ static bool find_held(struct pep_session *s)
 
 static void rename_as(struct pep_session *s, const char *name)
 {
-    if (strcmp(s->name, name) == 0)
+    if (strcmp(session_name(s), name) == 0)
         return;
     char *own = strdup(name);
     if (!own)
         return; /* for the record only: the older name will do */
     forget_name(s);
-    s->name = own;
+    memcpy(s->tail + (tail_name(s) - s->tail), (void *)&own, sizeof own);
+    s->own_name = true;
 }
 
 void session_refresh(struct pep_session *s)
@@ -213,9 +223,8 @@ void session_refresh(struct pep_session *s)
             rename_as(s, s->enrolled->said->name);
         s->loads = (uint32_t)p->loads;
     }
-    bool revoked = s->enrolled &&
-                   revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name));
-    s->subject = revoked ? NULL : s->enrolled;
+    s->revoked = s->enrolled &&
+                 revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name));
     s->wants_created = s->wants_query = false;
     s->owner = 0;
     s->changes = find_held(s) ? p->changes : p->changes - 1;
@@ -224,7 +233,7 @@ void session_refresh(struct pep_session *s)
 int64_t pep_session_ends(struct pep_session *s, int64_t now_s)
 {
     session_refresh(s);
-    if (s->subject || (s->trusted && !s->enrolled))
+    if (session_subject(s) || (s->trusted && !s->enrolled))
         return INT64_MAX;
     /* RFC 9202 5: the association ends after its last token. */
     int64_t ends = now_s;

@@ -10,11 +10,11 @@ bool pep_session_save(const struct pep_session *s, struct buf *out)
     size_t ids = (size_t)s->n_keys + s->has_subject_id;
     buf_put_u8(out, s->strength);
     buf_put_u8(out, (uint8_t)((s->trusted ? TRUSTED : 0) | (s->has_subject_id ? SUBJECT : 0)));
-    buf_put_be(out, (uint64_t)s->last_exp_s, 8);
+    buf_put_be(out, s->last_exp_s, 4);
     buf_put_u8(out, (uint8_t)ids);
     buf_put(out, bytes_of(s->tail, ids * PEP_KEY_ID));
-    buf_put_be(out, strlen(s->name), 1);
-    buf_put_str(out, s->name);
+    buf_put_be(out, strlen(session_name(s)), 1);
+    buf_put_str(out, session_name(s));
     buf_put_u8(out, s->n_bearer);
     for (uint8_t i = 0; i < s->n_bearer; i++) {
         buf_put_u8(out, (uint8_t)s->bearer[i]->via);
@@ -47,7 +47,7 @@ struct pep_session *pep_session_restore(struct pep *p, struct bytes in,
     char name[PEP_SUBJECT_MAX] = "";
     struct cursor c = cursor_on(in);
     uint8_t strength = cursor_u8(&c), flags = cursor_u8(&c);
-    int64_t last_exp_s = (int64_t)cursor_be(&c, 8);
+    uint32_t last_exp_s = (uint32_t)cursor_be(&c, 4);
     size_t n = cursor_u8(&c), first = flags & SUBJECT ? 0 : 1;
     if (strength > POLICY_STRENGTH_CERTIFICATE || n > 1 + SESSION_IDS - first)
         return NULL;

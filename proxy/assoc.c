@@ -158,7 +158,7 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
         t->ops = *ops;
         t->user = user;
         size_t room = c->max + c->max_half, buckets = 16;
-        while (buckets < room)
+        while (2 * buckets < room) /* two in one, when all are there */
             buckets *= 2;
         t->mask = buckets - 1;
         t->by_peer = calloc(buckets, sizeof *t->by_peer);

@@ -345,7 +345,7 @@ int main(int argc, char **argv)
     (void)all_sleep(&b);
     /* The tables have room for a million here; a gateway has them as large as
      * it needs: two pointers and a timer each. */
-    size_t tables = 2 * 8 * 131072 / 100000 + 8;
+    size_t tables = 2 * 8 * 65536 / 100000 + 8;
     size_t heap_before = heap(), rss_before = resident();
     double from = clock_us();
     for (size_t i = 0; i < n; i++) {
