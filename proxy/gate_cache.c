@@ -8,8 +8,9 @@ bool gate_open_cache(struct gate *g)
     const struct config *c = g->config;
     struct siphash_key seed;
     dtls_random(assocs_dtls(g->assocs), &seed, sizeof seed);
+    size_t share = gate_share(c->cache_bytes, crew_size(g->crew));
     g->cache =
-        device_cache_new(gate_share(c->cache_bytes, crew_size(g->crew)), c->n_devices, &seed);
+        device_cache_new(share < CACHE_BYTES_MIN ? CACHE_BYTES_MIN : share, c->n_devices, &seed);
     g->blocks = blocks_new(GATE_ID_BASE(GATE_TRANSFERS), &seed);
     g->waits = gate_waits_new(c->max_exchanges);
     return g->cache && g->blocks && g->waits;

@@ -134,7 +134,9 @@ void gate_mail_unserve(struct gate *g, struct exchange *x)
 /* Not taken: as gate.c says it when the device is here. */
 static void refused(struct gate *g, struct exchange *x)
 {
-    const struct arrival in = {.x = x};
+    const struct arrival in = {
+        .assoc = x->assoc, .listener = x->listener, .from = &x->peer, .x = x};
+    gate_give_back_rate(g, x);
     gate_stop(g, &in, gate_code_refused(x));
 }
 

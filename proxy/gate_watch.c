@@ -441,7 +441,8 @@ void gate_watch_untaken(struct gate *g, uint64_t id, enum observe_taken taken,
                  forward_request(&g->forward, &m, &map, &out, &scratch);
     x->up_end = why;
     if (!plain || !gate_serve(g, x, x->device_index, &out)) {
-        const struct arrival in = {.x = x};
+        const struct arrival in = {
+            .assoc = x->assoc, .listener = x->listener, .from = &x->peer, .x = x};
         gate_give_back_rate(g, x);
         gate_stop(g, &in, gate_code_refused(x));
     }
