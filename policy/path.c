@@ -2,10 +2,11 @@
 
 #include "hex.h"
 
+/* No wider type: routers have 32 bits. */
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-    __uint128_t m = (__uint128_t)(a ^ 0x9e3779b97f4a7c15u) * (b ^ 0xd6e8feb86659fd93u);
-    return (uint64_t)m ^ (uint64_t)(m >> 64);
+    uint64_t m = ((a << 29 | a >> 35) ^ b ^ 0x9e3779b97f4a7c15u) * 0xd6e8feb86659fd93u;
+    return m ^ m >> 32;
 }
 
 /* Spreads names over tables; equality is always decided on the bytes. Only
