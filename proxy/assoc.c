@@ -163,8 +163,10 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
         t->mask = buckets - 1;
         t->by_peer = calloc(buckets, sizeof *t->by_peer);
         t->by_id = calloc(buckets, sizeof *t->by_id);
+        if (c->max_waiting)
+            t->lobby = lobby_new(c->max_waiting, c->max_waiting_per_net, c->max_waiting_per_host);
         ok = (deadlines_init(&t->deadlines, c->max_half + 1) && t->by_peer && t->by_id &&
-              crypto_random(t->seed, sizeof t->seed)) ||
+              (t->lobby || c->max_waiting == 0) && crypto_random(t->seed, sizeof t->seed)) ||
              complain(diag, "associations: out of memory");
     }
     if (ok)
@@ -204,6 +206,7 @@ void assocs_free(struct assocs *t)
     assocs_forget_trial(t);
     dtls_free(t->dtls);
     deadlines_clear(&t->deadlines);
+    lobby_free(t->lobby);
     free(t->by_peer);
     free(t->by_id);
     free(t->by_cid);
@@ -480,6 +483,26 @@ static struct assoc *welcome(struct assocs *t, int listener, const struct peer *
     return follow(t, a, dtls_receive(s, datagram, now), now) ? a : NULL;
 }
 
+/* A datagram of a handshake. True: it waits, or is dropped and its client
+ * sends it again. */
+static bool wait_for_turn(struct assocs *t, int listener, const struct peer *from,
+                          struct bytes datagram, struct instant now)
+{
+    if (!t->lobby || t->serving)
+        return false;
+    switch (lobby_put(t->lobby, listener, from, datagram, now)) {
+    case LOBBY_TAKEN:
+        t->stats.waited++;
+        break;
+    case LOBBY_FULL:
+        t->stats.dropped++;
+        break;
+    case LOBBY_THERE_ALREADY:
+        break;
+    }
+    return true;
+}
+
 static struct assoc *hello(struct assocs *t, int listener, const struct peer *from,
                            struct bytes datagram, struct instant now)
 {
@@ -487,6 +510,8 @@ static struct assoc *hello(struct assocs *t, int listener, const struct peer *fr
     struct buf out = buf_on(storage, sizeof storage);
     switch (dtls_greet(t->dtls, from, datagram, now, &out)) {
     case DTLS_GREET_WELCOME:
+        if (wait_for_turn(t, listener, from, datagram, now))
+            return NULL;
         return welcome(t, listener, from, datagram, now);
     case DTLS_GREET_ANSWER:
         t->stats.hellos++;
@@ -546,6 +571,8 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
         t->stats.stray++;
         return NULL;
     }
+    if (a->pending && s == a->pending->dtls && wait_for_turn(t, listener, from, datagram, now))
+        return NULL;
     /* One that slept through a restart has forgotten its own. */
     if (cid.n && !a->cid && a->live && s == a->live->dtls && dtls_owns(s, datagram))
         assoc_learn_cid(t, a, cid);
@@ -553,6 +580,27 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
     if (a->pending && s == a->pending->dtls)
         return follow(t, a, e, now) ? a : NULL;
     return a;
+}
+
+static uint64_t cpu_us(const struct assocs *t)
+{
+    return t->config.cpu_us ? t->config.cpu_us() : 0;
+}
+
+bool assocs_serve(struct assocs *t, struct instant now, struct assoc **out)
+{
+    struct lobby_guest guest;
+    bool busy = t->served_ms && instant_ms(now) < t->served_ms + HANDSHAKE_BUSY_MS;
+    if (!t->lobby || !lobby_next(t->lobby, busy, now, &guest, &t->stats.dropped))
+        return false;
+    uint64_t before = cpu_us(t);
+    t->serving = true;
+    *out = assocs_receive(t, guest.listener, &guest.peer, guest.datagram, now);
+    t->serving = false;
+    uint64_t spent = cpu_us(t) - before;
+    lobby_spend(t->lobby, spent);
+    t->stats.handshake_us += spent;
+    return true;
 }
 
 /* The live session is over by the peer's word; a handshake beside it goes on. */
@@ -577,8 +625,10 @@ struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, u
         return BYTES_NONE;
     enum dtls_event e;
     struct bytes plain = dtls_read(a->live->dtls, now, storage, cap, &e);
-    if (plain.n)
+    if (plain.n) {
         touch(t, a, now);
+        t->served_ms = instant_ms(now);
+    }
     if (e == DTLS_CLOSED)
         lost_live(t, a);
     return plain;
@@ -640,7 +690,8 @@ static uint64_t idle_deadline_ms(const struct assocs *t)
 uint64_t assocs_deadline_ms(const struct assocs *t)
 {
     uint64_t next = deadlines_next(&t->deadlines);
-    uint64_t others[] = {idle_deadline_ms(t), assocs_sleep_deadline_ms(t)};
+    uint64_t others[] = {idle_deadline_ms(t), assocs_sleep_deadline_ms(t),
+                         t->lobby ? lobby_deadline_ms(t->lobby) : UINT64_MAX};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];

@@ -17,6 +17,9 @@
  * address becomes that of its newest record once this is known to be
  * authentic (6); not before, and not by an older one.
  *
+ * Datagrams of handshakes may wait until what came from established clients is
+ * served, and for their part of the time (lobby.h).
+ *
  * Nothing is freed inside a call that was given it: assoc_close() marks it
  * dead, assocs_reap() frees at the end of the turn.
  */
@@ -103,11 +106,17 @@ struct assocs_config {
     uint64_t idle_ms;
     size_t max_awake;  /* 0: as many as there are */
     uint64_t sleep_ms; /* unused for so long: asleep; 0: never */
+    /* Places for datagrams of handshakes that wait for assocs_serve(), of
+     * them from one network and one host; 0: they are taken when they come. */
+    size_t max_waiting, max_waiting_per_net, max_waiting_per_host;
+    uint64_t (*cpu_us)(void); /* what this thread has used; NULL: nothing is */
 };
 
 struct assocs_stats {
     uint64_t established, half_open, asleep; /* now */
     uint64_t hellos, cookies, handshakes, completed, failed, evicted, refused, stray;
+    uint64_t waited, dropped; /* datagrams of handshakes: queued; no place, or too late */
+    uint64_t handshake_us;    /* processor time of those that were queued */
     uint64_t slept, woken, restored;
     uint64_t moved; /* associations whose client came from another address, by connection ID */
     uint64_t tried; /* records that were not a sleeper's, as was found out on a copy */
@@ -128,6 +137,9 @@ void assoc_touch(struct assocs *t, struct assoc *a, struct instant now);
  * now to be read with assoc_read(), or NULL. */
 struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *from,
                              struct bytes datagram, struct instant now);
+/* The next datagram of a handshake that waited, after all else of a turn:
+ * false, there is none or no time for it. *out as assocs_receive() returns. */
+MUST_USE bool assocs_serve(struct assocs *t, struct instant now, struct assoc **out);
 /* Whether the datagram is for an association of this table, as far as its
  * connection ID or its sender's address tell. */
 bool assocs_expect(struct assocs *t, int listener, const struct peer *from, struct bytes datagram);

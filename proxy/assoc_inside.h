@@ -4,6 +4,7 @@
 #define POSTERN_ASSOC_INSIDE_H
 
 #include "assoc.h"
+#include "lobby.h"
 
 /* Where a seat stands. Within each, by `since_ms`, oldest first. */
 enum assoc_order {
@@ -32,6 +33,9 @@ struct assocs {
         size_t n;
     } orders[ORDERS];
     struct deadlines deadlines; /* of handshakes */
+    struct lobby *lobby;        /* NULL: they are taken when they come */
+    bool serving;               /* one that waited there */
+    uint64_t served_ms;         /* when something was last read from a client */
     /* A sleeper's copy, on which a record was tried that was not its own:
      * kept for the next of its kind. It never writes. */
     struct dtls_session *trial;

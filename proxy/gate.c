@@ -324,6 +324,19 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
     gate_take(g, &in);
 }
 
+/* What an association received, if it is one. */
+static void take_plain(struct gate *g, struct assoc *a, int listener, const struct peer *from)
+{
+    while (a && !a->dead) {
+        struct bytes plain = assoc_read(g->assocs, a, g->now, g->plain, sizeof g->plain);
+        if (plain.n == 0)
+            break;
+        /* An older record that comes from elsewhere is one of where it is now. */
+        bool there = a->listener == listener && peer_equal(from, &a->peer);
+        client_message(g, a, a->listener, there ? from : &a->peer, plain);
+    }
+}
+
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
                           struct bytes datagram, struct instant now)
 {
@@ -334,21 +347,24 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
     }
     if (gate_mail_datagram(g, listener, from, datagram))
         return;
-    struct assoc *a = assocs_receive(g->assocs, listener, from, datagram, now);
-    while (a && !a->dead) {
-        struct bytes plain = assoc_read(g->assocs, a, now, g->plain, sizeof g->plain);
-        if (plain.n == 0)
-            break;
-        /* An older record that comes from elsewhere is one of where it is now. */
-        bool there = a->listener == listener && peer_equal(from, &a->peer);
-        client_message(g, a, a->listener, there ? from : &a->peer, plain);
-    }
+    take_plain(g, assocs_receive(g->assocs, listener, from, datagram, now), listener, from);
 }
 
-uint64_t gate_turn(struct gate *g, struct instant now)
+/* Datagrams of handshakes, when all else of the turn is done and sent. */
+static bool take_handshakes(struct gate *g)
 {
-    g->now = now;
-    uint64_t conns = g->conns ? conns_turn(g->conns, now) : UINT64_MAX;
+    bool any = false;
+    for (struct assoc *a; assocs_serve(g->assocs, g->now, &a); any = true)
+        if (a)
+            take_plain(g, a, a->listener, &a->peer);
+    return any;
+}
+
+/* What is due, then what it said leaves. */
+static bool turn(struct gate *g, uint64_t *conns)
+{
+    struct instant now = g->now;
+    *conns = g->conns ? conns_turn(g->conns, now) : UINT64_MAX;
     exchanges_expire(g->exchanges, now);
     upstreams_expire(g->upstreams, now);
     gate_expire_watches(g);
@@ -368,6 +384,16 @@ uint64_t gate_turn(struct gate *g, struct instant now)
             udp_flush(g->listeners[i]);
     if (g->audit)
         audit_sink_tell(g->audit, g->worker);
+    return unsent;
+}
+
+uint64_t gate_turn(struct gate *g, struct instant now)
+{
+    uint64_t conns;
+    g->now = now;
+    bool unsent = turn(g, &conns);
+    if (take_handshakes(g)) /* what came of them leaves in this turn, too */
+        unsent = turn(g, &conns);
 
     uint64_t next = exchanges_deadline_ms(g->exchanges);
     uint64_t others[] = {upstreams_deadline_ms(g->upstreams),
@@ -469,7 +495,11 @@ static bool open_tables(struct gate *g, struct buf *diag)
                                .max_half_per_net = gate_share(HANDSHAKES_PER_NET, n),
                                .idle_ms = c->idle_s * 1000,
                                .max_awake = gate_share(c->max_awake, n),
-                               .sleep_ms = c->sleep_s * 1000};
+                               .sleep_ms = c->sleep_s * 1000,
+                               .max_waiting = HANDSHAKES_WAITING,
+                               .max_waiting_per_net = HANDSHAKES_WAITING_PER_NET,
+                               .max_waiting_per_host = HANDSHAKES_WAITING_PER_HOST,
+                               .cpu_us = g->cpu_us};
     g->assocs = assocs_new(&ac, &c->dtls, &gate_assoc_ops, g, diag);
     if (!g->assocs)
         return false;
@@ -535,6 +565,7 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->others_user = c->others_user;
     g->check = c->check;
     g->check_user = c->check_user;
+    g->cpu_us = c->cpu_us;
     g->forward.access_token = c->config->access_token_option;
     g->rates = c->rates;
     if (!open_tables(g, diag)) {

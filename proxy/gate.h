@@ -45,6 +45,7 @@ struct gate_config {
     void *hear_user;
     atomic_size_t *associations; /* established at all gates; NULL: at this one */
     struct rates *rates;         /* shared by all gates; NULL: one of its own */
+    uint64_t (*cpu_us)(void);    /* loop_cpu_us(); NULL: handshakes cost nothing */
     /* Does this with the gate of every other worker, while they stand still.
      * NULL: there are no others, or they are not this gate's to speak for. */
     void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);

@@ -61,6 +61,7 @@ struct gate {
     void *hear_user;
     void (*check)(void *user, struct pep_check *c);
     void *check_user;
+    uint64_t (*cpu_us)(void);
     uint64_t replied; /* the question whose waiters are being called */
     uint16_t plain_mid;
     struct echo echo; /* for plain coap */

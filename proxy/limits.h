@@ -118,6 +118,20 @@ enum limits {
     HANDSHAKES = 256,           /* half-open handshakes; then the oldest gives way */
     HANDSHAKES_PER_NET = 32,    /* of them from one /24 or /56 */
     HANDSHAKE_MS = 30000,       /* a handshake that takes longer is dropped */
+    /* Handshakes wait for their turn (lobby.h). A flight with ECDHE takes
+     * about a millisecond: of a turn that has more than one of them, what
+     * came meanwhile waits for all. */
+    HANDSHAKE_TURN_US = 300,
+    /* Of a worker's time while it serves established clients, one of whose
+     * requests in so many then meets a flight; and when nobody is served. */
+    HANDSHAKE_BUSY_PERCENT = 5,
+    HANDSHAKE_PERCENT = 90,
+    HANDSHAKE_BUSY_MS = 1000, /* after an established client's last record */
+    HANDSHAKE_BURST_MS = 40,  /* saved up: a dozen clients that come at once */
+    HANDSHAKE_WAIT_MS = 3000, /* then its client has sent it again twice (RFC 6347 4.2.4.1) */
+    HANDSHAKES_WAITING = 64,  /* datagrams; all together less than a second's share */
+    HANDSHAKES_WAITING_PER_NET = 32,
+    HANDSHAKES_WAITING_PER_HOST = 16, /* of one address; four clients' certificates */
     DTLS_TIMEOUT_MIN_MS = 1000, /* RFC 6347 4.2.4.1 */
     DTLS_TIMEOUT_MAX_MS = 16000,
     HANDSHAKE_MTU = 1200,          /* of our flights: IPv6's 1280 less headers (RFC 6347 4.1.1.1) */

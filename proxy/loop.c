@@ -51,6 +51,13 @@ struct instant loop_now(struct loop *l)
     return l->now;
 }
 
+uint64_t loop_cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 /* The turn that follows does the work. */
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {

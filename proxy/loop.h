@@ -19,6 +19,8 @@ typedef bool loop_read_fn(void *user, int tag, struct instant now);
 MUST_USE struct loop *loop_new(loop_turn_fn *turn, void *user);
 void loop_free(struct loop *l);
 struct instant loop_now(struct loop *l);
+/* Processor time that the calling thread has used. */
+uint64_t loop_cpu_us(void);
 
 enum loop_io { LOOP_READ = 1, LOOP_WRITE = 2 };
 /* The socket can be read or written, or has failed: then both are said. */

@@ -176,7 +176,8 @@ static bool open_gate(struct worker *w, const struct worker_config *c, struct bu
                              .ask = servers_ask,
                              .ask_user = w->servers,
                              .check = check,
-                             .check_user = w};
+                             .check_user = w,
+                             .cpu_us = loop_cpu_us};
     if (w->crew) {
         gc.ask = asker_ask;
         gc.ask_user = w->asker;
