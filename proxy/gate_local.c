@@ -19,18 +19,19 @@ static void hand_on(struct gate *g, const struct arrival *in, const struct pep_t
         gate_reply(g, in, &m);
 }
 
-static void authz_info(struct gate *g, struct arrival *in)
+/* False: it waits, and comes here again. */
+static bool authz_info(struct gate *g, struct arrival *in)
 {
     if (in->m->code != MSG_POST) {
         gate_reply_code(g, in, MSG_CODE(4, 5), NULL);
-        return;
+        return true;
     }
     /* A token fits one message (TOKEN_MAX); a transfer in blocks is refused
      * as a whole rather than half understood (RFC 7959 2.9.3). */
     int64_t block = msg_uint(in->m, OPT_BLOCK1);
     if (block >= 0 && block >> 3 != 0) {
         gate_reply_code(g, in, MSG_CODE(4, 13), "token too large");
-        return;
+        return true;
     }
     struct pep_taken t;
     int64_t format = msg_uint(in->m, OPT_CONTENT_FORMAT);
@@ -39,7 +40,7 @@ static void authz_info(struct gate *g, struct arrival *in)
                    format < 0 ? CF_NONE : (int)format, g->now.wall_s, &t);
     if (t.wait) {
         gate_park(g, in, t.wait);
-        return;
+        return false;
     }
     if (t.err == PEP_OK)
         g->stats.tokens_taken++;
@@ -56,6 +57,7 @@ static void authz_info(struct gate *g, struct arrival *in)
         hand_on(g, in, &t);
     else
         gate_reply_code(g, in, t.code, t.err == PEP_OK ? NULL : pep_err_str(t.err));
+    return true;
 }
 
 /* ---- /.well-known/core ---- */
@@ -107,13 +109,14 @@ static void discover(struct gate *g, const struct arrival *in, const struct requ
 
 bool gate_local(struct gate *g, struct arrival *in, const struct request *r)
 {
+    bool answered = true;
     if (path_is(r, "authz-info", NULL))
-        authz_info(g, in);
+        answered = authz_info(g, in);
     else if (path_is(r, ".well-known", "core"))
         discover(g, in, r);
     else
         return false;
-    g->stats.answered_here++;
+    g->stats.answered_here += answered;
     return true;
 }
 

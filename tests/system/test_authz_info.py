@@ -1,5 +1,6 @@
 """Tokens that are posted: what is taken, and each refusal with its code
 (RFC 9200 5.10.1.1). Every refusal is one change of a token that is taken."""
+import json
 import os
 import time
 
@@ -38,6 +39,17 @@ class Refusals(House):
 
     def _public(self):
         return {1: mint.ec_cose_key(mint.SigningKey(b"c").private.public_key())}
+
+    def test_each_is_counted_once(self):
+        """Also one that waited for the check of its signature."""
+        def counted():
+            c = json.loads(self.gw.postern("status", "--json", "-c", "postern.yaml", check=0).text)
+            return [c["counters"][k] for k in ("requests", "answered_here", "requests_parked")]
+        before = counted()
+        self.post(mint.cwt(self.ec, claims(cnf=self._public())))
+        self.post(mint.cwt(self._other_signer(), claims(cnf=self._public())), "4.01")
+        self.post(self.token())
+        self.assertEqual([b - a for a, b in zip(before, counted())], [3, 3, 2])
 
     def test_a_secret_in_the_open(self):
         """A symmetric cnf key in a token that is only signed."""
