@@ -258,11 +258,13 @@ void flight_move_up(struct device *d, struct instant now)
             return;
         struct exchange *x = d->queue_head;
         flight_leave(d, x);
-        if (way_takes(w, x->stored_n)) {
+        /* It may have waited longer than what permitted it. */
+        bool over = !x->own && now.wall_s >= x->ends_s;
+        if (!over && way_takes(w, x->stored_n)) {
             flight_send(d, w, x, now);
             continue;
         }
-        x->up_end = UP_TOO_LARGE;
+        x->up_end = over ? UP_FULL : UP_TOO_LARGE;
         d->shared->ops->answered(d->shared->user, x, NULL, now);
     }
 }

@@ -204,6 +204,20 @@ bool gate_assoc_resume(struct gate *g, struct assoc *a)
     return true;
 }
 
+/* Permitted, and not at the device yet: behind its window, or another's
+ * request. What waits for a question is judged when that is answered. */
+static bool is_waiting_its_turn(const struct exchange *x)
+{
+    return !x->own && (x->up == UP_QUEUED || gate_is_order(x->wait));
+}
+
+static void end_waiting(struct gate *g, struct exchange *x)
+{
+    gate_unserve(g, x);
+    x->up_end = UP_FULL;
+    gate_deliver(g, x, NULL);
+}
+
 static void doubt(void *user, struct exchange *x)
 {
     struct gate *g = user;
@@ -212,6 +226,20 @@ static void doubt(void *user, struct exchange *x)
         return;
     x->ends_s = INT64_MIN; /* the answer will find it so */
     x->basis.kind = PEP_ON_NOTHING;
+    if (x->mailed || is_waiting_its_turn(x))
+        end_waiting(g, x);
+}
+
+/* Judged by a policy that is no more: 5.03, for the client to ask again. */
+static void turn_away(void *user, struct exchange *x)
+{
+    if (is_waiting_its_turn(x))
+        end_waiting(user, x);
+}
+
+void gate_turn_away_waiting(struct gate *g)
+{
+    exchanges_each_open(g->exchanges, turn_away, g);
 }
 
 static void give_up(void *user, struct exchange *x)

@@ -47,6 +47,7 @@ struct gate {
     struct deadlines ends; /* associations whose last grant will end */
     struct instant now;    /* of the entry point that runs */
     int64_t pep_expire_s;
+    uint32_t policies; /* that came into force; the same at all workers */
     bool draining, forgotten;
     bool shut; /* it could not follow the others: nobody is let in, nothing goes out */
     void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);
@@ -189,8 +190,14 @@ void gate_want_links(struct gate *g);
  * from gate_serve() on, at the end of the loop's turn: no step calls back up. */
 
 enum gate_wait_ids { GATE_LEADS = 0, GATE_TRANSFERS = 1 };
-/* Pep's questions are counted from 1. */
+/* Pep's questions are counted from 1; answers that had no room in the mailbox
+ * wait under GATE_UNSENT. */
+#define GATE_UNSENT        UINT64_MAX
 #define GATE_ID_BASE(kind) (UINT64_C(1) << 63 | (uint64_t)(kind) << 62)
+static inline bool gate_is_order(uint64_t id)
+{
+    return id >> 63 && id != GATE_UNSENT;
+}
 
 MUST_USE struct gate_waits *gate_waits_new(size_t max_exchanges);
 void gate_waits_free(struct gate_waits *w);
@@ -269,6 +276,8 @@ void gate_shut(struct gate *g, const char *why);
 /* gate_assoc.c */
 /* No answer goes to who asked before. */
 void gate_doubt_all(struct gate *g);
+/* What was permitted and is not at its device yet gets 5.03. */
+void gate_turn_away_waiting(struct gate *g);
 extern const struct assoc_ops gate_assoc_ops;
 void gate_expire_assocs(struct gate *g);
 /* It was kept over a restart and has its session again. False: that is worth

@@ -11,9 +11,6 @@
 
 #include "mail.h"
 
-/* Answers that had no room in the mailbox wait under this. */
-#define GATE_UNSENT UINT64_MAX
-
 struct gate_mail {
     uint64_t last;  /* number given to a request */
     size_t n_slots; /* of each worker's table */
@@ -27,6 +24,7 @@ struct serve {
     uint8_t type, method;
     uint32_t slot;
     int device;
+    uint32_t policies; /* by which of them it was judged */
     uint64_t number, client;
     int64_t ends_s;
 };
@@ -109,6 +107,7 @@ bool gate_mail_serve(struct gate *g, struct exchange *x, int device, struct msg 
                             .method = x->method,
                             .slot = exchange_slot(g->exchanges, x),
                             .device = device,
+                            .policies = g->policies,
                             .number = ++g->mail->last,
                             .client = x->client,
                             .ends_s = x->ends_s};
@@ -256,8 +255,8 @@ static void take_serve(struct gate *g, unsigned from, struct bytes message)
                         .refused = true,
                         .slot = s.slot,
                         .number = s.number};
-    struct exchange *x =
-        at && msg_parse(text, &m) == MSG_OK ? exchange_own(g->exchanges, g->now) : NULL;
+    bool good = at && s.policies == g->policies && msg_parse(text, &m) == MSG_OK;
+    struct exchange *x = good ? exchange_own(g->exchanges, g->now) : NULL;
     if (x) {
         x->own = false;
         x->gone = true; /* its client is not here */

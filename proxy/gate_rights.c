@@ -87,9 +87,17 @@ static void at_others(struct gate *g, void (*visit)(void *what, struct gate *oth
 
 struct loading {
     struct policy *policy;
+    bool changed;
     struct instant now;
     struct buf *diag;
 };
+
+/* What waits in a queue was judged by the policy before this one. */
+static void put_in_force(struct gate *g)
+{
+    g->policies++;
+    gate_turn_away_waiting(g);
+}
 
 /* The same files were just read, and well: what fails now is memory, or a
  * hand that changes them meanwhile. */
@@ -98,6 +106,8 @@ static void load_at(void *what, struct gate *g)
     struct loading *l = what;
     g->now = l->now;
     g->shut = false;
+    if (l->changed)
+        put_in_force(g);
     if (pep_load(g->pep, l->policy, g->config->policy_dir, l->now.wall_s, l->diag)) {
         gate_reloaded(g, l->now);
         return;
@@ -114,9 +124,13 @@ bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct
         return false;
     }
     g->now = now;
+    const struct policy *old = pep_policy(g->pep);
+    bool changed = old && strcmp(policy_hash(old), policy_hash(policy)) != 0;
     bool ok = pep_load(g->pep, policy, g->config->policy_dir, now.wall_s, diag);
     if (ok) {
-        struct loading l = {policy, now, diag};
+        struct loading l = {policy, changed, now, diag};
+        if (changed)
+            put_in_force(g);
         tell_changes(g, all, n);
         gate_reloaded(g, now);
         at_others(g, load_at, &l);

@@ -96,6 +96,7 @@ static bool submit(size_t i, int device, uint8_t type)
         memset(x, 0, sizeof *x);
     x->room = &w.rooms[i];
     x->state = EXCHANGE_OPEN;
+    x->ends_s = INT64_MAX;
     x->type = type;
     w.ended[i] = NOT_ENDED;
     struct msg m = {.code = MSG_GET};

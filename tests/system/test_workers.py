@@ -174,6 +174,33 @@ class OneDevice(Workers):
         self.slow.answer(datagram, to)
         self.assertEqual(staying.answer(token)[0], "2.05")
 
+    def test_what_waits_is_not_asked_under_another_policy(self):
+        clients = list(self.clients((b"panel", PSK)).values())
+        before = clients[0].request("/slow/before")
+        datagram, to = self.slow.receive()
+        while b"before" not in datagram:  # late ones of the test before
+            datagram, to = self.slow.receive()
+        waiting = [(c, c.request("/slow/waits")) for c in clients]
+        while json.loads(self.gw.postern("status", "--json", "-c", "postern.yaml", check=0).text)[
+                "devices"][-1]["queued"] < len(clients):
+            pass
+        self.gw.edit("policy.yaml", "/slow/**", "/slow/other")
+        self.addCleanup(self.gw.reload)
+        self.addCleanup(self.gw.edit, "policy.yaml", "/slow/other", "/slow/**")
+        self.assertIn("event=reload ", self.gw.reload())
+        for c, token in waiting:
+            self.assertEqual(c.answer(token)[0], "5.03")
+        self.slow.answer(datagram, to)
+        self.assertEqual(clients[0].answer(before)[0], "2.05")
+        for c in clients:
+            self.assertEqual(c.get("/slow/waits")[0], "4.03")
+        self.slow.sock.settimeout(0.3)
+        try:
+            self.assertNotIn(b"waits", self.slow.sock.recvfrom(4096)[0])
+        except socket.timeout:
+            pass
+        self.slow.sock.settimeout(rig.DEADLINE)
+
 
 class Lives(Workers):
     def test_tokens_of_all_workers_survive_a_kill(self):
