@@ -54,6 +54,13 @@ static void take_etag_out(struct msg *m)
     memmove(&m->options[at], &m->options[at + 1], (m->n_options - at) * sizeof m->options[0]);
 }
 
+/* x does not go to the device, or not yet: nothing of its body is under way. */
+static void rest_transfer(struct gate *g, struct exchange *x)
+{
+    block_left(g->blocks, x->up_transfer, g->now);
+    x->up_transfer = 0;
+}
+
 /* The device is asked, by the ETag of what is stale, if it has one. */
 static bool ask(struct gate *g, struct exchange *x, int device, struct msg *m,
                 const struct cache_answer *stale)
@@ -82,6 +89,7 @@ bool gate_cache_serve(struct gate *g, struct exchange *x, int device, struct msg
     switch (device_cache_find(g->cache, device, m, g->now, found)) {
     case CACHE_FRESH:
         x->up_end = UP_CACHED;
+        rest_transfer(g, x);
         gate_deliver(g, x, &found->m);
         return true;
     case CACHE_STALE:
@@ -93,6 +101,7 @@ bool gate_cache_serve(struct gate *g, struct exchange *x, int device, struct msg
     /* What was fresh for a while will be so again: one question is enough. */
     if (found->lead && gate_wait_for(g, x, m, found->lead)) {
         g->stats.shared++;
+        rest_transfer(g, x);
         return true;
     }
     if (!ask(g, x, device, m, found))

@@ -67,10 +67,12 @@ bool gate_request_of(const struct exchange *x, struct msg *out)
 static void end_block(struct gate *g, struct exchange *x, const struct msg *m)
 {
     struct msg request;
-    bool in_blocks = x->up_transfer || (m && x->method != MSG_GET && msg_find(m, OPT_BLOCK2));
+    uint64_t id = x->up_transfer;
+    bool in_blocks = id || (m && x->method != MSG_GET && msg_find(m, OPT_BLOCK2));
+    x->up_transfer = 0; /* told once, though it may be asked once more */
     if (in_blocks && gate_request_of(x, &request) &&
-        block_answered(g->blocks, x->up_transfer, x->device_index, x->client, &request, m, g->now))
-        gate_wait_over(g, x->up_transfer, UP_ANSWERED);
+        block_answered(g->blocks, id, x->device_index, x->client, &request, m, g->now))
+        gate_wait_over(g, id, UP_ANSWERED);
 }
 
 static void served(struct gate *g, struct exchange *x, const struct msg *m)
