@@ -545,9 +545,11 @@ static struct bytes write_out(struct exchanges *t, const struct assoc *a, struct
 void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now)
 {
     if (x->gone || x->own) {
+        t->stats.unanswered += !x->own;
         release(t, x);
         return;
     }
+    t->stats.answered++;
     uint32_t tag = 0;
     if (x->reliable) {
         m->type = TYPE_NON;
@@ -636,6 +638,7 @@ void exchange_unsay(struct exchanges *t, struct exchange *x, uint64_t watch)
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
 {
     x->stored_n = 0;
+    t->stats.unanswered += !x->own;
     if (x->gone || x->own || x->reliable) {
         release(t, x);
         return;

@@ -167,6 +167,8 @@ struct exchange_ops {
 
 struct exchanges_stats {
     uint64_t open, kept, accepted, repeated, evicted, full, separate, undelivered;
+    /* Of those accepted, each is one of these once it is not open any more. */
+    uint64_t answered, unanswered; /* the latter: its client went first */
 };
 
 MUST_USE struct exchanges *exchanges_new(size_t slots, const struct exchange_ops *ops, void *user,

@@ -13,6 +13,7 @@ void gate_reply(struct gate *g, const struct arrival *in, struct msg *m)
         exchange_answer(g->exchanges, in->x, m, g->now);
         return;
     }
+    g->stats.answered++;
     m->type = in->m->type == TYPE_CON ? TYPE_ACK : TYPE_NON;
     m->mid = in->m->type == TYPE_CON ? in->m->mid : g->plain_mid++;
     m->token_n = in->m->token_n;
@@ -272,6 +273,7 @@ void gate_take(struct gate *g, struct arrival *in)
             send_empty(g, in, TYPE_RST);
         return;
     }
+    g->stats.requests++; /* each is answered once, or its client goes first */
     if (in->assoc && in->datagram.n > MESSAGE_MAX) {
         g->stats.malformed++;
         reply_too_large(g, in); /* a function of the message: no memory */
@@ -284,6 +286,7 @@ void gate_take(struct gate *g, struct arrival *in)
         case EXCHANGE_NEW:
             break;
         case EXCHANGE_REPEAT:
+            g->stats.requests--;
             if (again.n > 0)
                 gate_send(g, in->assoc, in->listener, in->from, again);
             return;
@@ -298,7 +301,6 @@ void gate_take(struct gate *g, struct arrival *in)
             return;
         }
     }
-    g->stats.requests++;
     gate_request(g, in);
 }
 

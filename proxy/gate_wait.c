@@ -18,6 +18,7 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question)
             break;
         case EXCHANGE_REPEAT: /* it waits already; what is sent again is no longer than
                                  what may be sent for this datagram, which is the same */
+            g->stats.requests--;
             if (again.n > 0 && again.n <= may_send)
                 gate_send(g, NULL, in->listener, in->from, again);
             return;
