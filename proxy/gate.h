@@ -59,7 +59,7 @@ struct gate_config {
 struct gate_stats {
     uint64_t requests, permitted, denied, reported, answered_here, tokens_taken, tokens_refused;
     uint64_t answered; /* without an exchange */
-    uint64_t parked; /* requests that waited for an authorization server */
+    uint64_t parked;   /* requests that waited for an authorization server */
     uint64_t malformed, plain_refused;
     uint64_t echoed; /* answers with an Echo: too long for an address that has not shown itself */
     uint64_t held_back;    /* and retransmissions to it that were not sent */
