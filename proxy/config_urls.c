@@ -21,12 +21,6 @@ enum {
 
 /* ---- URLs ---- */
 
-static bool is_multicast(const struct peer *p)
-{
-    return p->sa.sa_family == AF_INET6 ? p->in6.sin6_addr.s6_addr[0] == 0xff
-                                       : (ntohl(p->in4.sin_addr.s_addr) >> 28) == 0xe;
-}
-
 /* Names are resolved when the daemon runs: a device that is not there yet, or
  * whose name is not, is no mistake of the configuration. */
 static void read_host(struct config_reader *r, const struct yaml_node *n, const struct url *url,
@@ -34,8 +28,8 @@ static void read_host(struct config_reader *r, const struct yaml_node *n, const 
 {
     u->host = arena_text(&r->l->arena, bytes_str(url->host));
     if (resolve_literal(url->host, u->port, &u->to)) {
-        if (is_multicast(&u->to)) /* one request would have many answers (RFC 7252 8.2) */
-            yaml_error(r->y, n, "'%s' is a multicast address", url->host);
+        if (!peer_is_one_host(&u->to))
+            yaml_error(r->y, n, "'%s' is not the address of one device", url->host);
         return;
     }
     memset(&u->to, 0, sizeof u->to);

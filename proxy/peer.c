@@ -94,3 +94,18 @@ uint64_t peer_net(const struct peer *a)
         net = net << 8 | p.addr[i];
     return net;
 }
+
+bool peer_is_one_host(const struct peer *a)
+{
+    uint32_t v4;
+    if (a->sa.sa_family == AF_INET6) {
+        const struct in6_addr *six = &a->in6.sin6_addr;
+        if (!IN6_IS_ADDR_V4MAPPED(six))
+            return !IN6_IS_ADDR_MULTICAST(six) && !IN6_IS_ADDR_UNSPECIFIED(six);
+        memcpy(&v4, six->s6_addr + 12, sizeof v4);
+    } else {
+        v4 = a->in4.sin_addr.s_addr;
+    }
+    v4 = ntohl(v4);
+    return v4 >> 24 != 0 && v4 >> 28 != 0xe && v4 != INADDR_BROADCAST;
+}

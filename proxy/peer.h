@@ -34,6 +34,9 @@ struct policy_peer peer_policy(const struct peer *a);
 /* The same, for each request: a value that is put together and at once read
  * back as a whole waits for all that was written before it. */
 void peer_put_policy(const struct peer *a, struct policy_peer *out);
+/* An address that a request has one answer from: no multicast, no broadcast,
+ * none that stands for any (RFC 7252 8.2); IPv4-mapped ones like IPv4. */
+bool peer_is_one_host(const struct peer *a);
 /* The /24 or /56 that shares a limit. */
 uint64_t peer_net(const struct peer *a);
 

@@ -194,20 +194,14 @@ void way_suspect(struct way *w, struct instant now)
 
 /* ---- names ---- */
 
-static bool is_multicast(const struct peer *p)
-{
-    return p->sa.sa_family == AF_INET6 ? p->in6.sin6_addr.s6_addr[0] == 0xff
-                                       : (ntohl(p->in4.sin_addr.s_addr) >> 28) == 0xe;
-}
-
 void way_resolved(struct way *w, const struct peer *to, struct instant now)
 {
     uint64_t ms = instant_ms(now);
-    bool sound = to && !is_multicast(to);
+    bool sound = to && peer_is_one_host(to);
     w->asking = false;
     w->name_due_ms = ms + (sound ? NAME_LIFE_MS : NAME_RETRY_MS);
     if (!sound && !is_known(w)) {
-        way_fail(w, UPLINK_SILENT, to ? "multicast-address" : "no-such-name", now);
+        way_fail(w, UPLINK_SILENT, to ? "no-host-address" : "no-such-name", now);
     } else if (sound && !peer_equal(to, &w->to)) {
         w->to = *to;
         w->moved = true;

@@ -517,7 +517,7 @@ static const struct row rows[] = {
     {"secure device", "url: coap://[::1]:7777", "url: coaps://[::1]:7777",
      "20:5: error: a secure device needs psk, or ca to know it by"},
     {"device by multicast", "url: coap://[::1]:7777", "url: coap://[ff02::fd]",
-     "22:10: error: 'ff02::fd' is a multicast address"},
+     "22:10: error: 'ff02::fd' is not the address of one device"},
     {"device with a query", "url: coap://[::1]:7777", "url: coap://[::1]/?a",
      "22:10: error: a query or a fragment has no place here"},
     {"device with a user", "url: coap://[::1]:7777", "url: coap://me@[::1]",
