@@ -545,7 +545,7 @@ static struct bytes write_out(struct exchanges *t, const struct assoc *a, struct
 void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now)
 {
     if (x->gone || x->own) {
-        t->stats.unanswered += !x->own;
+        t->stats.unanswered += !x->own && !x->guest;
         release(t, x);
         return;
     }
@@ -638,7 +638,7 @@ void exchange_unsay(struct exchanges *t, struct exchange *x, uint64_t watch)
 void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
 {
     x->stored_n = 0;
-    t->stats.unanswered += !x->own;
+    t->stats.unanswered += !x->own && !x->guest;
     if (x->gone || x->own || x->reliable) {
         release(t, x);
         return;

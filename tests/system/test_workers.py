@@ -137,6 +137,15 @@ class OneDevice(Workers):
         cls.slow = cls.start(rig.SilentDevice())
         return super().devices() + [{"name": "slow", "path": "/slow", "url": cls.slow.url}]
 
+    def test_each_request_is_counted_once(self):
+        """Where its client is, not again where its device is."""
+        for c in self.clients((b"panel", PSK)).values():
+            self.assertEqual(c.get("/lamp/state")[0], "2.05")
+            self.assertEqual(c.get("/door/lock")[0], "2.05")
+        status = json.loads(self.gw.postern("status", "--json", "-c", "postern.yaml", check=0).text)
+        c = status["counters"]
+        self.assertEqual((c["requests"], c["requests_unanswered"]), (c["answers"], 0))
+
     def test_its_window_is_one_for_all(self):
         self.slow.settle()
         clients = list(self.clients((b"panel", PSK)).values())
