@@ -326,17 +326,20 @@ static void client_message(struct gate *g, struct assoc *a, int listener, const 
     gate_take(g, &in);
 }
 
-/* What an association received, if it is one. */
-static void take_plain(struct gate *g, struct assoc *a, int listener, const struct peer *from)
+/* What an association received. False: nothing that is authentic and new. */
+static bool take_plain(struct gate *g, struct assoc *a, int listener, const struct peer *from)
 {
-    while (a && !a->dead) {
+    bool any = false;
+    while (!a->dead) {
         struct bytes plain = assoc_read(g->assocs, a, g->now, g->plain, sizeof g->plain);
         if (plain.n == 0)
             break;
         /* An older record that comes from elsewhere is one of where it is now. */
         bool there = a->listener == listener && peer_equal(from, &a->peer);
         client_message(g, a, a->listener, there ? from : &a->peer, plain);
+        any = true;
     }
+    return any;
 }
 
 void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
@@ -349,7 +352,9 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
     }
     if (gate_mail_datagram(g, listener, from, datagram))
         return;
-    take_plain(g, assocs_receive(g->assocs, listener, from, datagram, now), listener, from);
+    struct assoc *a = assocs_receive(g->assocs, listener, from, datagram, now);
+    if (a && !take_plain(g, a, listener, from) && !a->dead)
+        g->stats.unread++;
 }
 
 /* Datagrams of handshakes, when all else of the turn is done and sent. */
@@ -358,7 +363,7 @@ static bool take_handshakes(struct gate *g)
     bool any = false;
     for (struct assoc *a; assocs_serve(g->assocs, g->now, &a); any = true)
         if (a)
-            take_plain(g, a, a->listener, &a->peer);
+            (void)take_plain(g, a, a->listener, &a->peer);
     return any;
 }
 

@@ -61,6 +61,7 @@ struct gate_stats {
     uint64_t answered; /* without an exchange */
     uint64_t parked;   /* requests that waited for an authorization server */
     uint64_t malformed, plain_refused;
+    uint64_t unread; /* records at an association's address: forged, or replayed */
     uint64_t echoed; /* answers with an Echo: too long for an address that has not shown itself */
     uint64_t held_back;    /* and retransmissions to it that were not sent */
     uint64_t rate_refused; /* 4.29 by a rate; among those denied */

@@ -130,6 +130,18 @@ class Tokens(House):
         self.post(token)
         self.ask("/lamp/state", "2.05", client.psk)
 
+    def test_whole_signed_token_as_identity(self):
+        """The handshake waits for its signature, which another thread checks."""
+        client = Client()
+        token = mint.cwt(self.ec, claims(cnf={1: {1: 4, 2: client.kid[:2]}}), without_nul=True)
+        key = mint.derived_key(self.derivation.k, token)
+        c = dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=(token, key))
+        self.addCleanup(c.close)
+        self.assertEqual(c.get("/lamp/state")[0], "2.05")
+        forged = token[:-1] + bytes([token[-1] ^ 2 or 1])
+        with self.assertRaises((dtls.Refused, OSError)):
+            dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=(forged, key), deadline=5)
+
     def test_a_second_token_of_the_same_key_replaces_the_first(self):
         client = self.enter(scope="resident", aud=["lamp", "door"])
         self.ask("/door/lock", "2.05", client.psk)
