@@ -63,7 +63,7 @@ class Line:
                 _run("tc", "-n", netns, "qdisc", "add", "dev", name, "root", "netem",
                      "delay", "%dms" % DELAY_MS, "%dms" % DELAY_MS,
                      "loss", "%g%%" % (LOSS / 10), "duplicate", "%g%%" % (DUPLICATE / 10),
-                     "reorder", "%g%%" % (100 - REORDER / 10), "25%")
+                     "reorder", "%g%%" % (REORDER / 10))  # so many are not delayed
             else:
                 _run("ip", "-n", netns, "addr", "add", address, "peer", other, "dev", name)
             _run("ip", "-n", netns, "link", "set", name, "up")
