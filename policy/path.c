@@ -9,6 +9,18 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return m ^ m >> 32;
 }
 
+/* All of fewer than 8 bytes; some twice. Of one length, each text has its own. */
+static uint64_t short_word(struct bytes s)
+{
+    uint32_t first, last;
+    if (s.n >= sizeof first) {
+        memcpy(&first, s.p, sizeof first);
+        memcpy(&last, s.p + s.n - sizeof last, sizeof last);
+        return (uint64_t)last << 32 | first;
+    }
+    return s.n ? (uint64_t)s.p[s.n - 1] << 16 | (uint64_t)s.p[s.n / 2] << 8 | s.p[0] : 0;
+}
+
 /* Spreads names over tables; equality is always decided on the bytes. Only
  * the operator's names are ever put into a table, so strangers cannot make
  * long chains, only look up what is not there. */
@@ -21,10 +33,7 @@ uint32_t path_hash(struct bytes s)
         h = mix(h, w);
         s = bytes_of(s.p + 8, s.n - 8);
     }
-    uint64_t w = 0;
-    for (size_t i = 0; i < s.n; i++)
-        w |= (uint64_t)s.p[i] << (8 * i);
-    return (uint32_t)mix(h, w);
+    return (uint32_t)mix(h, short_word(s));
 }
 
 static bool is_dots(struct bytes s)

@@ -14,7 +14,9 @@ uint64_t peer_hash(const struct peer *a, const uint8_t seed[16])
     struct siphash_key key;
     memcpy(&key.k0, seed, 8);
     memcpy(&key.k1, seed + 8, 8);
-    return siphash(&key, bytes_of(&a->sa, a->len));
+    /* Family, port and address; what follows in IPv4's is always 0. */
+    size_t n = a->sa.sa_family == AF_INET ? offsetof(struct sockaddr_in, sin_zero) : a->len;
+    return siphash(&key, bytes_of(&a->sa, n));
 }
 
 static bool is_mapped(const struct peer *a)

@@ -12,6 +12,7 @@ struct routes {
     struct siphash_key seed;
     struct tagmap hosts, prefixes;
     size_t deepest; /* segments of the longest prefix */
+    int root;       /* the device without one, or -1 */
 };
 
 static uint8_t lower(uint8_t c)
@@ -117,6 +118,7 @@ struct routes *routes_new(const struct device_config *devices, size_t n,
         if (ok && (!devices[i].host || devices[i].n_prefix > 0))
             ok = add_prefix(r, i, diag);
     }
+    r->root = ok ? find_prefix(r, 0, NULL, 0) : -1;
     if (ok)
         return r;
     routes_free(r);
@@ -142,7 +144,7 @@ int routes_find(const struct routes *r, struct bytes uri_host, const struct byte
             return named;
     }
     uint64_t hash = 0;
-    int best = find_prefix(r, hash, path, 0);
+    int best = r->root;
     for (size_t k = 1; k <= n_path && k <= r->deepest; k++) {
         hash = descend(hash, path[k - 1]);
         int found = find_prefix(r, hash, path, k);

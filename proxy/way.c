@@ -260,19 +260,24 @@ static bool should_open(const struct way *w)
            ((w->wanted && (!w->link || (w->moved && w->in_flight == 0))) || w->reopen);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 uint64_t way_deadline_ms(const struct way *w)
 {
-    uint64_t due[] = {
-        w->resolver && !w->asking ? w->name_due_ms : UINT64_MAX,
-        w->link ? uplink_deadline_ms(w->link) : UINT64_MAX,
-        w->coming ? uplink_deadline_ms(w->coming) : UINT64_MAX,
-        w->pinging ? w->ping_by_ms : UINT64_MAX,
-        w->health.state == CIRCUIT_OPEN ? w->health.until_ms : UINT64_MAX,
-        should_open(w) ? 0 : UINT64_MAX,
-    };
-    uint64_t first = UINT64_MAX;
-    for (size_t i = 0; i < sizeof due / sizeof *due; i++)
-        first = due[i] < first ? due[i] : first;
+    if (should_open(w))
+        return 0;
+    uint64_t first = w->link ? uplink_deadline_ms(w->link) : UINT64_MAX;
+    if (w->resolver && !w->asking)
+        first = earlier(first, w->name_due_ms);
+    if (w->coming)
+        first = earlier(first, uplink_deadline_ms(w->coming));
+    if (w->pinging)
+        first = earlier(first, w->ping_by_ms);
+    if (w->health.state == CIRCUIT_OPEN)
+        first = earlier(first, w->health.until_ms);
     return first;
 }
 
