@@ -228,29 +228,32 @@ class Lives(Workers):
     def test_a_stop_under_load_ends_well(self):
         stop = threading.Event()
 
-        def load(where):
+        def load(_):
             n = 0
             while not stop.is_set():
                 try:
                     c = dtls.Client(("127.0.0.1", self.gw.ports[4][1]), psk=(b"panel", PSK),
                                     deadline=2)
-                    while not stop.is_set():
+                    for _ in range(40):  # then from another port, at another worker
                         code, _ = c.get(("/lamp/state", "/door/lock")[n % 2])
                         n += code == "2.05"
+                    c.close()
                 except (dtls.Refused, OSError):
                     pass
             return n
 
         with concurrent.futures.ThreadPoolExecutor(2 * N) as pool:
-            work = [pool.submit(load, i) for i in range(2 * N)]
-            # every worker has had something to do
-            until = time.monotonic() + rig.DEADLINE
-            while min(w["requests"] for w in self.workers()) < 20:
-                self.assertLess(time.monotonic(), until, self.workers())
-            for _ in range(5):
-                self.gw.postern("reload", "-c", "postern.yaml", check=0)
-            self.gw.stop()
-            stop.set()
+            try:
+                work = [pool.submit(load, i) for i in range(2 * N)]
+                # every worker has had something to do
+                until = time.monotonic() + rig.DEADLINE
+                while min(w["requests"] for w in self.workers()) < 20:
+                    self.assertLess(time.monotonic(), until, self.workers())
+                for _ in range(5):
+                    self.gw.postern("reload", "-c", "postern.yaml", check=0)
+                self.gw.stop()
+            finally:
+                stop.set()
             self.assertGreater(sum(w.result() for w in work), 100)
         self.gw.start()
         self.ask("/lamp/state", "2.05")
