@@ -56,7 +56,7 @@ def parked(build, n, n_tokens):
 def restart(bench, n):
     """The daemon itself with n clients: asleep, woken by a request each, and
     after a planned restart. Bytes are of its resident memory, all told."""
-    proxy, port, ask = bench.postern(name="postern", limits=", sleep: 1s")
+    proxy, port, ask = bench.postern(name="postern", limits=", sleep: 1s", more="restart: state\n")
     empty_kib = proxy.rss_kib()
     load = bench.load(proxy, port, n, ask)
     bench.made_with = json.loads(load.line())

@@ -227,12 +227,12 @@ class Bench:
         wait_until_served(p.proc, port)  # it says nothing at its usual verbosity
         return p, port + 1, ["-x", "coap://127.0.0.1:%d/state" % self.device_port]
 
-    def postern(self, certificates=False, name="postern", limits=""):
+    def postern(self, certificates=False, name="postern", limits="", more=""):
         ports = {"secure": free_port(), "plain": free_port(), "device": self.device_port,
                  "limits": limits}
         home = self.path(name)
         os.makedirs(os.path.join(home, "state"), exist_ok=True)
-        text = CONFIG % ports + (IDENTITY if certificates else "")
+        text = CONFIG % ports + more + (IDENTITY if certificates else "")
         for file, content in (("policy.yaml", POLICY), ("postern.yaml", text)):
             with open(os.path.join(home, file), "w") as f:
                 f.write(content)
