@@ -28,7 +28,7 @@ static bool judge_certificate(void *user, struct conn *c, const struct pep_certi
     struct gate *g = user;
     (void)c;
     begin(g, loop_now(g->loop));
-    return pep_judge_certificate(g->pep, cert, g->now.wall_s, out);
+    return !g->shut && pep_judge_certificate(g->pep, cert, g->now.wall_s, out);
 }
 
 static bool opened(void *user, struct conn *c, struct instant now)
