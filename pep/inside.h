@@ -2,6 +2,7 @@
 #ifndef POSTERN_PEP_INSIDE_H
 #define POSTERN_PEP_INSIDE_H
 
+#include "../policy/slab.h"
 #include "answers.h"
 #include "cache.h"
 #include "checks.h"
@@ -35,10 +36,11 @@ struct pep {
     size_t cover_words;
     struct pep_authority_stats *of; /* by authority */
     size_t n_of;
-    uint64_t loads;   /* of policies; 0: none yet */
-    uint64_t changes; /* of grants, loads included: what sessions cached is stale */
-    uint64_t revokes; /* of revocations: what was judged before is judged again */
-    uint64_t next_id; /* of grants */
+    uint64_t loads;    /* of policies; 0: none yet */
+    uint64_t changes;  /* of grants, loads included: what sessions cached is stale */
+    uint64_t revokes;  /* of revocations: what was judged before is judged again */
+    uint64_t next_id;  /* of grants */
+    struct slab small; /* sessions */
     struct pep_stats stats;
 };
 
@@ -65,6 +67,7 @@ struct pep_session {
     uint8_t n_bearer;
     uint8_t owner; /* of its keys, where its grants were found */
     uint8_t n_keys;
+    uint8_t name_room; /* in the tail */
     bool has_subject_id;
     bool revoked;                    /* as an enrolled subject */
     bool own_name;                   /* it was renamed: the tail has a pointer instead */

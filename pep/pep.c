@@ -71,6 +71,7 @@ void pep_free(struct pep *p)
     free(p->device_authority);
     free(p->of);
     free(p->cover);
+    slab_clear(&p->small);
     free(p);
 }
 

@@ -59,10 +59,12 @@ struct pep_session *session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS
     size_t room = name_n < sizeof(char *) ? sizeof(char *) : name_n + 1; /* tail_name() */
     for (size_t i = 0; i <= SESSION_IDS; i++)
         n += !is_zero(ids[i]);
-    struct pep_session *s = calloc(1, offsetof(struct pep_session, tail) + n * PEP_KEY_ID + room);
+    struct pep_session *s =
+        slab_take(&p->small, offsetof(struct pep_session, tail) + n * PEP_KEY_ID + room);
     if (!s)
         return NULL;
     s->pep = p;
+    s->name_room = (uint8_t)room;
     s->has_subject_id = !is_zero(ids[0]);
     uint8_t *at = s->tail;
     for (size_t i = 0; i <= SESSION_IDS; i++) {
@@ -121,9 +123,11 @@ void pep_session_close(struct pep_session *s)
     pep_session_rest(s);
     forget_name(s);
     free(s->bearer);
-    crypto_wipe(s, offsetof(struct pep_session, tail) +
-                       PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id));
-    free(s);
+    size_t n = offsetof(struct pep_session, tail) + s->name_room +
+               PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id);
+    struct slab *small = &s->pep->small;
+    crypto_wipe(s, n);
+    slab_give(small, s, n);
 }
 
 const char *pep_session_subject(const struct pep_session *s)

@@ -186,7 +186,7 @@ static void assoc_free(struct assocs *t, struct assoc *a)
     assoc_seat_free(t, a->pending);
     assoc_forget_asleep(t, a);
     assoc_forget_cid(t, a);
-    free(a);
+    slab_give(&t->small, a, sizeof *a);
 }
 
 void assocs_free(struct assocs *t)
@@ -206,6 +206,7 @@ void assocs_free(struct assocs *t)
     assocs_forget_trial(t);
     dtls_free(t->dtls);
     deadlines_clear(&t->deadlines);
+    slab_clear(&t->small);
     lobby_free(t->lobby);
     free(t->by_peer);
     free(t->by_id);
@@ -226,7 +227,7 @@ static uint64_t next_id(const struct assocs *t)
 
 struct assoc *assoc_make(struct assocs *t, uint64_t id, int listener, const struct peer *peer)
 {
-    struct assoc *a = calloc(1, sizeof *a);
+    struct assoc *a = slab_take(&t->small, sizeof *a);
     if (!a)
         return NULL;
     a->id = id;

@@ -3,6 +3,7 @@
 #ifndef POSTERN_ASSOC_INSIDE_H
 #define POSTERN_ASSOC_INSIDE_H
 
+#include "../policy/slab.h"
 #include "assoc.h"
 #include "lobby.h"
 
@@ -33,6 +34,7 @@ struct assocs {
         size_t n;
     } orders[ORDERS];
     struct deadlines deadlines; /* of handshakes */
+    struct slab small;          /* associations */
     struct lobby *lobby;        /* NULL: they are taken when they come */
     bool serving;               /* one that waited there */
     uint64_t served_ms;         /* when something was last read from a client */

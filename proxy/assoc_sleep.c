@@ -18,7 +18,7 @@ void assoc_forget_asleep(struct assocs *t, struct assoc *a)
     if (t->trial_of == a)
         assocs_forget_trial(t);
     t->stats.asleep -= a->asleep != NULL;
-    dtls_asleep_free(a->asleep);
+    dtls_asleep_free(t->dtls, a->asleep);
     a->asleep = NULL;
 }
 
@@ -105,21 +105,29 @@ static uint64_t due_ms(const struct assocs *t, enum assoc_order order)
     return first->since_ms + wait;
 }
 
-uint64_t assocs_sleep_deadline_ms(const struct assocs *t)
+/* Where many fell asleep, their buffers go back to the system soon; where
+ * few, in a while. */
+static uint64_t give_back_ms(const struct assocs *t)
 {
-    uint64_t fresh = due_ms(t, ORDER_FRESH), awake = due_ms(t, ORDER_AWAKE);
-    return fresh < awake ? fresh : awake;
+    uint64_t n = t->stats.slept - t->given_back_at;
+    return n == 0 ? UINT64_MAX
+                  : t->given_back_ms + (n >= GIVE_BACK_MIN ? GIVE_BACK_MS : GIVE_BACK_FEW_MS);
 }
 
-/* Where many fell asleep, their buffers go back to the system. */
 static void give_back(struct assocs *t, uint64_t now_ms)
 {
-    if (t->stats.slept - t->given_back_at < GIVE_BACK_MIN ||
-        now_ms - t->given_back_ms < GIVE_BACK_EVERY_MS)
+    if (now_ms < give_back_ms(t))
         return;
     t->given_back_at = t->stats.slept;
     t->given_back_ms = now_ms;
     memory_give_back();
+}
+
+uint64_t assocs_sleep_deadline_ms(const struct assocs *t)
+{
+    uint64_t fresh = due_ms(t, ORDER_FRESH), awake = due_ms(t, ORDER_AWAKE);
+    uint64_t next = fresh < awake ? fresh : awake, back = give_back_ms(t);
+    return back < next ? back : next;
 }
 
 void assocs_sleep_due(struct assocs *t, uint64_t now_ms)
@@ -183,10 +191,10 @@ struct assoc *assoc_restore(struct assocs *t, const struct assoc_kept *k, struct
     struct assoc *other = assoc_lookup(t, k->listener, &k->peer);
     if (other)
         assoc_close(t, other, "replaced");
-    struct dtls_asleep *asleep = dtls_asleep_of(k->asleep);
+    struct dtls_asleep *asleep = dtls_asleep_of(t->dtls, k->asleep);
     struct assoc *a = asleep ? assoc_make(t, k->id, k->listener, &k->peer) : NULL;
     if (!a) {
-        dtls_asleep_free(asleep);
+        dtls_asleep_free(t->dtls, asleep);
         return NULL;
     }
     uint64_t now_ms = instant_ms(now);

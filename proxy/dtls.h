@@ -118,7 +118,7 @@ MUST_USE struct dtls_asleep *dtls_sleep(struct dtls_session *s);
  * writes or reads anything: two of one would use a nonce twice. */
 MUST_USE struct dtls_session *dtls_rouse(struct dtls *d, const struct dtls_asleep *a,
                                          const struct peer *peer, void *owner, struct instant now);
-void dtls_asleep_free(struct dtls_asleep *a); /* wipes; NULL is fine */
+void dtls_asleep_free(struct dtls *d, struct dtls_asleep *a); /* wipes; NULL is fine */
 /* Whether a record could be the session's, by its epoch, its length and the
  * replay window: what costs nothing to know. */
 bool dtls_asleep_expects(const struct dtls_asleep *a, struct bytes record);
@@ -128,7 +128,7 @@ bool dtls_asleep_began_with(const struct dtls *d, const struct dtls_asleep *a,
 /* For keeping it elsewhere: the block, borrowed; and a copy of one. Only
  * bytes that are known to be ours may come back. */
 struct bytes dtls_asleep_bytes(const struct dtls_asleep *a);
-MUST_USE struct dtls_asleep *dtls_asleep_of(struct bytes block);
+MUST_USE struct dtls_asleep *dtls_asleep_of(struct dtls *d, struct bytes block);
 /* A session that is not wanted any more, in silence: its buffers, wiped, are
  * kept for the next that wakes. */
 void dtls_session_leave(struct dtls_session *s);

@@ -8,6 +8,7 @@
 #include <mbedtls/entropy.h>
 #include <mbedtls/ssl.h>
 
+#include "../policy/slab.h"
 #include "dtls.h"
 #include "greeter.h"
 #include "hello.h"
@@ -43,6 +44,7 @@ struct dtls {
     uint8_t saved_header[DTLS_SAVED_HEADER];
     struct dtls_session *spare[DTLS_SPARE]; /* fresh, with buffers */
     size_t n_spare;
+    struct slab small; /* sleepers */
 };
 
 enum session_state {

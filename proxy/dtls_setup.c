@@ -153,6 +153,7 @@ void dtls_free(struct dtls *d)
         return;
     while (d->n_spare)
         dtls_session_free(d->spare[--d->n_spare]);
+    slab_clear(&d->small);
     mbedtls_ssl_config_free(&d->conf);
     dtls_own_clear(&d->own);
     greeter_clear(&d->greeter);

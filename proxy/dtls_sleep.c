@@ -149,10 +149,6 @@ struct dtls_asleep *dtls_sleep(struct dtls_session *s)
     struct dtls_asleep head = {.n = 0};
     if (s->state != SESSION_ESTABLISHED || s->in.n > 0 || s->record.n > 0 || s->out)
         return NULL;
-    /* Room first: what the engine has saved it does not have any more. */
-    struct dtls_asleep *room = malloc(SQUEEZED_AT + sizeof small);
-    if (!room)
-        return NULL;
     compat_drop_flight(&s->ssl);
     compat_forget_session(&s->ssl);
     compat_window(&s->ssl, &head.window_top, &head.window);
@@ -160,20 +156,26 @@ struct dtls_asleep *dtls_sleep(struct dtls_session *s)
     /* Without memory it fails after that, on its way back to a fresh context. */
     bool gone = ret == MBEDTLS_ERR_SSL_ALLOC_FAILED && n > 0;
     if ((ret != 0 && !gone) || !knows_header(s->dtls, bytes_of(plain, n))) {
-        free(room);
         crypto_wipe(plain, sizeof plain);
         return NULL;
     }
     struct buf b = buf_on(small, sizeof small); /* never longer than twice the saved */
     pack(s, plain, n, &head, &b);
-    dtls_session_leave(s); /* its buffers have room for what it leaves */
-    struct dtls_asleep *a = malloc(SQUEEZED_AT + b.n);
-    if (a)
-        free(room);
-    else
-        a = room;
-    memcpy(a, &head, SQUEEZED_AT);
-    memcpy(a->squeezed, small, b.n);
+    struct dtls *d = s->dtls;
+    struct dtls_asleep *a = slab_take(&d->small, SQUEEZED_AT + b.n);
+    if (a) {
+        memcpy(a, &head, SQUEEZED_AT);
+        memcpy(a->squeezed, small, b.n);
+        dtls_session_leave(s);
+    } else {
+        /* The engine has given it up: it gets it back. */
+        if (head.window_at != NOWHERE)
+            put_window(&head, plain + head.window_at);
+        if (gone || mbedtls_ssl_context_load(&s->ssl, plain, n) != 0) {
+            s->state = SESSION_CLOSED; /* lost: nothing is read or written any more */
+            s->reason = "out-of-memory";
+        }
+    }
     crypto_wipe(plain, sizeof plain);
     crypto_wipe(small, sizeof small);
     return a;
@@ -202,11 +204,13 @@ struct dtls_session *dtls_rouse(struct dtls *d, const struct dtls_asleep *a,
     return s;
 }
 
-void dtls_asleep_free(struct dtls_asleep *a)
+void dtls_asleep_free(struct dtls *d, struct dtls_asleep *a)
 {
-    if (a)
-        crypto_wipe(a, SQUEEZED_AT + a->n);
-    free(a);
+    if (!a)
+        return;
+    size_t n = SQUEEZED_AT + a->n;
+    crypto_wipe(a, n);
+    slab_give(&d->small, a, n);
 }
 
 /* ---- asked in its sleep ---- */
@@ -247,7 +251,7 @@ struct bytes dtls_asleep_bytes(const struct dtls_asleep *a)
     return bytes_of(a, SQUEEZED_AT + a->n);
 }
 
-struct dtls_asleep *dtls_asleep_of(struct bytes block)
+struct dtls_asleep *dtls_asleep_of(struct dtls *d, struct bytes block)
 {
     struct dtls_asleep head;
     if (block.n <= SQUEEZED_AT)
@@ -255,7 +259,7 @@ struct dtls_asleep *dtls_asleep_of(struct bytes block)
     memcpy(&head, block.p, SQUEEZED_AT);
     if (block.n != (size_t)SQUEEZED_AT + head.n)
         return NULL;
-    struct dtls_asleep *a = malloc(block.n);
+    struct dtls_asleep *a = slab_take(&d->small, block.n);
     if (a)
         memcpy(a, block.p, block.n);
     return a;

@@ -111,7 +111,8 @@ enum limits {
     /* So many fell asleep since, and so long ago: their memory goes back to
      * the system. That takes some 4 us for each, at once: few at a time. */
     GIVE_BACK_MIN = 256,
-    GIVE_BACK_EVERY_MS = 250,
+    GIVE_BACK_MS = 250,
+    GIVE_BACK_FEW_MS = 10000, /* fewer than that */
     /* The last flight of a handshake is kept so long for a client that did
      * not get it: its timer has run five times by then (RFC 6347 4.2.4). */
     FLIGHT_MS = 31000,

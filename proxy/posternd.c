@@ -9,6 +9,7 @@
 
 #include "admin.h"
 #include "log.h"
+#include "memory.h"
 #include "notify.h"
 #include "restart.h"
 #include "setup.h"
@@ -143,6 +144,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "posternd: unexpected argument '%s'\n%s", argv[optind], usage);
         return EX_USAGE;
     }
+    memory_prepare();
     log_open(level);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is as a full disk */

@@ -500,14 +500,14 @@ static void test_bytes(void **state)
     uint8_t copy[512];
     assert_true(b.n < sizeof copy);
     memcpy(copy, b.p, b.n);
-    struct dtls_asleep *again = dtls_asleep_of(bytes_of(copy, b.n));
+    struct dtls_asleep *again = dtls_asleep_of(assocs_dtls(r->assocs), bytes_of(copy, b.n));
     assert_non_null(again);
     assert_true(bytes_equal(dtls_asleep_bytes(again), b));
-    dtls_asleep_free(again);
+    dtls_asleep_free(assocs_dtls(r->assocs), again);
     for (size_t n = 0; n < b.n; n++)
-        assert_null(dtls_asleep_of(bytes_of(copy, n)));
+        assert_null(dtls_asleep_of(assocs_dtls(r->assocs), bytes_of(copy, n)));
     copy[b.n] = 0;
-    assert_null(dtls_asleep_of(bytes_of(copy, b.n + 1)));
+    assert_null(dtls_asleep_of(assocs_dtls(r->assocs), bytes_of(copy, b.n + 1)));
     rig_free(r);
 }
 

@@ -21,6 +21,7 @@
 #include "../../pep/cwt.h"
 #include "../../proxy/gate.h"
 #include "../../proxy/log.h"
+#include "../../proxy/memory.h"
 #include "../dtls_client.h"
 #include "../fake_loop.h"
 #include "../fake_udp.h"
@@ -334,6 +335,7 @@ int main(int argc, char **argv)
     }
     if (n == 0 || n > 1000000)
         bench_fail("bench_sleep [N] [-t], N at most 1000000");
+    memory_prepare();
     log_open(LOG_LEVEL_ERROR);
     open_bench(&b);
     /* What is made once, at the first clients, is nobody's. */

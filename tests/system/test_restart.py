@@ -130,6 +130,21 @@ class Restart(House):
         self.assertRegex(self.status(gw), r"associations_restored +1")
         self.manager.wait("FDSTOREREMOVE")
 
+    def test_each_worker_gets_its_own_back(self):
+        gw = self.house("workers: 3\n")
+        clients = [self.client(gw) for _ in range(24)]
+        for _ in range(2):
+            gw.stop()
+            self.start_of(gw)
+            self.assertIn("count=24", gw.proc.output())
+            for c in clients:
+                self.assertEqual(c.get("/lamp/state")[0], "2.05")
+        # Of another number the kernel would give them to others.
+        gw.stop()
+        gw.edit("postern.yaml", "workers: 3", "workers: 2")
+        self.start_of(gw)
+        self.assertIn("another number of workers", gw.proc.output())
+
     def test_stock_observers_go_on(self):
         """coap-client keeps its session and its observation; the device is
         asked again, and what it says comes as a notification."""
@@ -144,6 +159,22 @@ class Restart(House):
         gw.stop()
         self.start_of(gw)
         self.assertIn("count=2", gw.proc.output())
+        for w, m in zip(watchers, marks):
+            w.wait_line(r"2\.05.*Observe", m)
+
+    def test_observers_at_several_workers(self):
+        """The device belongs to one of them; those who watch are with all."""
+        gw = self.house("workers: 3\n")
+        watchers = [rig.Process(["coap-client-openssl", "-v", "7", "-s", "60", "-B", "60", "-u",
+                                 b"panel", "-k", PSK, gw.coaps("/lamp/state")])
+                    for _ in range(6)]
+        for w in watchers:
+            self.addCleanup(w.stop)
+            w.wait_line(r"2\.05")
+        marks = [w.mark() for w in watchers]
+        gw.stop()
+        self.start_of(gw)
+        self.assertIn("count=6", gw.proc.output())
         for w, m in zip(watchers, marks):
             w.wait_line(r"2\.05.*Observe", m)
 
