@@ -5,8 +5,9 @@
 #include "crypto.h"
 #include "net.h"
 
-/* Ids of checks and of questions (answers.h) are waited for alike. */
-#define CHECK_ID (UINT64_C(1) << 63)
+/* Ids of checks and of questions (answers.h) are waited for alike; those with
+ * the highest bit are others' (gate_is_order). */
+#define CHECK_ID (UINT64_C(1) << 62)
 
 enum state { FREE = 0, NEW, TAKEN, DONE };
 

@@ -230,11 +230,55 @@ static void doubt(void *user, struct exchange *x)
         end_waiting(g, x);
 }
 
-/* Judged by a policy that is no more: 5.03, for the client to ask again. */
+/* The request in a device's queue, in the gateway's names again. */
+static bool read_queued(struct gate *g, const struct exchange *x, struct msg *m, struct request *r)
+{
+    const struct device_config *d = upstream_config(g->upstreams, x->device_index);
+    struct bytes host, path[POLICY_PATH_SEGMENTS_MAX];
+    const char *why;
+    if (msg_parse(bytes_of(x->room->stored, x->stored_n), m) != MSG_OK ||
+        forward_read(&g->forward, m, r, &host, &why) != 0 || r->n_path < d->n_base)
+        return false;
+    size_t rest = r->n_path - d->n_base, n = d->n_prefix ? d->n_prefix : 1;
+    if (n + rest > POLICY_PATH_SEGMENTS_MAX)
+        return false;
+    memcpy(path, r->path + d->n_base, rest * sizeof *path);
+    memcpy(r->path + n, path, rest * sizeof *path);
+    r->path[0] = bytes_str(d->name); /* found by its host */
+    if (d->n_prefix)
+        memcpy(r->path, d->prefix, d->n_prefix * sizeof *path);
+    r->n_path = n + rest;
+    r->continued = true;
+    r->device = x->device_index;
+    r->peer = peer_policy(&x->peer);
+    r->originator = bytes_str(pep_session_originator(x->assoc->session));
+    return true;
+}
+
+/* By the policy that is in force now. What its own token permitted, or another
+ * worker has, or waits behind another's body, cannot be judged here. */
+static bool is_still_permitted(struct gate *g, struct exchange *x)
+{
+    struct msg m;
+    struct pep_decision *d = &g->decision;
+    if (!x->assoc || x->mailed || x->up != UP_QUEUED || x->basis.kind == PEP_ON_TOKEN ||
+        !read_queued(g, x, &m, &g->request))
+        return false;
+    pep_authorize(g->pep, x->assoc->session, &g->request, g->now.wall_s, d);
+    if (d->outcome != PEP_FORWARD)
+        return false;
+    x->ends_s = d->ends_s;
+    x->basis = d->basis;
+    return true;
+}
+
+/* Permitted by a policy that is no more: judged again, and else 5.03, for the
+ * client to ask again. */
 static void turn_away(void *user, struct exchange *x)
 {
-    if (is_waiting_its_turn(x))
-        end_waiting(user, x);
+    struct gate *g = user;
+    if (is_waiting_its_turn(x) && !is_still_permitted(g, x))
+        end_waiting(g, x);
 }
 
 void gate_turn_away_waiting(struct gate *g)

@@ -276,7 +276,8 @@ void gate_shut(struct gate *g, const char *why);
 /* gate_assoc.c */
 /* No answer goes to who asked before. */
 void gate_doubt_all(struct gate *g);
-/* What was permitted and is not at its device yet gets 5.03. */
+/* What was permitted and is not at its device yet is judged again; 5.03 to what
+ * is no longer permitted, or cannot be judged here. */
 void gate_turn_away_waiting(struct gate *g);
 extern const struct assoc_ops gate_assoc_ops;
 void gate_expire_assocs(struct gate *g);
