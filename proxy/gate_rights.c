@@ -106,12 +106,13 @@ static void load_at(void *what, struct gate *g)
     struct loading *l = what;
     g->now = l->now;
     g->shut = false;
-    if (l->changed)
-        put_in_force(g);
     if (pep_load(g->pep, l->policy, g->config->policy_dir, l->now.wall_s, l->diag)) {
+        if (l->changed)
+            put_in_force(g);
         gate_reloaded(g, l->now);
         return;
     }
+    g->policies += l->changed;
     gate_shut(g, "the policy could not be loaded there");
 }
 
