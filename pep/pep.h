@@ -189,6 +189,10 @@ struct pep_decision {
     uint8_t payload[PEP_PAYLOAD_MAX]; /* AS Request Creation Hints (RFC 9200 5.3) */
     size_t payload_n;
     uint32_t size1; /* with 4.13: the payload that would do */
+    /* oneM2M (r->m2m) alone. Texts are borrowed until the next call. */
+    uint16_t rsc;     /* enum m2m_rsc of a denial, whose code is as TS-0008 has it; 0: none */
+    struct bytes ati; /* local token IDs given to tokens of this request: "lti:tkid+lti:tkid" */
+    struct bytes tqf; /* with a denial: where a token is to be had, as JSON */
     /* for the record */
     enum policy_verdict verdict; /* what the rules say; in report mode a denial may be forwarded */
     const char *reason;          /* static text: "permitted", "not-method", "token-expired", ... */

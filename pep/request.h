@@ -5,6 +5,7 @@
 
 #include "../policy/bytes.h"
 #include "../policy/policy.h"
+#include "onem2m.h"
 
 enum request_limits {
     REQUEST_QUERIES_MAX = 16, /* more Uri-Query options than this: 4.02 before it comes here */
@@ -19,12 +20,13 @@ struct request {
     size_t n_path;
     struct bytes query[REQUEST_QUERIES_MAX];
     size_t n_query;
-    struct bytes token;      /* value of the Access-Token option, or empty */
-    bool has_token;          /* the option was there (an empty one is not none) */
+    struct bytes token; /* value of the Access-Token option, or empty */
+    bool has_token;     /* the option was there (an empty one is not none) */
     /* Permitted before, and asked whether it still is (an observation): what
      * proves that a token is fresh is not asked for twice. */
     bool continued;
-    struct bytes originator; /* oneM2M FR, or empty */
+    struct bytes originator;       /* oneM2M FR, or empty */
+    const struct m2m_request *m2m; /* NULL: of another dialect */
     /* Bytes of payload; of a block (RFC 7959), as many as the whole has at
      * least by its place and its Size1. */
     uint64_t payload_n;

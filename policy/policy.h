@@ -112,6 +112,10 @@ struct policy_question {
     /* Bytes of payload; of a transfer in blocks, what is known of the whole. */
     uint64_t payload_n;
     int32_t content_format; /* of the payload; -1: not told */
+    /* enum m2m_operation; 0: not of oneM2M. Then only rules with `operations:`
+     * permit, and each `forbid` that names the operation or the method counts. */
+    uint8_t operation;
+    int32_t type; /* oneM2M resource type of a CREATE, -1: none */
 };
 
 struct policy_rule_ref {

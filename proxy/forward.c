@@ -207,6 +207,7 @@ uint8_t forward_read(const struct forward_config *c, const struct msg *m, struct
     out->n_path = out->n_query = 0;
     out->token = BYTES_NONE;
     out->originator = BYTES_NONE;
+    out->m2m = NULL;
     out->has_token = out->continued = false;
     out->device = -1;
     out->peer = (struct policy_peer){0};

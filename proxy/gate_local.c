@@ -73,6 +73,7 @@ static bool may_touch(void *user, struct request *r)
     struct looker *l = user;
     r->peer = l->peer;
     r->originator = BYTES_NONE;
+    r->m2m = NULL;
     return pep_methods(l->g->pep, l->assoc->session, r, l->g->now.wall_s) != 0;
 }
 
