@@ -1,46 +1,18 @@
 /* One request, judged: who asks, what they hold now, what the policy says,
  * and what that becomes on the wire. Allocates nothing and hashes nothing
  * but a token that comes with the request, and a path for AIF's Dynamic. */
+#include "asked.h"
 #include "bind.h"
 #include "code.h"
 #include "hints.h"
-#include "inside.h"
 #include "judge.h"
-#include "learn.h"
-
-enum { QUERY_MAX = 1024 };
-
-/* A question with the storage that it borrows. */
-struct asked {
-    struct policy_question q;
-    struct policy_holding held[POLICY_GRANTS_MAX];
-    struct grant *of[POLICY_GRANTS_MAX]; /* NULL: enrolment, or the request's own token */
-    int token;                           /* index of the request's own token, -1: none */
-    const struct token *token_of;
-    const uint8_t *token_key; /* that proves it; NULL: a bearer token */
-    int64_t token_ends_s;
-    /* Live, but their authority must be asked before they count. */
-    struct grant *stale[POLICY_GRANTS_MAX];
-    size_t n_stale;
-    struct learned learned; /* of what is asked; `wait`, `retry_s` */
-    uint8_t query[QUERY_MAX];
-};
-
-static void add(struct asked *a, const struct policy_grant *grant, bool covers,
-                enum policy_strength strength, struct grant *of)
-{
-    if (a->q.n_held == POLICY_GRANTS_MAX)
-        return;
-    a->held[a->q.n_held] = (struct policy_holding){grant, covers, strength};
-    a->of[a->q.n_held++] = of;
-}
 
 /* Options joined by '&'. An option that holds one itself could be read as
  * two, and a single empty one as none, so such a query matches no AIF entry:
  * those have no '%'. */
 static struct bytes join_query(const struct request *r, uint8_t *storage)
 {
-    struct buf b = buf_on(storage, QUERY_MAX);
+    struct buf b = buf_on(storage, ASKED_QUERY_MAX);
     if (r->n_query == 1 && r->query[0].n == 0)
         return BYTES_LIT("%");
     for (size_t i = 0; i < r->n_query; i++) {
@@ -101,19 +73,21 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
         *dynamic |= t->aif[i].mask >> 32 != 0;
     bool covers =
         j.whole || (r->device >= 0 && (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0);
-    a->token = (int)a->q.n_held;
-    a->token_of = &c->token;
-    a->token_key = t->cnf.kind == CNF_NONE ? NULL : key_id;
-    a->token_ends_s = j.ends_s;
-    add(a, c->compiled, covers, strength, NULL);
+    a->own_token = true;
+    asked_hold(a, &(struct policy_holding){c->compiled, covers, strength},
+               (struct asked_source){.token = &c->token,
+                                     .key = t->cnf.kind == CNF_NONE ? NULL : key_id,
+                                     .ends_s = j.ends_s});
     return PEP_OK;
 }
 
 static void add_grant(struct asked *a, const struct pep_session *s, const struct request *r,
                       struct grant *g)
 {
-    add(a, g->compiled, grant_covers(g, r->device),
-        g->bearer ? POLICY_STRENGTH_BEARER : (enum policy_strength)s->strength, g);
+    const struct policy_holding h = {g->compiled, grant_covers(g, r->device),
+                                     g->bearer ? POLICY_STRENGTH_BEARER
+                                               : (enum policy_strength)s->strength};
+    asked_hold(a, &h, (struct asked_source){.grant = g});
 }
 
 static enum pep_err ask(struct pep *p, struct pep_session *s, const struct request *r,
@@ -121,7 +95,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
 {
     enum pep_err err = PEP_OK;
     bool dynamic = false;
-    a->token = -1;
+    a->own_token = false;
     a->n_stale = 0;
     a->learned = (struct learned){0};
     a->q = (struct policy_question){
@@ -137,7 +111,10 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
     if (s) {
         session_refresh(s);
         if (session_subject(s))
-            add(a, session_subject(s)->compiled, true, (enum policy_strength)s->strength, NULL);
+            asked_hold(a,
+                       &(struct policy_holding){session_subject(s)->compiled, true,
+                                                (enum policy_strength)s->strength},
+                       (struct asked_source){.grant = NULL});
         for (size_t i = 0; s->held && i < s->held->n; i++) {
             struct grant *g = s->held->of[i];
             if (!grant_is_live(g, now_s, p->config.build_s))
@@ -151,7 +128,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
     }
     if (r->has_token)
         err = s ? add_token(p, s, r, now_s, a, &dynamic) : PEP_CONFIRMATION;
-    if (r->n_query && (a->token >= 0 || (s && s->wants_query)))
+    if (r->n_query && (a->own_token || (s && s->wants_query)))
         a->q.query = join_query(r, a->query);
     else if (r->n_query)
         a->q.query = BYTES_LIT("%"); /* nothing held looks at it */
@@ -216,7 +193,8 @@ static void credit(const struct pep *p, const struct asked *a, int held, struct 
     *out = (struct pep_credit){.ends_s = INT64_MAX, .basis.kind = PEP_ON_NOTHING};
     if (held < 0 || (size_t)held >= a->q.n_held)
         return;
-    const struct grant *g = a->of[held];
+    const struct grant *g = a->of[held].grant;
+    const struct token *t = a->of[held].token;
     int authority = -1;
     if (g) {
         authority = g->authority;
@@ -224,13 +202,13 @@ static void credit(const struct pep *p, const struct asked *a, int held, struct 
         out->ends_s = g->exp_s;
         out->basis.kind = PEP_ON_GRANT;
         out->basis.grant = g->id;
-    } else if (held == a->token) {
-        authority = a->token_of->authority;
-        out->ends_s = a->token_ends_s;
+    } else if (t) {
+        authority = t->authority;
+        out->ends_s = a->of[held].ends_s;
         out->basis.kind = PEP_ON_TOKEN;
         out->basis.authority = revoke_authority_id(p, authority);
         out->basis.revoked = p->revokes;
-        memcpy(out->basis.token, a->token_of->hash, sizeof out->basis.token);
+        memcpy(out->basis.token, t->hash, sizeof out->basis.token);
     } else {
         out->basis.kind = PEP_ON_ENROLMENT;
     }
@@ -252,11 +230,11 @@ static void take_credit(struct pep_decision *d, const struct pep_credit *c)
 static void count_for(const struct pep *p, const struct pep_session *s, const struct asked *a,
                       int held, struct bytes who[2])
 {
-    const struct grant *g = a->of[held];
-    const struct token *t = held == a->token ? a->token_of : NULL;
+    const struct grant *g = a->of[held].grant;
+    const struct token *t = a->of[held].token;
     struct bytes sub = g ? g->sub : t ? t->claims.sub : BYTES_NONE;
     int authority = g ? g->authority : t ? t->authority : -1;
-    const uint8_t *key = g ? (g->key.kind == CNF_NONE ? NULL : g->key.id) : a->token_key;
+    const uint8_t *key = g ? (g->key.kind == CNF_NONE ? NULL : g->key.id) : a->of[held].key;
     if (authority < 0) {
         who[0] = BYTES_LIT("\0subject");
         who[1] = bytes_str(session_subject(s)->said->name);
@@ -329,7 +307,7 @@ static enum pep_err ask_stale(struct pep *p, const struct pep_session *s, const 
         struct policy_decision with;
         policy_decide(p->policy, &a->q, &with);
         if (with.verdict == POLICY_PERMIT && with.held >= 0 && (size_t)with.held >= counted)
-            whom = a->of[with.held];
+            whom = a->of[with.held].grant;
         else
             *d = with; /* the nearest miss of all */
     }
