@@ -43,9 +43,9 @@ const char *const house_policy_text =
     "  - {path: /lamp/firmware, methods: [PUT, GET]}\n";
 
 const struct pep_device house_devices[3] = {
-    {"lamp", "lamp", "home-as"},
-    {"door", "door", "visitor-as"},
-    {"meter", NULL, NULL},
+    {.name = "lamp", .audience = "lamp", .authority = "home-as"},
+    {.name = "door", .audience = "door", .authority = "visitor-as"},
+    {.name = "meter"},
 };
 
 static const char *const as_name[HOUSE_AS] = {"home-as", "visitor-as", "derive-as"};
