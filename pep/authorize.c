@@ -107,6 +107,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         .peer = r->peer,
         .payload_n = r->payload_n,
         .content_format = r->content_format,
+        .named = r->m2m ? r->m2m->named : 0,
     };
     if (s) {
         session_refresh(s);

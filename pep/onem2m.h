@@ -30,7 +30,9 @@ enum m2m_limits {
 /* Response status codes (TS-0004 6.6.3) of what is answered here. */
 enum m2m_rsc {
     M2M_BAD_REQUEST = 4000,
+    M2M_NOT_ALLOWED = 4005,
     M2M_REQUEST_TIMEOUT = 4008,
+    M2M_MEDIA_TYPE = 4015,
     M2M_NO_PRIVILEGE = 4103,
     M2M_CONFLICT = 4105,
     M2M_NOT_AUTHENTICATED = 4106,
@@ -48,7 +50,12 @@ struct m2m_request {
     bool has_originator; /* FR was there; it may be empty */
     struct bytes originator, rqi, rvi;
     enum { M2M_CSE_RELATIVE, M2M_SP_RELATIVE, M2M_ABSOLUTE } address;
-    struct bytes to; /* below the device's prefix, joined by '/' */
+    /* Without the device's prefix, joined by '/'. Of this CSE it is CSE-
+     * relative, whatever form it came in; of another what follows `~` or `_`. */
+    struct bytes to;
+    /* Segments (bit i) of the request's path that only a rule's own word
+     * names, neither `*` nor `**` (policy_question.named). */
+    uint32_t named;
     struct bytes rids[M2M_IDS_MAX], tids[M2M_IDS_MAX], ltids[M2M_IDS_MAX];
     size_t n_rids, n_tids, n_ltids;
     struct bytes tkns[M2M_TOKENS_MAX]; /* whole, joined from their options */

@@ -20,6 +20,8 @@ struct path {
     size_t n;
     uint32_t hash[POLICY_PATH_SEGMENTS_MAX]; /* one a segment, when sound */
     bool sound;
+    /* Segments (bit i) that only a pattern's own word matches, not a star. */
+    uint32_t named;
 };
 
 /* Borrows the segments. */

@@ -341,6 +341,7 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
     if (is_forbidden(&j) || out->reason < POLICY_NOT_RESOURCE)
         return;
     bool permitted = judge_aif(&j);
+    j.path.named = q->named;
     rules_walk_begin(&walk, p->permit, &j.path);
     while (!permitted && rules_walk_next(&walk, &at))
         permitted = judge_place(&j, &at);

@@ -116,6 +116,9 @@ struct policy_question {
      * permit, and each `forbid` that names the operation or the method counts. */
     uint8_t operation;
     int32_t type; /* oneM2M resource type of a CREATE, -1: none */
+    /* Segments (bit i) that a permit must name: `*` and `**` do not stand for
+     * them. A `forbid` may. */
+    uint32_t named;
 };
 
 struct policy_rule_ref {

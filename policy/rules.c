@@ -365,7 +365,7 @@ bool rules_walk_next(struct rules_walk *w, struct rules_place *out)
             continue;
         }
         struct bytes s = p->seg[depth];
-        if (n->star && s.n) {
+        if (n->star && s.n && !(p->named >> depth & 1)) {
             w->open[w->n_open].node = n->star;
             w->open[w->n_open++].depth = depth + 1;
         }
@@ -375,7 +375,7 @@ bool rules_walk_next(struct rules_walk *w, struct rules_place *out)
             w->open[w->n_open].node = to;
             w->open[w->n_open++].depth = depth + 1;
         }
-        if (n->rest.n) {
+        if (n->rest.n && p->named >> depth == 0) {
             *out = n->rest;
             return true;
         }

@@ -46,7 +46,7 @@ static bool read_scheme(struct bytes scheme, struct config_listener *out)
     return false;
 }
 
-static void read_listener(struct config_reader *r, const struct yaml_node *n,
+void config_read_listener(struct config_reader *r, const struct yaml_node *n,
                           struct config_listener *out)
 {
     struct config *c = &r->l->c;
@@ -95,7 +95,7 @@ static void read_listeners(struct config_reader *r, const struct yaml_node *n)
             yaml_error(r->y, at, "more than %d listeners", CONFIG_LISTENERS_MAX);
             return;
         }
-        read_listener(r, at, &c->listeners[c->n_listeners]);
+        config_read_listener(r, at, &c->listeners[c->n_listeners]);
     }
     /* A [::] socket would take the IPv4 port too, and the second bind fail. */
     for (size_t i = 0; i < c->n_listeners; i++)

@@ -21,6 +21,7 @@ struct config_listener {
     bool secure; /* coaps: DTLS or TLS; coap: authz-info and discovery only */
     bool tcp;    /* coap+tcp, coaps+tcp (RFC 8323) */
     bool v6only;
+    int notifies; /* index of the device, plus one, that alone notifies by it; or 0 */
     const char *text;
 };
 
@@ -32,6 +33,7 @@ struct config_blob {
 struct config_device {
     struct device_config upstream;
     struct device_tls tls;                        /* what upstream.tls is, when there is any */
+    struct m2m_cse cse;                           /* what upstream.cse is, when it is one */
     struct config_blob psk, ca, certificate, key; /* its content; wiped at the end */
     const char *audience, *authority;             /* may be NULL */
     unsigned line, authority_line;

@@ -119,8 +119,7 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     const struct yaml_node *rate = yaml_map_get(&m, "rate");
     const struct yaml_node *audience = yaml_map_get(&m, "audience");
     const struct yaml_node *authority = yaml_map_get(&m, "authority");
-    yaml_map_refuse(&m, "dialect");
-    yaml_map_refuse(&m, "onem2m-options");
+    config_read_m2m(r, &m, cache, d);
     yaml_map_close(&m);
 
     if (name && yaml_text(r->y, name, &r->l->arena, &d->upstream.name) &&
@@ -142,7 +141,7 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
     if (queue && yaml_int(r->y, queue, 0, QUEUE_MAX, &v))
         d->upstream.queue = (unsigned)v;
     int mode;
-    if (cache &&
+    if (cache && !d->upstream.cse &&
         yaml_enum(r->y, cache, cache_modes, sizeof cache_modes / sizeof *cache_modes, &mode))
         d->upstream.cache = (enum cache_mode)mode;
     if (rate)

@@ -45,6 +45,12 @@ const char *config_resolve(const char *host, int port, bool numeric, struct peer
 
 void config_read_ship(struct config_reader *r, const struct yaml_node *n);
 
+/* ---- config.c ---- */
+
+/* Counted with the others if it can be read. */
+void config_read_listener(struct config_reader *r, const struct yaml_node *n,
+                          struct config_listener *out);
+
 /* ---- config_devices.c ---- */
 
 void config_read_devices(struct config_reader *r, const struct yaml_node *n);
@@ -58,6 +64,13 @@ const struct bytes *config_read_segments(struct config_reader *r, const struct y
 void config_read_where(struct config_reader *r, const struct yaml_node *n, struct yaml_map *m,
                        struct config_device *d);
 void config_forget_secrets(struct config_device *d);
+
+/* ---- config_m2m.c ---- */
+
+/* Asks the map of a device for what says that it is a CSE, and which; after
+ * where it is. */
+void config_read_m2m(struct config_reader *r, struct yaml_map *m, const struct yaml_node *cache,
+                     struct config_device *d);
 
 enum config_ports { COAP_PORT = 5683, COAPS_PORT = 5684 }; /* RFC 7252 12.6, 12.7 */
 

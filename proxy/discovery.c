@@ -67,7 +67,7 @@ struct discovery *discovery_new(const struct discovery_device *devices, size_t n
     d->n = n;
     for (size_t i = 0; i < n; i++) {
         d->devices[i] = devices[i];
-        d->known[i].wanted = !devices[i].elsewhere;
+        d->known[i].wanted = !devices[i].elsewhere && !devices[i].mute;
     }
     find_next(d);
     return d;
@@ -328,6 +328,8 @@ bool discovery_known(struct discovery *d, int device, struct bytes *text)
 {
     struct known *k = &d->known[device];
     *text = (struct bytes){k->text, k->n};
+    if (d->devices[device].mute)
+        return false;
     if (d->devices[device].elsewhere) {
         if (k->due_ms <= d->now_ms)
             k->wanted = d->wants_elsewhere = true;

@@ -467,7 +467,7 @@ static bool open_discovery(struct gate *g)
     for (size_t i = 0; i < c->n_devices; i++) {
         const struct device_config *d = &c->devices[i].upstream;
         devices[i] = (struct discovery_device){d->name, d->host, gate_device_map(d),
-                                               gate_is_elsewhere(g, (int)i)};
+                                               gate_is_elsewhere(g, (int)i), d->cse != NULL};
     }
     g->discovery = discovery_new(devices, c->n_devices);
     free(devices);

@@ -8,6 +8,7 @@
 #include "device_cache.h"
 #include "exchange.h"
 #include "forward.h"
+#include "m2m_cse.h"
 #include "udp.h"
 
 struct upstreams;
@@ -57,6 +58,7 @@ struct device_config {
     bool elsewhere;    /* another worker has it: it is routed to, and no more */
     /* CACHE_NO for a dialect whose answers depend on more than options say. */
     enum cache_mode cache;
+    const struct m2m_cse *cse; /* NULL: it speaks no oneM2M */
 };
 
 struct device_stats {

@@ -46,6 +46,18 @@ static const char good[] =
     "    rate: 5/min\n"
     "restart: no\n";
 
+/* Another device of it. */
+static const char cse[] = "    rate: 5/min\n"
+                          "  - name: cse\n"
+                          "    path: /cse\n"
+                          "    url: coap://127.0.0.1:7788\n"
+                          "    dialect: onem2m\n"
+                          "    onem2m-options: legacy\n"
+                          "    cse-id: /mn-cse\n"
+                          "    sp-id: //sp.example\n"
+                          "    cse-base: cse-in\n"
+                          "    notify: coap://127.0.0.1:5690\n";
+
 static void put_file(const char *name, const char *text, unsigned mode)
 {
     char path[128];
@@ -525,8 +537,32 @@ static const struct row rows[] = {
     {"base with a hidden slash", "x%20y", "x%2fy", "16:10: error: a segment holds '/' or NUL"},
     {"device's PSK", "    window: 4", "    psk: {identity: gw, key-file: k}",
      "18:35: error: DIR/k: No such file or directory"},
-    {"oneM2M device", "    window: 4", "    dialect: onem2m",
-     "18:5: error: 'dialect' is not supported by this version"},
+    {"another dialect", "    window: 4", "    dialect: zigbee",
+     "18:14: error: expected coap or onem2m, found 'zigbee'"},
+    {"CSE-ID of what is none", "    window: 4", "    cse-id: /mn-cse",
+     "18:13: error: this is said of devices with `dialect: onem2m`"},
+    {"CSE-ID without its slash", "    window: 4", "    dialect: onem2m\n    cse-id: mn-cse",
+     "19:13: error: expected an identifier such as /mn-cse"},
+    {"CSE-ID that is an address", "    window: 4", "    dialect: onem2m\n    cse-id: /mn/cse",
+     "19:13: error: expected an identifier such as /mn-cse"},
+    {"SP-ID alone", "    window: 4", "    dialect: onem2m\n    sp-id: //sp.example",
+     "19:12: error: 'sp-id' needs 'cse-id'"},
+    {"CSEBase of a dash", "    window: 4", "    dialect: onem2m\n    cse-base: '-'",
+     "19:16: error: expected an identifier such as cse-in"},
+    {"a third numbering", "    window: 4", "    dialect: onem2m\n    onem2m-options: new",
+     "19:21: error: expected current or legacy, found 'new'"},
+    {"a CSE's answers kept", "    window: 4", "    dialect: onem2m\n    cache: yes",
+     "19:12: error: what a CSE answers is not kept: say no, or nothing"},
+    {"notifications by TLS", "    window: 4",
+     "    dialect: onem2m\n    notify: coaps://127.0.0.1:5690",
+     "19:13: error: notifications come by coap, such as coap://127.0.0.1:5690"},
+    {"notifications where others ask", "    window: 4",
+     "    dialect: onem2m\n    notify: coap://127.0.0.1:7683",
+     "19:13: error: the same address and port as coap://127.0.0.1:7683"},
+    {"notifications of a name", "url: coap://127.0.0.1/v1/x%20y",
+     "url: coap://cse.home\n    dialect: onem2m\n    notify: coap://127.0.0.1:5690",
+     "18:13: error: notifications are known by the CSE's address, so its url must have one "
+     "instead of 'cse.home'"},
     {"device's audience is the gateway's", "audience: lamp", "audience: gw",
      "17:15: error: 'gw' names the gateway as a whole: a token for this device would count for "
      "all of them"},
@@ -564,6 +600,31 @@ static void expand(char *out, size_t cap, const char *want)
     int n = at ? (int)(at - want) : (int)strlen(want);
     (void)snprintf(out, cap, "%s/postern.yaml:%.*s%s%s", dir, n, want, at ? dir : "",
                    at ? at + 3 : "");
+}
+
+static void a_cse(void **state)
+{
+    (void)state;
+    char text[4096] = "", yaml[4096];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    mutate(yaml, sizeof yaml, &(struct row){"a CSE", "    rate: 5/min\n", cse, NULL});
+    struct config *c = load(yaml, &diag);
+    if (!c)
+        fail_msg("%s", text);
+    assert_int_equal(c->n_devices, 3);
+    assert_int_equal(c->n_listeners, 3);
+    assert_int_equal(c->listeners[2].notifies, 3);
+    assert_false(c->listeners[2].secure);
+    const struct device_config *d = &c->devices[2].upstream;
+    assert_null(c->devices[0].upstream.cse);
+    assert_non_null(d->cse);
+    assert_int_equal(d->cse->options, M2M_LEGACY);
+    assert_string_equal(d->cse->id, "/mn-cse");
+    assert_string_equal(d->cse->sp, "//sp.example");
+    assert_string_equal(d->cse->base, "cse-in");
+    assert_int_equal(d->cse->notify, 2);
+    assert_int_equal(d->cache, CACHE_NO);
+    config_free(c);
 }
 
 static void bad_files(void **state)
@@ -646,6 +707,7 @@ int main(void)
         cmocka_unit_test(ways_to_ship),
         cmocka_unit_test(both_wildcards),
         cmocka_unit_test(by_tcp),
+        cmocka_unit_test(a_cse),
         cmocka_unit_test(bad_files),
         cmocka_unit_test(a_name_that_does_not_resolve),
         cmocka_unit_test(not_there),
