@@ -14,7 +14,7 @@ struct asked_source {
     struct grant *grant;
     const struct token *token; /* that came with the request, kept nowhere */
     const uint8_t *key;        /* that proves the token; NULL: a bearer token */
-    int64_t ends_s;            /* of the token */
+    int64_t ends_s;            /* of the token, or the enrolment */
 };
 
 struct asked {

@@ -110,12 +110,13 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         .named = r->m2m ? r->m2m->named : 0,
     };
     if (s) {
+        pep_look(p, now_s);
         session_refresh(s);
         if (session_subject(s))
             asked_hold(a,
                        &(struct policy_holding){session_subject(s)->compiled, true,
                                                 (enum policy_strength)s->strength},
-                       (struct asked_source){.grant = NULL});
+                       (struct asked_source){.ends_s = session_subject(s)->said->expires_s});
         for (size_t i = 0; s->held && i < s->held->n; i++) {
             struct grant *g = s->held->of[i];
             if (!grant_is_live(g, now_s, p->config.build_s))
@@ -182,6 +183,8 @@ static uint8_t code_of(enum policy_reason reason, bool authenticated)
 static const char *reason_of_nothing(const struct pep *p, const struct pep_session *s,
                                      int64_t now_s)
 {
+    if (s && (s->unenrolled || (s->enrolled && s->enrolled->over)))
+        return pep_err_str(PEP_ENROLMENT);
     if (!s || s->last_exp_s == 0)
         return policy_reason_str(POLICY_NO_GRANT);
     if (now_s < p->config.build_s)
@@ -212,6 +215,7 @@ static void credit(const struct pep *p, const struct asked *a, int held, struct 
         memcpy(out->basis.token, t->hash, sizeof out->basis.token);
     } else {
         out->basis.kind = PEP_ON_ENROLMENT;
+        out->ends_s = a->of[held].ends_s;
     }
     if (authority >= 0)
         out->authority = policy_authority(p->policy, (size_t)authority)->name;

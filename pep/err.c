@@ -33,6 +33,7 @@ static const struct {
     [PEP_AWAY] = {"authority-away", CODE(5, 3)},
     [PEP_BUSY] = {"too-many-questions", CODE(4, 29)},
     [PEP_PENDING] = {"authority-asked", CODE(5, 3)},
+    [PEP_ENROLMENT] = {"enrolment-ended", CODE(4, 1)},
 };
 
 const char *pep_err_str(enum pep_err e)

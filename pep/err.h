@@ -35,6 +35,7 @@ enum pep_err {
     PEP_AWAY,         /* its authority must be asked, and does not answer */
     PEP_BUSY,         /* its authority must be asked, and too many questions are under way */
     PEP_PENDING,      /* its authority is being asked: nothing is said yet */
+    PEP_ENROLMENT,    /* of a client: over, or it is another's */
 };
 
 const char *pep_err_str(enum pep_err e);

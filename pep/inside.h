@@ -31,6 +31,7 @@ struct pep {
     struct fresh *fresh;
     struct published *published;
     int64_t reply_s; /* when the last reply came */
+    int64_t look_s;  /* when an enrolment ends next */
     struct pep_taken by_identity;
     uint64_t *cover; /* scratch: one bit a device */
     size_t cover_words;
@@ -69,7 +70,8 @@ struct pep_session {
     uint8_t n_keys;
     uint8_t name_room; /* in the tail */
     bool has_subject_id;
-    bool revoked;                    /* as an enrolled subject */
+    bool revoked;                    /* as an enrolled subject; or its enrolment has ended */
+    bool unenrolled;                 /* its certificate was */
     bool own_name;                   /* it was renamed: the tail has a pointer instead */
     bool trusted;                    /* its certificate chains to the client CA */
     bool wants_created, wants_query; /* some held grant has AIF that asks for it */
@@ -79,7 +81,7 @@ struct pep_session {
     uint8_t tail[];
 };
 
-/* NULL: it is none, or revoked. */
+/* NULL: it is none, or revoked, or its time is over. */
 static inline const struct subject *session_subject(const struct pep_session *s)
 {
     return s->revoked ? NULL : s->enrolled;
@@ -93,6 +95,15 @@ uint64_t revoke_authority_id(const struct pep *p, int authority);
 MUST_USE enum pep_err revoke_judge(struct pep *p, struct cached *c);
 
 /* ---- pep.c ---- */
+
+/* What the clock ends of the enrolments; before they are judged by. */
+void pep_look_at_enrolments(struct pep *p, int64_t now_s);
+
+static inline void pep_look(struct pep *p, int64_t now_s)
+{
+    if (now_s >= p->look_s)
+        pep_look_at_enrolments(p, now_s);
+}
 
 /* Ids are counted up, past every other that is known; of several workers each
  * has its own. So of two grants the one made in knowledge of the other has the

@@ -339,6 +339,7 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
     }
     bool first = p->loads == 0;
     commit(p, policy, &st, now_s);
+    pep_look_at_enrolments(p, now_s);
     while (pep_end_some(p, lost_authority, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         ;
     if (first) {
@@ -351,6 +352,12 @@ bool pep_load(struct pep *p, struct policy *policy, const char *dir, int64_t now
         judge_end_numbered(p, now_s); /* the range may be another */
     }
     return true;
+}
+
+void pep_look_at_enrolments(struct pep *p, int64_t now_s)
+{
+    if (p->subjects && subjects_look(p->subjects, now_s, p->config.build_s, &p->look_s))
+        p->changes++;
 }
 
 /* ---- sweeping ---- */
@@ -403,6 +410,7 @@ int64_t pep_expire(struct pep *p, int64_t now_s)
 {
     if (fresh_expire(p->fresh, p->config.store, now_s))
         judge_end_numbered(p, now_s);
+    pep_look(p, now_s);
     int64_t answers_next = answers_expire(p->answers, now_s);
     if (pep_end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         return now_s + 1;

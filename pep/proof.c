@@ -8,11 +8,15 @@
 #include "learn.h"
 #include "take.h"
 
-/* False: the operator revoked this subject. */
+/* False: its enrolment has ended, or the operator revoked this subject. */
 static bool prove_subject(const struct pep *p, int i, struct pep_proof *out)
 {
     const struct subject *s = subjects_at(p->subjects, i);
     (void)snprintf(out->name, sizeof out->name, "%s", s->said->name);
+    if (s->over) {
+        out->err = PEP_ENROLMENT;
+        return false;
+    }
     if (revocations_match_enrolled(p->revocations, bytes_str(s->said->name))) {
         out->err = PEP_REVOKED;
         return false;
@@ -88,6 +92,7 @@ enum pep_key_state pep_find_psk(struct pep *p, struct bytes identity,
     *out = (struct pep_proof){.subject = -1};
     if (!p->policy || identity.n == 0)
         return PEP_KEY_NONE;
+    pep_look(p, now_s);
     int i = subjects_by_identity(p->subjects, identity);
     if (i >= 0) {
         const struct subject *s = subjects_at(p->subjects, i);
@@ -142,6 +147,17 @@ static bool holds_grant(const struct pep *p, const uint8_t id[PEP_KEY_ID], int64
     return false;
 }
 
+/* As which subject a certificate that the client CA vouches for is enrolled:
+ * itself, or by the first of its names that one has. -1: as none. */
+static int find_enrolled(const struct pep *p, const struct pep_certificate *c,
+                         const uint8_t fingerprint[PEP_KEY_ID])
+{
+    int k = c->der.n ? subjects_by_fingerprint(p->subjects, fingerprint) : -1;
+    for (size_t i = 0; i < c->n_names && k < 0; i++)
+        k = subjects_by_certificate(p->subjects, c->names[i]);
+    return k;
+}
+
 bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64_t now_s,
                            struct pep_proof *out)
 {
@@ -159,17 +175,26 @@ bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64
         (c->der.n && !crypto_sha256(c->der, out->cert_id)))
         return false;
     name_certificate(c, out);
+    pep_look(p, now_s);
+    if (c->der.n && subjects_unenrolled(p->subjects, out->cert_id)) {
+        out->err = PEP_ENROLMENT;
+        return false;
+    }
     if (c->trusted) {
         out->trusted = true;
-        for (size_t i = 0; i < c->n_names && out->subject < 0; i++) {
-            int k = subjects_by_certificate(p->subjects, c->names[i]);
-            if (k < 0)
-                continue;
-            out->kind = PEP_IDENTITY_SUBJECT;
-            if (!prove_subject(p, k, out))
-                return false;
-            memcpy(out->subject_id, subjects_at(p->subjects, k)->cert_id, sizeof out->subject_id);
+        int k = find_enrolled(p, c, out->cert_id);
+        if (k < 0)
+            return true;
+        out->kind = PEP_IDENTITY_SUBJECT;
+        const struct subject *s = subjects_at(p->subjects, k);
+        /* A name of somebody whose certificate is another. */
+        if (s->said->pinned && memcmp(s->said->fingerprint, out->cert_id, PEP_KEY_ID) != 0) {
+            out->err = PEP_ENROLMENT;
+            return false;
         }
+        if (!prove_subject(p, k, out))
+            return false;
+        memcpy(out->subject_id, s->cert_id, sizeof out->subject_id);
         return true;
     }
     /* Nobody vouches for its name, so it proves its key and nothing else

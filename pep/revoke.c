@@ -144,6 +144,7 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
         return true;
     if (!s)
         return false;
+    pep_look(p, now_s);
     session_refresh(s);
     switch (b->kind) {
     case PEP_ON_ENROLMENT:

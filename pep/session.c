@@ -225,10 +225,14 @@ void session_refresh(struct pep_session *s)
                           : NULL;
         if (s->enrolled)
             rename_as(s, s->enrolled->said->name);
+        s->unenrolled = false;
+        for (size_t i = 0; i < s->n_keys; i++)
+            s->unenrolled = s->unenrolled || subjects_unenrolled_key(p->subjects, key_at(s, i));
         s->loads = (uint32_t)p->loads;
     }
     s->revoked = s->enrolled &&
-                 revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name));
+                 (s->enrolled->over || s->unenrolled ||
+                  revocations_match_enrolled(p->revocations, bytes_str(s->enrolled->said->name)));
     s->wants_created = s->wants_query = false;
     s->owner = 0;
     s->changes = find_held(s) ? p->changes : p->changes - 1;
@@ -236,8 +240,14 @@ void session_refresh(struct pep_session *s)
 
 int64_t pep_session_ends(struct pep_session *s, int64_t now_s)
 {
+    pep_look(s->pep, now_s);
     session_refresh(s);
-    if (session_subject(s) || (s->trusted && !s->enrolled))
+    if (s->unenrolled)
+        return now_s;
+    if (session_subject(s))
+        return session_subject(s)->said->expires_s; /* then it is asked again */
+    /* Who came as a subject that is no more must come again as nobody. */
+    if (s->trusted && !s->has_subject_id)
         return INT64_MAX;
     /* RFC 9202 5: the association ends after its last token. */
     int64_t ends = now_s;

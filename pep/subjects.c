@@ -8,6 +8,8 @@
 #include "key_file.h"
 
 struct subjects {
+    uint8_t (*out)[2][PEP_KEY_ID]; /* certificates: fingerprint, and as a proof key */
+    size_t n_out;
     size_t n;
     struct subject list[];
 };
@@ -18,8 +20,9 @@ static void complain(struct buf *diag, const struct policy *p, const struct poli
                      const char *why)
 {
     char line[16];
+    (void)p;
     (void)snprintf(line, sizeof line, ":%u", s->line);
-    buf_put_str(diag, policy_name(p));
+    buf_put_str(diag, s->file);
     buf_put_str(diag, line);
     buf_put_str(diag, ": error: subject '");
     buf_put_str(diag, s->name);
@@ -58,8 +61,8 @@ static bool enroll(struct policy *p, const char *dir, struct subject *s, struct 
             return false;
         }
     }
-    if (said->certificate &&
-        !credential_id('c', bytes_str(said->certificate), BYTES_NONE, s->cert_id)) {
+    struct bytes pin = bytes_of(said->fingerprint, said->pinned ? sizeof said->fingerprint : 0);
+    if (said->certificate && !credential_id('c', bytes_str(said->certificate), pin, s->cert_id)) {
         complain(diag, p, said, "the name of the certificate is too long");
         return false;
     }
@@ -78,6 +81,22 @@ static bool enroll(struct policy *p, const char *dir, struct subject *s, struct 
     return s->compiled != NULL;
 }
 
+static bool list_out(struct subjects *t, const struct policy *p)
+{
+    const struct policy_ended *e;
+    size_t n = 0;
+    while (policy_ended(p, n))
+        n++;
+    t->out = calloc(n + 1, sizeof *t->out);
+    for (; t->out && (e = policy_ended(p, t->n_out)); t->n_out++) {
+        uint8_t(*o)[PEP_KEY_ID] = t->out[t->n_out];
+        memcpy(o[0], e->fingerprint, PEP_KEY_ID);
+        if (!grant_key_id_digest(CNF_X5T, e->fingerprint, o[1]))
+            return false;
+    }
+    return t->out != NULL;
+}
+
 struct subjects *subjects_load(struct policy *p, const char *dir, struct buf *diag)
 {
     size_t n = 0;
@@ -86,6 +105,10 @@ struct subjects *subjects_load(struct policy *p, const char *dir, struct buf *di
     struct subjects *t = calloc(1, sizeof *t + n * sizeof *t->list);
     if (!t)
         return NULL;
+    if (!list_out(t, p)) {
+        subjects_free(t);
+        return NULL;
+    }
     for (; t->n < n; t->n++) {
         struct subject *s = &t->list[t->n];
         s->said = policy_subject(p, t->n);
@@ -104,6 +127,7 @@ void subjects_free(struct subjects *t)
         return;
     for (size_t i = 0; i < t->n; i++)
         policy_grant_free(t->list[i].compiled);
+    free(t->out);
     crypto_wipe(t, sizeof *t + t->n * sizeof *t->list);
     free(t);
 }
@@ -143,4 +167,49 @@ int subjects_by_id(const struct subjects *t, const uint8_t id[PEP_KEY_ID])
             memcmp(t->list[i].cert_id, id, PEP_KEY_ID) == 0)
             return (int)i;
     return -1;
+}
+
+int subjects_by_fingerprint(const struct subjects *t, const uint8_t fingerprint[PEP_KEY_ID])
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->list[i].said->pinned &&
+            memcmp(t->list[i].said->fingerprint, fingerprint, PEP_KEY_ID) == 0)
+            return (int)i;
+    return -1;
+}
+
+static bool is_out(const struct subjects *t, int as, const uint8_t id[PEP_KEY_ID])
+{
+    for (size_t i = 0; i < t->n_out; i++)
+        if (memcmp(t->out[i][as], id, PEP_KEY_ID) == 0)
+            return true;
+    return false;
+}
+
+bool subjects_unenrolled(const struct subjects *t, const uint8_t fingerprint[PEP_KEY_ID])
+{
+    return is_out(t, 0, fingerprint);
+}
+
+bool subjects_unenrolled_key(const struct subjects *t, const uint8_t key_id[PEP_KEY_ID])
+{
+    return is_out(t, 1, key_id);
+}
+
+bool subjects_look(struct subjects *t, int64_t now_s, int64_t build_s, int64_t *next_s)
+{
+    bool changed = false, set = now_s >= build_s;
+    *next_s = INT64_MAX;
+    for (size_t i = 0; i < t->n; i++) {
+        struct subject *s = &t->list[i];
+        int64_t end_s = s->said->expires_s;
+        bool over = end_s != INT64_MAX && (!set || end_s <= now_s);
+        changed = changed || over != s->over;
+        s->over = over;
+        if (end_s != INT64_MAX && !set)
+            *next_s = build_s;
+        else if (end_s > now_s && end_s < *next_s)
+            *next_s = end_s;
+    }
+    return changed;
 }

@@ -56,6 +56,9 @@ struct policy {
     size_t n_authorities;
     const struct policy_subject *subjects;
     size_t n_subjects;
+    const char *enrolled_file, *enrolled_name; /* as written, as shown; NULL: none */
+    struct policy_ended *ended;
+    size_t n_ended;
 };
 
 /* Which rates bind what is held through one holder: its own, and those of the

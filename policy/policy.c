@@ -55,6 +55,16 @@ const struct policy_subject *policy_subject(const struct policy *p, size_t i)
     return i < p->n_subjects ? &p->subjects[i] : NULL;
 }
 
+const char *policy_enrolments(const struct policy *p)
+{
+    return p->enrolled_file;
+}
+
+const struct policy_ended *policy_ended(const struct policy *p, size_t i)
+{
+    return i < p->n_ended ? &p->ended[i] : NULL;
+}
+
 int policy_authority_find(const struct policy *p, struct bytes name)
 {
     for (size_t i = 0; i < p->n_authorities; i++)

@@ -32,6 +32,7 @@ enum policy_limits {
     POLICY_PATH_SEGMENTS_MAX = 32, /* a longer path matches no pattern */
     POLICY_GRANTS_MAX = 16,        /* grants in one question; with more it is denied */
     POLICY_HASH_HEX = 16,          /* hex digits of the policy's hash */
+    POLICY_FINGERPRINT = 32,       /* SHA-256 of a certificate's DER */
 };
 
 enum policy_verdict { POLICY_DENY = 0, POLICY_PERMIT = 1 };
@@ -156,6 +157,22 @@ struct policy_decision {
  * offending line, a caret. */
 MUST_USE struct policy *policy_load(const char *name, struct bytes text, const char *hash,
                                     struct buf *diag);
+
+/* What the policy's text refers to and is a part of it: the file of
+ * enrolments. */
+struct policy_more {
+    const char *name;  /* as diagnostics call it */
+    struct bytes text; /* read by the end of the load */
+    const char *hash;  /* of the policy and this together */
+};
+struct policy_files {
+    /* `file` as written. False, with *why: it cannot be read. */
+    bool (*read)(void *user, const char *file, struct policy_more *out, const char **why);
+    void *user;
+};
+/* The same, with those. */
+MUST_USE struct policy *policy_load_with(const char *name, struct bytes text, const char *hash,
+                                         const struct policy_files *files, struct buf *diag);
 MUST_USE struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy *p); /* NULL is fine */
 
@@ -214,7 +231,22 @@ struct policy_subject {
     const char *const *roles;
     size_t n_roles;
     unsigned line;
+    const char *file;  /* where the line is: the policy, or its enrolments */
+    bool managed;      /* the latter: by `postern enrol` */
+    int64_t expires_s; /* from then on it does not associate; INT64_MAX: never */
+    bool pinned;       /* with `certificate`: this one alone */
+    uint8_t fingerprint[POLICY_FINGERPRINT];
 };
+
+/* A certificate that was enrolled and is not any more. */
+struct policy_ended {
+    const char *name;
+    int64_t expires_s;
+    uint8_t fingerprint[POLICY_FINGERPRINT];
+};
+/* The file of enrolments, as written (relative to the policy); NULL: none. */
+const char *policy_enrolments(const struct policy *p);
+const struct policy_ended *policy_ended(const struct policy *p, size_t i);
 
 const struct policy_authority *policy_authority(const struct policy *p,
                                                 size_t i); /* NULL: past the end */

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "enrolled_file.h"
+
 /* ---- names of roles and scopes ---- */
 
 /* A scope-token (RFC 6749 3.3), so that a token's word can name it. */
@@ -416,7 +418,7 @@ static bool read_authorities(struct reader *r, const struct yaml_node *n)
 }
 
 struct taken {
-    struct names name, identity, certificate;
+    struct names name, identity, certificate, fingerprint;
 };
 
 static void read_subject(struct reader *r, const struct yaml_node *n, struct taken *taken,
@@ -427,6 +429,9 @@ static void read_subject(struct reader *r, const struct yaml_node *n, struct tak
     if (!yaml_map_open(r->y, n, &m))
         return;
     s->line = yaml_line(r->y, n);
+    s->file = r->p->name;
+    claim_name(r, &taken->fingerprint, yaml_map_get(&m, "fingerprint"), read_enrolment(r, &m, s),
+               "this certificate", 2 * POLICY_FINGERPRINT);
     const struct yaml_node *name = yaml_map_need(&m, "name");
     const struct yaml_node *identity = yaml_map_get(&m, "psk-identity");
     const struct yaml_node *key_file = yaml_map_get(&m, "key-file");
@@ -459,20 +464,41 @@ static void read_subject(struct reader *r, const struct yaml_node *n, struct tak
     yaml_map_close(&m);
 }
 
-static bool read_subjects(struct reader *r, const struct yaml_node *n)
+/* Of the file that `postern enrol` writes; after those of the policy. */
+static void read_enrolled(struct reader *r, struct enrolled_file *e, struct taken *taken,
+                          struct policy_subject *subjects)
 {
-    struct yaml_seq s;
+    struct yaml *own = r->y;
+    r->y = e->y;
+    for (const struct yaml_node *n; (n = yaml_seq_next(&e->entries));) {
+        if (enrolled_read_out(r, n))
+            continue;
+        read_subject(r, n, taken, subjects);
+        subjects->file = r->p->enrolled_name;
+        subjects->managed = true;
+        subjects++;
+        r->p->n_subjects++;
+    }
+    r->y = own;
+}
+
+static bool read_subjects(struct reader *r, const struct yaml_node *n, struct enrolled_file *e)
+{
+    struct yaml_seq s = {0};
     struct taken taken;
-    if (!n || !yaml_seq_open(r->y, n, &s))
+    if (n && !yaml_seq_open(r->y, n, &s))
         return true;
     struct arena *a = &r->p->arena;
-    struct policy_subject *subjects = arena_array(a, s.left, sizeof *subjects);
-    if (!subjects || !names_init(&taken.name, a, s.left) ||
-        !names_init(&taken.identity, a, s.left) || !names_init(&taken.certificate, a, s.left))
+    size_t all = s.left + e->entries.left;
+    struct policy_subject *subjects = arena_array(a, all, sizeof *subjects);
+    if (!subjects || !names_init(&taken.name, a, all) || !names_init(&taken.identity, a, all) ||
+        !names_init(&taken.certificate, a, all) || !names_init(&taken.fingerprint, a, all))
         return false;
     r->p->subjects = subjects;
-    for (const struct yaml_node *e; (e = yaml_seq_next(&s)); r->p->n_subjects++)
-        read_subject(r, e, &taken, subjects++);
+    for (const struct yaml_node *m; (m = yaml_seq_next(&s)); r->p->n_subjects++)
+        read_subject(r, m, &taken, subjects++);
+    if (e->y)
+        read_enrolled(r, e, &taken, subjects);
     return true;
 }
 
@@ -494,9 +520,10 @@ static void read_head(struct reader *r, struct yaml_map *m)
 }
 
 /* False: out of memory. */
-static bool read_all(struct reader *r)
+static bool read_all(struct reader *r, const struct policy_files *files)
 {
     struct yaml_map m;
+    struct enrolled_file e;
     if (!yaml_map_open(r->y, yaml_root(r->y), &m))
         return true;
     read_head(r, &m);
@@ -505,16 +532,25 @@ static bool read_all(struct reader *r)
         return false;
     for (uint32_t i = 0; i < r->p->n_holders; i++)
         read_holder(r, i);
-    if (!weigh(r) || !read_subjects(r, yaml_map_get(&m, "subjects")))
+    enrolled_open(r, yaml_map_get(&m, "enrolments"), files, &e);
+    bool ok = weigh(r) && read_subjects(r, yaml_map_get(&m, "subjects"), &e);
+    enrolled_close(r, &e);
+    if (!ok)
         return false;
     read_forbids(r, yaml_map_get(&m, "forbid"));
     yaml_map_close(&m);
-    return !yaml_ok(r->y) || (turn_includes(r) && compile(r));
+    return !yaml_ok(r->y) || r->more_bad || (turn_includes(r) && compile(r));
 }
 
 struct policy *policy_load(const char *name, struct bytes text, const char *hash, struct buf *diag)
 {
-    struct reader r = {0};
+    return policy_load_with(name, text, hash, NULL, diag);
+}
+
+struct policy *policy_load_with(const char *name, struct bytes text, const char *hash,
+                                const struct policy_files *files, struct buf *diag)
+{
+    struct reader r = {.diag = diag};
     bool ok = false;
     r.p = calloc(1, sizeof *r.p);
     if (r.p)
@@ -531,9 +567,9 @@ struct policy *policy_load(const char *name, struct bytes text, const char *hash
     r.y = yaml_load(name, text, diag);
     if (!r.y)
         goto out;
-    if ((!read_all(&r) || r.p->arena.failed || !r.p->name) && yaml_ok(r.y))
+    if ((!read_all(&r, files) || r.p->arena.failed || !r.p->name) && yaml_ok(r.y) && !r.more_bad)
         yaml_error(r.y, yaml_root(r.y), "out of memory");
-    ok = yaml_ok(r.y);
+    ok = yaml_ok(r.y) && !r.more_bad;
 out:
     yaml_free(r.y);
     rules_builder_free(r.permit);

@@ -21,6 +21,8 @@ enum policy_file_limits {
 struct reader {
     struct yaml *y;
     struct policy *p;
+    struct buf *diag;
+    bool more_bad; /* the file of enrolments is; that is reported */
     struct holder *holders;          /* p's, while it can be written */
     const struct yaml_node **bodies; /* one a holder */
     uint32_t *own_rules;             /* one a holder */

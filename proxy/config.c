@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../pep/crypto.h"
+#include "../pep/key_file.h"
 #include "../policy/url.h"
 #include "file.h"
 #include "crew.h"
@@ -408,11 +409,11 @@ bool config_find_control(const char *file, char **out, struct buf *diag)
 
 /* How diagnostics and records call the policy: beside the configuration as
  * the operator named it, so that an editor finds it. */
-static const char *policy_title(const struct loaded *l, char *out, size_t cap)
+static const char *beside(const char *shown, const char *file, char *out, size_t cap)
 {
-    const char *slash = strrchr(l->shown, '/');
-    int dir = slash && l->policy[0] != '/' ? (int)(slash - l->shown) + 1 : 0;
-    (void)snprintf(out, cap, "%.*s%s", dir, l->shown, l->policy);
+    const char *slash = strrchr(shown, '/');
+    int dir = slash && file[0] != '/' ? (int)(slash - shown) + 1 : 0;
+    (void)snprintf(out, cap, "%.*s%s", dir, shown, file);
     return out;
 }
 
@@ -444,29 +445,77 @@ static bool check_authorities(const struct loaded *l, const struct policy *p, co
     return ok;
 }
 
-struct policy *config_load_policy(const struct config *c, struct buf *diag)
+/* One load of a policy: its text, and that of the file of enrolments. */
+struct policy_load {
+    const struct loaded *l;
+    const struct bytes *instead; /* of the latter's content */
+    char title[1024], more_title[1024], hash[POLICY_HASH_HEX + 1];
+    uint8_t *text, *more;
+    size_t n, more_n;
+};
+
+/* Relative to the policy, as its key files are. */
+static bool read_more(void *user, const char *file, struct policy_more *out, const char **why)
 {
-    const struct loaded *l = (const struct loaded *)c;
-    char title[1024], hash[POLICY_HASH_HEX + 1];
-    uint8_t *text;
-    size_t n;
+    struct policy_load *o = user;
+    char path[4096];
+    struct bytes text = o->instead ? *o->instead : BYTES_NONE;
+    if (!key_file_path(o->l->c.policy_dir, file, path, sizeof path)) {
+        *why = "the path is too long";
+        return false;
+    }
+    if (!o->instead) {
+        if (!file_read(path, false, YAML_TEXT_MAX, &o->more, &o->more_n, why))
+            return false;
+        text = bytes_of(o->more, o->more_n);
+    }
+    uint8_t both[2 * CRYPTO_SHA256];
+    if (!crypto_sha256(bytes_of(o->text, o->n), both) ||
+        !crypto_sha256(text, both + CRYPTO_SHA256) ||
+        !hash_hex(bytes_of(both, sizeof both), o->hash)) {
+        *why = "cannot be hashed";
+        return false;
+    }
+    *out = (struct policy_more){beside(o->title, file, o->more_title, sizeof o->more_title), text,
+                                o->hash};
+    return true;
+}
+
+static struct policy *load_policy(const struct config *c, const struct bytes *instead,
+                                  struct buf *diag)
+{
+    struct policy_load o = {.l = (const struct loaded *)c, .instead = instead};
+    const struct policy_files files = {read_more, &o};
     const char *why;
-    (void)policy_title(l, title, sizeof title);
-    if (!file_read(c->policy, false, YAML_TEXT_MAX, &text, &n, &why)) {
-        put_reason(diag, title, why);
+    (void)beside(o.l->shown, o.l->policy, o.title, sizeof o.title);
+    if (!file_read(c->policy, false, YAML_TEXT_MAX, &o.text, &o.n, &why)) {
+        put_reason(diag, o.title, why);
         return NULL;
     }
     struct policy *p = NULL;
-    if (hash_hex(bytes_of(text, n), hash))
-        p = policy_load(title, bytes_of(text, n), hash, diag);
+    char hash[POLICY_HASH_HEX + 1];
+    if (hash_hex(bytes_of(o.text, o.n), hash))
+        p = policy_load_with(o.title, bytes_of(o.text, o.n), hash, &files, diag);
     else
-        put_reason(diag, title, "cannot be hashed");
-    free(text);
-    if (p && !check_authorities(l, p, title, diag)) {
+        put_reason(diag, o.title, "cannot be hashed");
+    free(o.text);
+    free(o.more);
+    if (p && !check_authorities(o.l, p, o.title, diag)) {
         policy_unref(p);
         p = NULL;
     }
     return p;
+}
+
+struct policy *config_load_policy(const struct config *c, struct buf *diag)
+{
+    return load_policy(c, NULL, diag);
+}
+
+struct policy *config_try_enrolments(const struct config *c, struct bytes enrolments,
+                                     struct buf *diag)
+{
+    return load_policy(c, &enrolments, diag);
 }
 
 void config_free(struct config *c)

@@ -84,5 +84,9 @@ MUST_USE bool config_find_control(const char *file, char **out, struct buf *diag
 /* Reads the policy that the configuration names, and holds it against the
  * configuration: a device's authority must be one of the policy's. */
 MUST_USE struct policy *config_load_policy(const struct config *c, struct buf *diag);
+/* The same with this in place of what its file of enrolments holds: to try
+ * what is about to be written. */
+MUST_USE struct policy *config_try_enrolments(const struct config *c, struct bytes enrolments,
+                                              struct buf *diag);
 
 #endif
