@@ -81,6 +81,7 @@ bool enrolled_read_out(struct reader *r, const struct yaml_node *n)
     if (!since)
         return false;
     struct policy_ended *e = &r->p->ended[r->p->n_ended];
+    e->line = yaml_line(r->y, n);
     (void)read_moment(r, since, &ignored);
     (void)yaml_text(r->y, yaml_map_need(&m, "name"), &r->p->arena, &e->name);
     (void)read_moment(r, yaml_map_need(&m, "expires"), &e->expires_s);

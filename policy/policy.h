@@ -243,6 +243,7 @@ struct policy_ended {
     const char *name;
     int64_t expires_s;
     uint8_t fingerprint[POLICY_FINGERPRINT];
+    unsigned line;
 };
 /* The file of enrolments, as written (relative to the policy); NULL: none. */
 const char *policy_enrolments(const struct policy *p);
