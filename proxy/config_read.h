@@ -72,6 +72,11 @@ void config_forget_secrets(struct config_device *d);
 void config_read_m2m(struct config_reader *r, struct yaml_map *m, const struct yaml_node *cache,
                      struct config_device *d);
 
+/* ---- config_loop.c ---- */
+
+/* The listener of ours that the URL leads to, or NULL. */
+const struct config_listener *config_find_loop(const struct config *c, const struct device_url *u);
+
 enum config_ports { COAP_PORT = 5683, COAPS_PORT = 5684 }; /* RFC 7252 12.6, 12.7 */
 
 #endif

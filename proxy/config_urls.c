@@ -74,6 +74,9 @@ static void read_url(struct config_reader *r, const struct yaml_node *n, struct 
         return;
     }
     read_host(r, n, &url, u);
+    const struct config_listener *own = config_find_loop(&r->l->c, u);
+    if (own)
+        yaml_error(r->y, n, "this is the gateway itself, which listens on %s", own->text);
     *path = bytes_equal_str(url.path, "/") ? BYTES_NONE : url.path;
 }
 

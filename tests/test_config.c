@@ -213,7 +213,7 @@ static void defaults(void **state)
     struct buf diag = buf_on(text, sizeof text - 1);
     struct config *c = load("listen: coap://[::]\n"
                             "policy: policy.yaml\n"
-                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
                             &diag);
     if (!c)
         fail_msg("%s", text);
@@ -247,7 +247,7 @@ static void restart_without_a_state(void **state)
         struct buf diag = buf_on(text, sizeof text - 1);
         (void)snprintf(file, sizeof file,
                        "listen: coap://[::]\npolicy: policy.yaml\nrestart: %s\n"
-                       "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                       "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
                        rows[i].way);
         struct config *c = load(file, &diag);
         if (rows[i].error ? c || !strstr(text, rows[i].error) : !c)
@@ -278,7 +278,7 @@ static void ways_to_ship(void **state)
         (void)snprintf(yaml, sizeof yaml,
                        "listen: coap://[::]\npolicy: policy.yaml\nstate: state\n"
                        "audit: {file: state/a, ship: {to: \"%s\"}}\n"
-                       "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                       "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
                        ways[i].to);
         struct config *c = load(yaml, &diag);
         if (!c)
@@ -298,7 +298,7 @@ static void both_wildcards(void **state)
     struct buf diag = buf_on(text, sizeof text - 1);
     struct config *c = load("listen: [\"coaps://[::]\", coaps://0.0.0.0, \"coap://[::]\"]\n"
                             "policy: policy.yaml\n"
-                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
                             &diag);
     if (!c)
         fail_msg("%s", text);
@@ -317,7 +317,7 @@ static void by_tcp(void **state)
                             " coaps+tcp://0.0.0.0]\n"
                             "policy: policy.yaml\n"
                             "limits: {connections: 17}\n"
-                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1\"}]\n",
+                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
                             &diag);
     if (!c)
         fail_msg("%s", text);

@@ -1,5 +1,7 @@
 /* Where a device is reached and what it is known by: what is accepted, and of
  * each what is not, by one change. */
+#include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,16 +146,21 @@ static const struct row {
     {"pause of nothing", "url: coap://a, pause: ms", "expected a pause such as 200ms or 2s"},
 };
 
-static struct config *load(const char *device, struct buf *diag)
+static struct config *load_with(const char *listen, const char *device, struct buf *diag)
 {
     char path[128], text[1024];
     (void)snprintf(text, sizeof text,
-                   "listen: coaps://127.0.0.1\npolicy: policy.yaml\n"
+                   "listen: %s\npolicy: policy.yaml\n"
                    "devices:\n  - {name: meter, path: /meter, %s}\n",
-                   device);
+                   listen, device);
     put_file("postern.yaml", text, 0644);
     (void)snprintf(path, sizeof path, "%s/postern.yaml", dir);
     return config_load(path, diag);
+}
+
+static struct config *load(const char *device, struct buf *diag)
+{
+    return load_with("coaps://127.0.0.1", device, diag);
 }
 
 static void test_rows(void **state)
@@ -175,6 +182,71 @@ static void test_rows(void **state)
         config_free(c);
     }
     assert_int_equal(failed, 0);
+}
+
+/* URLs that lead back here, each beside one that does not. */
+static const struct {
+    const char *name, *listen, *url;
+    bool back;
+} loops[] = {
+    {"another port", "coap://127.0.0.1", "coap://127.0.0.1:5685", false},
+    {"ours", "coap://127.0.0.1", "coap://127.0.0.1", true},
+    {"another transport", "coap://127.0.0.1", "coap+tcp://127.0.0.1", false},
+    {"by TCP", "coap+tcp://127.0.0.1", "coap+tcp://127.0.0.1", true},
+    {"plain to a secure one", "coaps://127.0.0.1", "coap://127.0.0.1:5684", true},
+    {"another address", "coap://127.0.0.1", "coap://127.0.0.2", false},
+    {"any, and loopback", "coap://0.0.0.0", "coap://127.0.0.2", true},
+    {"any, and another host", "coap://0.0.0.0", "coap://192.0.2.1", false},
+    {"any of IPv4, and IPv6", "coap://0.0.0.0", "coap://[::1]", false},
+    {"any of both, and IPv6", "coap://[::]", "coap://[::1]", true},
+    {"any of both, and IPv4", "coap://[::]", "coap://127.0.0.1", true},
+    {"any of IPv6 alone, and IPv4", "[\"coap://[::]\", \"coap://192.0.2.7\"]", "coap://127.0.0.1",
+     false},
+    {"mapped", "coap://127.0.0.1", "coap://[::ffff:127.0.0.1]", true},
+    {"the second of two", "[coaps://127.0.0.1, coap://127.0.0.1]", "coap://127.0.0.1", true},
+    {"the name of loopback", "coap://127.0.0.1", "coap://localhost", true},
+    {"below it", "coap://[::1]", "coap://lamp.localhost", true},
+    {"not below it", "coap://127.0.0.1", "coap://lamplocalhost", false},
+    {"another name", "coap://0.0.0.0", "coap://lamp.test", false},
+};
+
+static void test_loops(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+        char got[2048] = "", device[128], listen[128];
+        struct buf diag = buf_on(got, sizeof got - 1);
+        bool list = loops[i].listen[0] == '[';
+        (void)snprintf(device, sizeof device, "url: \"%s\"", loops[i].url);
+        (void)snprintf(listen, sizeof listen, list ? "%s" : "\"%s\"", loops[i].listen);
+        struct config *c = load_with(listen, device, &diag);
+        bool back = !c && strstr(got, "postern.yaml:4:") && strstr(got, "is the gateway itself");
+        if (back != loops[i].back || (!c && !back))
+            fail_msg("%s: got %s", loops[i].name, c ? "accepted" : got);
+        config_free(c);
+    }
+}
+
+/* What this machine has besides loopback. */
+static void test_loop_by_interface(void **state)
+{
+    (void)state;
+    struct ifaddrs *all = NULL;
+    assert_int_equal(getifaddrs(&all), 0);
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        char got[2048] = "", device[128], at[INET_ADDRSTRLEN];
+        struct buf diag = buf_on(got, sizeof got - 1);
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        struct sockaddr_in in;
+        memcpy(&in, i->ifa_addr, sizeof in);
+        assert_non_null(inet_ntop(AF_INET, &in.sin_addr, at, sizeof at));
+        (void)snprintf(device, sizeof device, "url: coap://%s", at);
+        struct config *c = load_with("\"coap://[::]\"", device, &diag);
+        assert_null(c);
+        assert_non_null(strstr(got, "is the gateway itself, which listens on coap://[::]"));
+    }
+    freeifaddrs(all);
 }
 
 static void test_values(void **state)
@@ -209,6 +281,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_loop_by_interface),
         cmocka_unit_test(test_values),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

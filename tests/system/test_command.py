@@ -37,6 +37,34 @@ class Command(House):
                                 cwd=self.gw.dir, stderr=subprocess.PIPE, check=False)
         self.assertEqual((daemon.returncode, daemon.stderr.decode()), (CONFIG, r.err))
 
+    def test_check_as_json(self):
+        self.assertEqual(json.loads(self.with_config("check", "--json").text),
+                         {"file": "postern.yaml", "ok": True, "diagnostics": []})
+        with open(self.gw.path("postern.yaml")) as f:
+            lines = f.read().splitlines()
+        at = next(i for i, l in enumerate(lines) if "control" in l)
+        lines[at] = 'controll: "a: error: b"'
+        self.gw.write("other.yaml", "\n".join(lines) + "\nsurprise: yes\n")
+        got = json.loads(self.postern("check", "-j", "-c", "other.yaml", check=CONFIG).text)
+        self.assertEqual((got["file"], got["ok"]), ("other.yaml", False))
+        first, second = got["diagnostics"]
+        self.assertEqual(first, {"file": "other.yaml", "line": at + 1, "column": 1,
+                                 "message": "unknown key 'controll'; did you mean 'control'?",
+                                 "excerpt": 'controll: "a: error: b"'})
+        self.assertEqual(second["line"], len(lines) + 1)
+        got = json.loads(self.postern("check", "-j", "-c", "nowhere.yaml", check=CONFIG).text)
+        self.assertEqual(got["diagnostics"], [{"file": "nowhere.yaml",
+                                               "message": "No such file or directory"}])
+
+    def test_check_finds_the_gateway_itself(self):
+        with open(self.gw.path("postern.yaml")) as f:
+            text = f.read()
+        self.gw.write("other.yaml", text.replace(
+            json.dumps(self.lamp.url), json.dumps("coap://127.0.0.1:%d" % self.gw.ports[4][0])))
+        r = self.postern("check", "-c", "other.yaml", check=CONFIG)
+        self.assertRegex(r.err, r"other\.yaml:\d+:\d+: error: this is the gateway itself, which "
+                                r"listens on coap://127\.0\.0\.1:%d\n" % self.gw.ports[4][0])
+
     def test_check_looks_at_keys(self):
         os.chmod(self.gw.path("keys/panel.psk"), 0o644)
         self.addCleanup(os.chmod, self.gw.path("keys/panel.psk"), 0o600)
