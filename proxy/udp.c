@@ -1,12 +1,16 @@
 #include "udp.h"
 
 #include <errno.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum {
     SOCKET_BUFFER = 4 << 20, /* a burst of some thousand datagrams; best effort */
     CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)),
+    /* One that may go out as part of a run: shorter than IPv6's 1280, less
+     * headers, since what is too long for the way is refused as a whole. */
+    SEGMENT_MAX = 1232,
 };
 
 struct slot {
@@ -21,6 +25,8 @@ struct udp {
     int fd;
     bool connected, wildcard;
     bool away;      /* connected, but with no way to `to` */
+    bool segments;  /* the kernel takes runs of datagrams (gather()), */
+    bool in_runs;   /* and has refused none */
     struct peer to; /* of a connected socket */
     size_t n_out;
     struct udp_stats stats;
@@ -149,6 +155,7 @@ static bool reconnect(struct udp *u)
     u->away = connect(u->fd, &u->to.sa, u->to.len) != 0;
     while (!u->away && recv(u->fd, &byte, sizeof byte, 0) >= 0)
         continue;
+    u->in_runs = u->segments; /* another way may take them */
     return !u->away;
 }
 
@@ -159,6 +166,8 @@ struct udp *udp_connect(const struct peer *to, struct buf *diag)
         return refuse(u, diag, "open a socket for", to);
     u->connected = true;
     u->to = *to;
+    /* Where it is not known, what asks for it would be ignored. */
+    u->segments = u->in_runs = set(u->fd, IPPROTO_UDP, UDP_SEGMENT, 0);
     u->away = connect(u->fd, &to->sa, to->len) != 0;
     if (u->away && !may_pass(errno))
         return refuse(u, diag, "reach", to);
@@ -323,10 +332,10 @@ void udp_commit(struct udp *u, const struct peer *to, const struct buf *slot)
         return;
     }
     struct slot *s = &u->out[u->n_out];
-    struct msghdr *m = &u->out_headers[u->n_out].msg_hdr;
     u->out_iov[u->n_out] = (struct iovec){s->data, slot->n};
-    *m = (struct msghdr){.msg_iov = &u->out_iov[u->n_out], .msg_iovlen = 1};
-    if (!u->connected) {
+    if (!u->connected) { /* else gather() */
+        struct msghdr *m = &u->out_headers[u->n_out].msg_hdr;
+        *m = (struct msghdr){.msg_iov = &u->out_iov[u->n_out], .msg_iovlen = 1};
         s->peer = *to;
         m->msg_name = &s->peer.in6;
         m->msg_namelen = s->peer.len;
@@ -343,35 +352,92 @@ void udp_send(struct udp *u, const struct peer *to, struct bytes datagram)
     udp_commit(u, to, &slot);
 }
 
+/* How many from `from` on go as one: of the same size, but that the last may
+ * be shorter. */
+static size_t run_of(const struct udp *u, size_t from)
+{
+    const struct iovec *iov = u->out_iov;
+    size_t size = iov[from].iov_len, end = from + 1;
+    if (!u->in_runs || size > SEGMENT_MAX)
+        return 1;
+    while (end < u->n_out && iov[end].iov_len == size)
+        end++;
+    if (end < u->n_out && iov[end].iov_len < size)
+        end++;
+    return end - from;
+}
+
+static void set_segment(struct slot *s, struct msghdr *m)
+{
+    uint16_t size = (uint16_t)m->msg_iov->iov_len;
+    m->msg_control = s->control;
+    m->msg_controllen = CMSG_SPACE(sizeof size);
+    memset(s->control, 0, CMSG_SPACE(sizeof size));
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    c->cmsg_level = IPPROTO_UDP;
+    c->cmsg_type = UDP_SEGMENT;
+    c->cmsg_len = CMSG_LEN(sizeof size);
+    memcpy(CMSG_DATA(c), &size, sizeof size);
+}
+
+/* The headers of what is left from `done` on; returns how many. To a device a
+ * run of datagrams is one to the kernel until its last step (UDP_SEGMENT), for
+ * a third of the time of its way through it. */
+static size_t gather(struct udp *u, size_t done)
+{
+    _Static_assert(DATAGRAM_BATCH <= 64, "segments that every kernel takes");
+    size_t n = 0;
+    for (size_t run; u->connected && done < u->n_out; done += run) {
+        struct msghdr *m = &u->out_headers[n].msg_hdr;
+        run = run_of(u, done);
+        *m = (struct msghdr){.msg_iov = &u->out_iov[done], .msg_iovlen = run};
+        if (run > 1)
+            set_segment(&u->out[n], m);
+        n++;
+    }
+    return u->connected ? n : u->n_out - done;
+}
+
 void udp_flush(struct udp *u)
 {
-    size_t done = 0;
+    size_t done = 0, lost = 0, next = 0, n_headers; /* datagrams, of them; headers */
     bool told = false;  /* an ICMP error of an earlier datagram, told here first */
     bool tried = false; /* to find a new way */
-    if (u->away && u->n_out > 0) {
+    if (u->n_out == 0)
+        return;
+    if (u->away) {
         tried = true;
         (void)reconnect(u);
     }
-    while (done < u->n_out && !u->away) {
-        int n = sendmmsg(u->fd, u->out_headers + done, (unsigned)(u->n_out - done), 0);
+    n_headers = gather(u, 0);
+    while (next < n_headers && !u->away) {
+        int n = sendmmsg(u->fd, u->out_headers + next, (unsigned)(n_headers - next), 0);
+        size_t run = u->out_headers[next].msg_hdr.msg_iovlen;
         if (n > 0) {
-            done += (size_t)n;
-            u->stats.out += (uint64_t)n;
+            for (; n > 0; n--)
+                done += u->out_headers[next++].msg_hdr.msg_iovlen;
         } else if (errno == EINTR) {
             continue;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             break;
         } else if (u->connected && !told) {
             told = true;
+        } else if (run > 1 && !may_pass(errno)) {
+            u->in_runs = false; /* then each by itself, which IP may cut in pieces */
+            n_headers = gather(u, done);
+            next = 0;
         } else if (u->connected && !tried && (may_pass(errno) || errno == EINVAL)) {
             tried = true; /* EINVAL: the address that we send from is gone */
             (void)reconnect(u);
         } else {
-            done++; /* this one cannot leave; the next may */
-            u->stats.dropped_out++;
+            done += run; /* this one cannot leave; the next may */
+            lost += run;
+            next++;
         }
     }
-    u->stats.dropped_out += u->n_out - done;
+    lost += u->n_out - done;
+    u->stats.out += u->n_out - lost;
+    u->stats.dropped_out += lost;
     u->n_out = 0;
 }
 

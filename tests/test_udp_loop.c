@@ -2,6 +2,8 @@
  * event and has an end. */
 #include <errno.h>
 #include <net/if.h>
+#include <netinet/udp.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -330,6 +332,80 @@ static void test_timer(void **state)
     finish(&s);
 }
 
+/* What leaves in one turn for one device may leave in runs of equal sizes. It
+ * arrives as what it was, and in its order, also where runs are refused. */
+static const struct burst {
+    const char *name;
+    const char *at;
+    bool refused;                   /* a socket without checksums takes no runs */
+    uint16_t sizes[DATAGRAM_BATCH]; /* 0: the end */
+} bursts[] = {
+    {"one", "127.0.0.1", false, {40}},
+    {"two of a size", "127.0.0.1", false, {40, 40}},
+    {"one shorter at the end", "127.0.0.1", false, {40, 40, 39}},
+    {"one longer at the end", "127.0.0.1", false, {40, 40, 41}},
+    {"each longer", "127.0.0.1", false, {1, 2, 3, 4, 5, 6, 7, 8}},
+    {"each shorter", "127.0.0.1", false, {8, 7, 6, 5, 4, 3, 2, 1}},
+    {"a byte each", "127.0.0.1", false, {1, 1, 1, 1, 1, 1, 1, 1, 1}},
+    {"short between", "127.0.0.1", false, {40, 1, 40, 40, 1, 40, 1, 1, 40, 40}},
+    {"longest of runs", "127.0.0.1", false, {1232, 1232, 1232, 5}},
+    {"too long for a run", "127.0.0.1", false, {1233, 1233, 1233, 5, 5}},
+    {"longest", "127.0.0.1", false, {DATAGRAM_MAX, DATAGRAM_MAX, 40, 40}},
+    {"IPv6", "::1", false, {40, 40, 41, 41, 7, 7, 1232, 1232}},
+    {"refused: one", "127.0.0.1", true, {40}},
+    {"refused: two of a size", "127.0.0.1", true, {40, 40}},
+    {"refused: behind others", "127.0.0.1", true, {1300, 3, 40, 40, 40, 1, 1, 41, 41, 40}},
+    {"refused: IPv6", "::1", true, {40, 40, 41, 41, 7, 7}},
+};
+
+static void arrives(struct stage *s, const struct burst *b, size_t i, size_t n)
+{
+    static uint8_t got[DATAGRAM_MAX + 1];
+    struct pollfd p = {udp_fd(s->server), POLLIN, 0};
+    ssize_t len = poll(&p, 1, PATIENCE_MS) == 1 ? recv(p.fd, got, sizeof got, 0) : -1;
+    if (len != (ssize_t)n)
+        fail_msg("%s: datagram %zu: got %zd, wanted %zu", b->name, i, len, n);
+    for (size_t k = 0; k < n; k++)
+        if (got[k] != (uint8_t)(i + k))
+            fail_msg("%s: datagram %zu, byte %zu: got %u", b->name, i, k, got[k]);
+}
+
+static void test_bursts(void **state)
+{
+    (void)state;
+    uint8_t text[DATAGRAM_MAX];
+    for (const struct burst *b = bursts; b < bursts + sizeof bursts / sizeof *bursts; b++) {
+        struct stage s = {0};
+        int yes = 1;
+        size_t n = 0;
+        open_pair(&s, b->at, b->at, false);
+        bool six = strchr(b->at, ':') != NULL;
+        int level = six ? IPPROTO_UDP : SOL_SOCKET, option = six ? UDP_NO_CHECK6_TX : SO_NO_CHECK;
+        if (b->refused) {
+            assert_int_equal(setsockopt(udp_fd(s.client), level, option, &yes, sizeof yes), 0);
+            if (six)
+                assert_int_equal(
+                    setsockopt(udp_fd(s.server), level, UDP_NO_CHECK6_RX, &yes, sizeof yes), 0);
+        }
+        for (int again = 0; again < 2; again++) { /* the second: what was learned */
+            for (n = 0; n < DATAGRAM_BATCH && b->sizes[n]; n++) {
+                for (size_t k = 0; k < b->sizes[n]; k++)
+                    text[k] = (uint8_t)(n + k);
+                udp_send(s.client, NULL, bytes_of(text, b->sizes[n]));
+            }
+            udp_flush(s.client);
+            for (size_t i = 0; i < n; i++)
+                arrives(&s, b, i, b->sizes[i]);
+        }
+        struct udp_stats st;
+        udp_get_stats(s.client, &st);
+        if (st.out != 2 * n || st.dropped_out != 0)
+            fail_msg("%s: %zu out, %zu dropped", b->name, (size_t)st.out, (size_t)st.dropped_out);
+        udp_free(s.server);
+        udp_free(s.client);
+    }
+}
+
 static void on_signal(void *user, int signo)
 {
     struct stage *s = user;
@@ -436,7 +512,8 @@ int main(void)
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_refused),
         cmocka_unit_test(test_unsendable), cmocka_unit_test(test_fair),
         cmocka_unit_test(test_timer),      cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_unwatch),    cmocka_unit_test(test_no_way_yet),
+        cmocka_unit_test(test_unwatch),    cmocka_unit_test(test_bursts),
+        cmocka_unit_test(test_no_way_yet),
     };
     return cmocka_run_group_tests_name("udp_loop", tests, NULL, NULL);
 }
