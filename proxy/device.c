@@ -422,10 +422,32 @@ static void rearm(struct device *d, struct instant now)
         (void)deadline_set(&d->shared->timers, &d->timer, due); /* room for every device */
 }
 
+/* A busy device is stirred twice by each request: it is asked when it is due
+ * once a turn. */
+static void stir(struct device *d, struct instant now)
+{
+    struct device_shared *s = d->shared;
+    s->now = now;
+    if (d->is_stirred)
+        return;
+    d->is_stirred = true;
+    d->next_stirred = s->stirred;
+    s->stirred = d;
+}
+
+void devices_settle(struct device_shared *shared)
+{
+    for (struct device *d; (d = shared->stirred);) {
+        shared->stirred = d->next_stirred;
+        d->is_stirred = false;
+        rearm(d, shared->now);
+    }
+}
+
 bool device_submit(struct device *d, struct exchange *x, struct msg *m, struct instant now)
 {
     bool ok = submit(d, x, m, now);
-    rearm(d, now);
+    stir(d, now);
     return ok;
 }
 
@@ -433,20 +455,20 @@ void device_cancel(struct device *d, struct exchange *x, struct instant now)
 {
     flight_leave(d, x);
     flight_move_up(d, now);
-    rearm(d, now);
+    stir(d, now);
 }
 
 void device_expire(struct device *d, struct exchange *x, struct instant now)
 {
     expire(d, x, now);
-    rearm(d, now);
+    stir(d, now);
 }
 
 void device_resolved(struct device *d, size_t way, const struct peer *to, struct instant now)
 {
     if (way < d->n_ways)
         way_resolved(&d->ways[way], to, now);
-    rearm(d, now);
+    stir(d, now);
 }
 
 void device_tick(struct device *d, struct instant now)
@@ -455,7 +477,7 @@ void device_tick(struct device *d, struct instant now)
         if (way_deadline_ms(&d->ways[i]) <= instant_ms(now))
             way_tick(&d->ways[i], now);
     flight_move_up(d, now);
-    rearm(d, now);
+    stir(d, now);
 }
 
 struct device *device_of_timer(struct deadline *timer)
@@ -469,7 +491,7 @@ static void on_touched(void *user, struct instant now)
 {
     struct device *d = user;
     flight_move_up(d, now); /* a way may have come up */
-    rearm(d, now);
+    stir(d, now);
 }
 
 static uint16_t on_mid(void *user)
@@ -514,7 +536,7 @@ struct device *device_new(const struct device_config *c, size_t number,
     d->config = c;
     d->shared = shared;
     if (flight_init(d) && open_ways(d, number, diag)) {
-        rearm(d, (struct instant){0});
+        stir(d, (struct instant){0});
         return d;
     }
     device_close(d, (struct instant){0});
@@ -533,6 +555,7 @@ void device_free(struct device *d)
 {
     if (!d)
         return;
+    devices_settle(d->shared); /* it is in no list then */
     for (size_t i = 0; i < d->n_ways; i++)
         way_clear(&d->ways[i]);
     deadline_cancel(&d->shared->timers, &d->timer);

@@ -22,6 +22,8 @@ struct device_shared {
     struct deadlines timers;    /* of devices */
     struct uplinks uplinks;
     struct resolver *resolver; /* NULL: no URL has a name */
+    struct device *stirred;    /* when they are due may have changed, */
+    struct instant now;        /* last at this time */
     uint8_t pool[512];         /* randomness fetched ahead; wiped as it is used */
     size_t pool_n;
 };
@@ -47,9 +49,10 @@ void device_unlisten(struct device *d, uint64_t token);
 
 /* x's up_deadline has come, and was taken out of the heap. */
 void device_expire(struct device *d, struct exchange *x, struct instant now);
-/* So has the device's own. */
+/* So has the device's own. It is up to date after devices_settle(). */
 struct device *device_of_timer(struct deadline *timer);
 void device_tick(struct device *d, struct instant now);
+void devices_settle(struct device_shared *shared);
 void device_resolved(struct device *d, size_t way, const struct peer *to, struct instant now);
 void device_get_stats(const struct device *d, struct device_stats *out);
 

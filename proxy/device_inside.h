@@ -20,6 +20,8 @@ struct device {
     const struct way *in_use; /* as the observations were told; NULL: all are down */
     size_t trial;             /* the way that is tried while all are down */
     struct deadline timer;
+    bool is_stirred;
+    struct device *next_stirred;
     uint64_t pause_until_ms;
     uint16_t next_mid;
 

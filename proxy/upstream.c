@@ -161,8 +161,9 @@ void upstream_unlisten(struct upstreams *u, int device, uint64_t token)
     device_unlisten(u->devices[device], token);
 }
 
-uint64_t upstreams_deadline_ms(const struct upstreams *u)
+uint64_t upstreams_deadline_ms(struct upstreams *u)
 {
+    devices_settle(&u->shared);
     uint64_t requests = deadlines_next(&u->shared.deadlines);
     uint64_t devices = deadlines_next(&u->shared.timers);
     uint64_t streams = uplinks_deadline_ms(&u->shared.uplinks);
@@ -177,6 +178,7 @@ void upstreams_expire(struct upstreams *u, struct instant now)
             (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, up_deadline));
         device_expire(x->device, x, now);
     }
+    devices_settle(&u->shared);
     for (struct deadline *d; (d = deadlines_pop(&u->shared.timers, instant_ms(now)));)
         device_tick(device_of_timer(d), now);
     u->now = now;

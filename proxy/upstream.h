@@ -123,7 +123,7 @@ MUST_USE bool upstream_listen(struct upstreams *u, int device, uint32_t owner, u
 /* None of its requests may be under way. */
 void upstream_unlisten(struct upstreams *u, int device, uint64_t token);
 
-uint64_t upstreams_deadline_ms(const struct upstreams *u);
+uint64_t upstreams_deadline_ms(struct upstreams *u);
 void upstreams_expire(struct upstreams *u, struct instant now);
 /* Of every turn of the loop, at its end: what was sent leaves. */
 void upstreams_turn(struct upstreams *u, struct instant now);
