@@ -261,15 +261,23 @@ static void put_rule(struct buf *out, struct policy_rule_ref rule)
     buf_put_u8(out, '"');
 }
 
+void audit_put_who(uint64_t association, const char *peer, const char *subject, struct buf *out)
+{
+    if (association)
+        put_number(out, NAME("association"), association);
+    if (peer)
+        put_text(out, TEXT("peer"), bytes_str(peer), CUT_PEER);
+    if (subject && *subject)
+        put_text(out, TEXT("subject"), bytes_str(subject), CUT_NAME);
+}
+
 static void put_start(struct buf *out, const struct audit_start *s, const char *subject)
 {
     put_time(out, s->memo, s->wall_s, s->wall_us);
-    if (s->association)
-        put_number(out, NAME("association"), s->association);
-    if (s->peer)
-        put_text(out, TEXT("peer"), bytes_str(s->peer), CUT_PEER);
-    if (subject && *subject)
-        put_text(out, TEXT("subject"), bytes_str(subject), CUT_NAME);
+    if (s->who.n)
+        buf_put(out, s->who);
+    else
+        audit_put_who(s->association, s->peer, subject, out);
 }
 
 static const char *method_name(uint8_t code)
@@ -301,30 +309,67 @@ static void put_basis(struct buf *out, const struct pep_decision *d, const char 
         put_text(out, TEXT("device"), bytes_str(device), CUT_SHORT);
 }
 
-static void put_decision(struct buf *out, const struct pep_decision *d, const char *device)
+static void put_grant(struct buf *out, const struct pep_decision *d)
 {
-    put_verdict(out, d);
     if (d->grant)
         put_number(out, NAME("grant"), d->grant);
-    put_basis(out, d, device);
 }
 
-static bool is_of(const struct audit_parts *p, const struct pep_decision *d, const char *device)
+static void put_originator(struct buf *out, const struct request *r)
+{
+    if (r->originator.n)
+        put_text(out, TEXT("originator"), r->originator, CUT_SHORT);
+}
+
+static void put_method(struct buf *out, const struct request *r)
+{
+    put_word(out, TEXT("method"), method_name(r->method));
+}
+
+static bool is_path_of(const struct audit_parts *p, const struct request *r)
+{
+    const uint8_t *at = p->segments;
+    for (size_t i = 0; i < p->n_path; at += p->segment_n[i++])
+        if (!bytes_equal(r->path[i], bytes_of(at, p->segment_n[i])))
+            return false;
+    return true;
+}
+
+static bool is_of(const struct audit_parts *p, const struct request *r,
+                  const struct pep_decision *d, const char *device)
 {
     return p->load == d->load && p->rule.line == d->rule.line && p->rule.file == d->rule.file &&
            p->reason == d->reason && p->authority == d->authority &&
-           p->policy_hash == d->policy_hash && p->device == device && p->rule_n > 0;
+           p->policy_hash == d->policy_hash && p->device == device && p->method == r->method &&
+           p->n_path == r->n_path && p->rule_n > 0 && is_path_of(p, r);
 }
 
-static bool take_down(struct audit_parts *p, const struct pep_decision *d, const char *device)
+static bool keep_path(struct audit_parts *p, const struct request *r)
+{
+    struct buf b = buf_on(p->segments, sizeof p->segments);
+    if (r->n_path > sizeof p->segment_n)
+        return false;
+    for (size_t i = 0; i < r->n_path; i++) {
+        p->segment_n[i] = (uint8_t)r->path[i].n;
+        buf_put(&b, r->path[i]);
+    }
+    p->n_path = (uint8_t)r->n_path;
+    return !b.full;
+}
+
+static bool take_down(struct audit_parts *p, const struct request *r, const struct pep_decision *d,
+                      const char *device)
 {
     struct buf to_rule = buf_on(p->to_rule, sizeof p->to_rule);
     struct buf to_end = buf_on(p->to_end, sizeof p->to_end);
+    put_method(&to_rule, r);
+    put_path(&to_rule, r->path, r->n_path);
     put_verdict(&to_rule, d);
     put_basis(&to_end, d, device);
-    bool fits = !to_rule.full && !to_end.full;
-    p->rule_n = (uint8_t)(fits ? to_rule.n : 0);
-    p->end_n = (uint8_t)to_end.n;
+    bool fits = keep_path(p, r) && !to_rule.full && !to_end.full;
+    p->rule_n = (uint16_t)(fits ? to_rule.n : 0);
+    p->end_n = (uint16_t)to_end.n;
+    p->method = r->method;
     p->load = d->load;
     p->rule = d->rule;
     p->reason = d->reason;
@@ -334,26 +379,20 @@ static bool take_down(struct audit_parts *p, const struct pep_decision *d, const
     return fits;
 }
 
-static void put_permitted(struct buf *out, struct audit_memo *memo, const struct pep_decision *d,
-                          const char *device)
+static struct audit_parts *parts_of(struct audit_memo *memo, const struct request *r,
+                                    const struct pep_decision *d)
 {
-    struct audit_parts *p = &memo->parts[d->rule.line % (sizeof memo->parts / sizeof *memo->parts)];
-    if (!is_of(p, d, device) && !take_down(p, d, device)) {
-        put_decision(out, d, device);
-        return;
-    }
-    buf_put(out, bytes_of(p->to_rule, p->rule_n));
-    if (d->grant)
-        put_number(out, NAME("grant"), d->grant);
-    buf_put(out, bytes_of(p->to_end, p->end_n));
+    size_t h = d->rule.line;
+    for (size_t i = 0; i < r->n_path; i++)
+        h = h * 31 + r->path[i].n + (r->path[i].n ? r->path[i].p[r->path[i].n - 1] : 0u);
+    return &memo->parts[h % (sizeof memo->parts / sizeof *memo->parts)];
 }
 
 /* The query stays out: it may carry secrets. */
 static void put_request(struct buf *out, const struct audit_start *s, const struct request *r)
 {
-    if (r->originator.n)
-        put_text(out, TEXT("originator"), r->originator, CUT_SHORT);
-    put_word(out, TEXT("method"), method_name(r->method));
+    put_originator(out, r);
+    put_method(out, r);
     put_path(out, r->path, r->n_path);
     if (s->observation) {
         put_word(out, TEXT("observation"), s->observation);
@@ -377,13 +416,20 @@ bool audit_begin_watch(const struct audit_start *s, const struct request *r, con
 bool audit_begin(const struct audit_start *s, const struct request *r, const struct pep_decision *d,
                  struct buf *out)
 {
-    bool permit = d->verdict == POLICY_PERMIT;
+    bool memorable = d->verdict == POLICY_PERMIT && !d->missing && s->memo && !s->observation;
+    struct audit_parts *p = memorable ? parts_of(s->memo, r, d) : NULL;
     put_start(out, s, s->subject);
+    if (p && (is_of(p, r, d, s->device) || take_down(p, r, d, s->device))) {
+        put_originator(out, r);
+        buf_put(out, bytes_of(p->to_rule, p->rule_n));
+        put_grant(out, d);
+        buf_put(out, bytes_of(p->to_end, p->end_n));
+        return !out->full;
+    }
     put_request(out, s, r);
-    if (permit && s->memo && !d->missing)
-        put_permitted(out, s->memo, d, s->device);
-    else
-        put_decision(out, d, s->device);
+    put_verdict(out, d);
+    put_grant(out, d);
+    put_basis(out, d, s->device);
     return !out->full;
 }
 

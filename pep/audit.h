@@ -10,8 +10,8 @@ enum audit_limits { AUDIT_PATH_MAX = 256 };
 
 /* What a record shares with those before it, so that it is not told anew:
  * the second that it is of, and the parts that are the same for all that one
- * rule permits. Zeroed, and kept between the calls, by its owner: one for
- * each pep. */
+ * rule permits of one path. Zeroed, and kept between the calls, by its owner:
+ * one for each pep. */
 struct audit_memo {
     int64_t second;
     uint8_t time[40]; /* all zero: none yet */
@@ -19,9 +19,11 @@ struct audit_memo {
         uint64_t load; /* of the policy: within one, equal pointers are equal texts */
         const char *reason, *authority, *policy_hash, *device; /* a device lives on */
         struct policy_rule_ref rule;
-        uint8_t rule_n, end_n;
-        uint8_t to_rule[240], to_end[200]; /* from verdict, and from authority on */
-    } parts[8];
+        uint8_t method, n_path, segment_n[6];
+        uint16_t rule_n, end_n;
+        uint8_t segments[64];              /* of the path, one behind the other */
+        uint8_t to_rule[300], to_end[200]; /* from method, and from authority on */
+    } parts[32];
 };
 
 struct audit_start {
@@ -31,12 +33,18 @@ struct audit_start {
     uint64_t association; /* 0: none */
     const char *peer;
     const char *subject;
+    struct bytes who;   /* in place of these three: what audit_put_who() wrote; or empty */
     const char *device; /* or NULL */
     /* Of an observation (RFC 7641): "notified" or "ended", and how many
      * notifications this record stands for, or it has had; NULL: a request. */
     const char *observation;
     uint64_t notified;
 };
+
+/* Who it is that asks: the same for each request of one association, while
+ * peer and subject are the same. */
+enum { AUDIT_WHO_MAX = 240 };
+void audit_put_who(uint64_t association, const char *peer, const char *subject, struct buf *out);
 
 /* Everything that the decision knows; no closing brace yet. False: did not
  * fit (it always does in EXCHANGE_RECORD_MAX by the cuts above). */

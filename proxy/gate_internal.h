@@ -19,6 +19,16 @@
 #include "observe.h"
 #include "watch.h"
 
+/* How a record tells of a client (gate_record.c). */
+enum { GATE_WHO = 128 };
+struct gate_who {
+    uint64_t association; /* 0: of nobody */
+    struct peer peer;
+    size_t n;
+    char subject[PEP_SUBJECT_MAX];
+    uint8_t text[AUDIT_WHO_MAX];
+};
+
 struct gate {
     const struct config *config;
     struct pep *pep;
@@ -72,6 +82,7 @@ struct gate {
     struct request request;
     struct pep_decision decision;
     struct audit_memo memo;
+    struct gate_who who[GATE_WHO];
     struct cache_answer found;
     struct request again; /* of an observation that is judged again, maybe meanwhile */
     struct pep_decision again_decision;

@@ -8,6 +8,11 @@ static void write_out(struct gate *g, bool whole, const struct buf *line)
         (void)audit_sink_write(g->audit, g->worker, buf_bytes(line)); /* it counts what it loses */
 }
 
+static const char *subject_of(const struct assoc *a)
+{
+    return a && a->session ? pep_session_subject(a->session) : "-";
+}
+
 static struct audit_start start_of(struct gate *g, struct assoc *a, const char *peer,
                                    const char *device)
 {
@@ -16,8 +21,31 @@ static struct audit_start start_of(struct gate *g, struct assoc *a, const char *
                                 .wall_us = g->now.wall_us,
                                 .association = a ? a->id : 0,
                                 .peer = peer,
-                                .subject = a && a->session ? pep_session_subject(a->session) : "-",
+                                .subject = subject_of(a),
                                 .device = device};
+}
+
+/* The few that ask at a time are told by what was told of them last. */
+static struct bytes who_of(struct gate *g, const struct assoc *a, const struct peer *from)
+{
+    struct gate_who *w = &g->who[a->id % GATE_WHO];
+    const char *subject = subject_of(a);
+    if (w->association != a->id || !peer_equal(&w->peer, from) ||
+        strcmp(w->subject, subject) != 0) {
+        char peer[PEER_TEXT];
+        struct buf b = buf_on(w->text, sizeof w->text);
+        peer_text(from, peer);
+        audit_put_who(a->id, peer, subject, &b);
+        bool fits = !b.full && strlen(subject) < sizeof w->subject;
+        w->association = fits ? a->id : 0; /* no association has this number */
+        w->peer = *from;
+        if (fits)
+            memcpy(w->subject, subject, strlen(subject) + 1);
+        w->n = b.n;
+        if (b.full)
+            return BYTES_NONE;
+    }
+    return bytes_of(w->text, w->n);
 }
 
 void gate_record_decision(struct gate *g, const struct arrival *in, const struct request *r,
@@ -28,9 +56,12 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
     if (d->verdict == POLICY_PERMIT && g->config->audit_permits == AUDIT_PERMITS_NONE)
         return;
     char peer[PEER_TEXT], storage[EXCHANGE_RECORD_MAX];
-    peer_text(in->from, peer);
+    struct bytes who = in->assoc ? who_of(g, in->assoc, in->from) : BYTES_NONE;
+    if (who.n == 0)
+        peer_text(in->from, peer);
     struct audit_start s = start_of(
         g, in->assoc, peer, r->device >= 0 ? upstream_config(g->upstreams, r->device)->name : NULL);
+    s.who = who;
     struct exchange *x = in->x;
     struct buf line =
         x ? buf_on(x->room->record, sizeof x->room->record) : buf_on(storage, sizeof storage);

@@ -288,8 +288,10 @@ static void memo(void **state)
     static struct audit_memo kept;
     static char authority[2][16] = {"home-as", "town-as"}, file[2][16] = {"policy.yaml", "b.yaml"};
     const char *reasons[] = {"permitted", "no-grant"};
-    struct bytes path[] = {BYTES_LIT("lamp")};
-    struct request r = request_of(path, 1);
+    struct bytes path[] = {BYTES_LIT("lamp"), BYTES_LIT(""),
+                           BYTES_LIT("a%b"),  BYTES_LIT("ca"),
+                           BYTES_LIT("bca"),  BYTES_LIT("0123456789012345678901234567890123456789"),
+                           BYTES_LIT("x"),    BYTES_LIT("y")};
     uint64_t load = 1;
     unsigned n = 1;
     for (unsigned i = 0; i < 3000; i++) {
@@ -304,6 +306,10 @@ static void memo(void **state)
         struct audit_start s = start;
         s.wall_s += i / 10 % 3 - i % 2;
         s.wall_us = n % 1000000;
+        struct request r = request_of(path + v / 5 % 3, v / 23 % 4 ? v / 29 % 2 : v / 31 % 6);
+        r.method = (uint8_t)(1 + v / 37 % 2);
+        r.originator = v % 13 ? BYTES_NONE : BYTES_LIT("Cae");
+        s.observation = v % 17 ? NULL : "notified";
         struct pep_decision d = {.outcome = PEP_FORWARD,
                                  .verdict = v % 7 ? POLICY_PERMIT : POLICY_DENY,
                                  .reason = reasons[v / 7 % 2],
