@@ -59,6 +59,13 @@ struct policy {
     const char *enrolled_file, *enrolled_name; /* as written, as shown; NULL: none */
     struct policy_ended *ended;
     size_t n_ended;
+    const struct policy_point *points;
+    size_t n_points;
+    /* Of "holders" that are points, and from POLICY_POINTS_MAX on those of
+     * `dynamic`; NULL: there are none. */
+    const struct rules *consult;
+    const uint16_t *dynamic; /* authorities that are asked for permission */
+    size_t n_dynamic;
 };
 
 /* Which rates bind what is held through one holder: its own, and those of the

@@ -37,6 +37,11 @@ struct policy_endpoint {
     struct policy_file secret;      /* basic, post: the secret; bearer: the token */
     struct policy_file signing_key; /* private-key-jwt */
     struct policy_file self;        /* `url` itself: for complaints about the rest */
+    /* oneM2M: as whom we ask (From), and by which numbers of its options
+     * (TS-0008); else NULL. */
+    const char *m2m_from;
+    bool m2m_legacy;
+    uint32_t timeout_s; /* for an answer; 0: the wire's own */
 };
 
 enum policy_introspect_when { POLICY_REFERENCE_ONLY = 0, POLICY_ALWAYS = 1 };

@@ -73,6 +73,40 @@ int policy_authority_find(const struct policy *p, struct bytes name)
     return -1;
 }
 
+const struct policy_point *policy_point(const struct policy *p, size_t i)
+{
+    return i < p->n_points ? &p->points[i] : NULL;
+}
+
+int policy_point_find(const struct policy *p, struct bytes name)
+{
+    for (size_t i = 0; i < p->n_points; i++)
+        if (bytes_equal_str(name, p->points[i].name))
+            return (int)i;
+    return -1;
+}
+
+void policy_consult(const struct policy *p, const struct bytes *seg, size_t n,
+                    struct policy_consult *out)
+{
+    struct rules_walk walk;
+    struct rules_place at;
+    struct path path;
+    *out = (struct policy_consult){.authority = p->dynamic};
+    if (!p->consult)
+        return;
+    path_init(&path, seg, n);
+    rules_walk_begin(&walk, p->consult, &path);
+    while (rules_walk_next(&walk, &at))
+        for (uint32_t i = 0; i < at.n; i++) {
+            uint32_t of = rules_group(p->consult, &at, i)->holder;
+            if (of < POLICY_POINTS_MAX)
+                out->points |= UINT32_C(1) << of;
+            else
+                out->dynamic |= UINT32_C(1) << (of - POLICY_POINTS_MAX);
+        }
+}
+
 /* ---- the judgement ---- */
 
 struct judge {

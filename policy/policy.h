@@ -16,6 +16,7 @@
 #define POSTERN_POLICY_H
 
 #include "bytes.h"
+#include "consult.h"
 #include "endpoint.h"
 #include "freshness.h"
 #include "limit.h"
@@ -217,6 +218,7 @@ struct policy_authority {
     const struct policy_file *algorithms;
     size_t n_algorithms;
     struct policy_wire wire; /* where it is asked */
+    struct policy_dynamic dynamic;
     struct policy_freshness fresh;
     unsigned line;
 };
@@ -253,5 +255,11 @@ const struct policy_authority *policy_authority(const struct policy *p,
                                                 size_t i); /* NULL: past the end */
 const struct policy_subject *policy_subject(const struct policy *p, size_t i);
 int policy_authority_find(const struct policy *p, struct bytes name); /* -1: none */
+/* Decision points, in the file's order; POLICY_POINTS_MAX at most. */
+const struct policy_point *policy_point(const struct policy *p, size_t i);
+int policy_point_find(const struct policy *p, struct bytes name); /* -1: none */
+/* Who else is asked about a request for this path. */
+void policy_consult(const struct policy *p, const struct bytes *path, size_t n_path,
+                    struct policy_consult *out);
 
 #endif

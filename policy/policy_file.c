@@ -397,6 +397,7 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
     if (allowed && yaml_enum(r->y, allowed, bearer, 2, &i))
         a->bearer = i == 1;
     read_may_grant(r, yaml_map_need(&m, "may-grant"), a->name, may);
+    read_dynamic(r, yaml_map_get(&m, "dynamic-authorization"), r->p->n_authorities, &a->dynamic);
     yaml_map_close(&m);
 }
 
@@ -535,7 +536,7 @@ static bool read_all(struct reader *r, const struct policy_files *files)
     enrolled_open(r, yaml_map_get(&m, "enrolments"), files, &e);
     bool ok = weigh(r) && read_subjects(r, yaml_map_get(&m, "subjects"), &e);
     enrolled_close(r, &e);
-    if (!ok)
+    if (!ok || !read_points(r, yaml_map_get(&m, "decision-points")) || !read_consult_done(r))
         return false;
     read_forbids(r, yaml_map_get(&m, "forbid"));
     yaml_map_close(&m);
@@ -574,6 +575,7 @@ out:
     yaml_free(r.y);
     rules_builder_free(r.permit);
     rules_builder_free(r.forbid);
+    rules_builder_free(r.consult);
     free(r.bodies);
     free(r.own_rules);
     free(r.marks);

@@ -1,7 +1,8 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
  * one rule, wire_file.c where an authority is asked, fresh_file.c how its
- * tokens are numbered. What is not honoured here (oneM2M) is refused by name.
+ * tokens are numbered, consult_file.c who else has a word. What is not honoured here (oneM2M) is
+ * refused by name.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H
@@ -28,7 +29,9 @@ struct reader {
     uint32_t *own_rules;             /* one a holder */
     uint32_t *marks, mark;           /* one a holder: seen in the list that is being read */
     struct rules_builder *permit, *forbid;
-    const struct zone *zone; /* of the file: named, or local time once that was needed */
+    struct rules_builder *consult; /* NULL: nobody else is asked */
+    uint16_t *dynamic;             /* authorities that are; then p's */
+    const struct zone *zone;       /* of the file: named, or local time once that was needed */
     struct {
         const char *name;
         const struct zone *zone;
@@ -49,6 +52,17 @@ void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder);
 void read_forbids(struct reader *r, const struct yaml_node *n);
 /* An authority's `introspect`, `revocation-list` and `jwks`, in wire_file.c. */
 void read_wire(struct reader *r, struct yaml_map *authority, struct policy_wire *out);
+/* What it is to ask somebody in oneM2M: url, credentials, originator, timeout. */
+void read_consulted(struct reader *r, struct yaml_map *m, const struct yaml_node *n,
+                    struct policy_endpoint *e);
+void read_duration(struct reader *r, const struct yaml_node *n, uint64_t min_s, uint64_t max_s,
+                   uint32_t *out);
+/* An authority's `dynamic-authorization`, and `decision-points`, in
+ * consult_file.c; then the index of both. */
+void read_dynamic(struct reader *r, const struct yaml_node *n, size_t authority,
+                  struct policy_dynamic *out);
+MUST_USE bool read_points(struct reader *r, const struct yaml_node *n);
+MUST_USE bool read_consult_done(struct reader *r);
 /* An authority's `cnonce`, `exi`, `sequence` and `default-audience`, in fresh_file.c. */
 void read_freshness(struct reader *r, struct yaml_map *authority, struct policy_freshness *out);
 /* may-grant's `resources`. */

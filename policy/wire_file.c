@@ -4,15 +4,22 @@
 
 #include "url.h"
 
-/* An authority's `introspect`, `revocation-list` and `jwks`. */
+/* An authority's `introspect`, `revocation-list` and `jwks`; and the lines to
+ * those that consult_file.c is about. */
 
-enum { CACHE_MAX_S = 86400, POLL_MIN_S = 10, REFRESH_MIN_S = 60, EVERY_MAX_S = 7 * 86400 };
+enum {
+    FROM_MAX = 255,
+    CACHE_MAX_S = 86400,
+    POLL_MIN_S = 10,
+    REFRESH_MIN_S = 60,
+    EVERY_MAX_S = 7 * 86400
+};
 
-enum purpose { INTROSPECT, REVOCATION_LIST, JWKS };
+enum purpose { INTROSPECT, REVOCATION_LIST, JWKS, CONSULT };
 
 /* "0s", "30s", "5m", "24h", "7d". */
-static void read_duration(struct reader *r, const struct yaml_node *n, uint64_t min_s,
-                          uint64_t max_s, uint32_t *out)
+void read_duration(struct reader *r, const struct yaml_node *n, uint64_t min_s, uint64_t max_s,
+                   uint32_t *out)
 {
     static const char units[] = "smhd";
     static const uint32_t seconds[] = {1, 60, 3600, 86400};
@@ -155,11 +162,36 @@ static const char *read_client_id(struct reader *r, const struct yaml_node *n)
     return id;
 }
 
-static void read_endpoint(struct reader *r, const struct yaml_node *n, enum purpose purpose,
-                          struct policy_wire *w, struct policy_endpoint *e)
+/* Returns where `auth` stands, or NULL. */
+static const struct yaml_node *read_credentials(struct reader *r, struct yaml_map *m,
+                                                enum purpose purpose, struct policy_endpoint *e)
 {
     /* in the order of enum policy_auth, from 1 */
     static const char *const auths[] = {"basic", "post", "bearer", "mutual-tls", "private-key-jwt"};
+    const struct yaml_node *auth = NULL;
+    int i;
+    read_psk(r, yaml_map_get(m, "psk"), e);
+    (void)read_file(r, yaml_map_get(m, "certificate"), &e->certificate);
+    (void)read_file(r, yaml_map_get(m, "key"), &e->key);
+    if (purpose != INTROSPECT && purpose != CONSULT)
+        return NULL;
+    auth = yaml_map_get(m, "auth");
+    if (auth && yaml_enum(r->y, auth, auths, sizeof auths / sizeof *auths, &i))
+        e->auth = (enum policy_auth)(i + 1);
+    e->client_id = read_client_id(r, yaml_map_get(m, "client-id"));
+    (void)read_file(r, yaml_map_get(m, "secret-file"), &e->secret);
+    if (purpose == INTROSPECT)
+        (void)read_file(r, yaml_map_get(m, "signing-key"), &e->signing_key);
+    else if (e->auth == POLICY_AUTH_POST || e->auth == POLICY_AUTH_PRIVATE_KEY_JWT)
+        yaml_error(r->y, auth,
+                   "this goes in a form, and what is asked here is none; "
+                   "say basic, bearer or mutual-tls");
+    return auth;
+}
+
+static void read_endpoint(struct reader *r, const struct yaml_node *n, enum purpose purpose,
+                          struct policy_wire *w, struct policy_endpoint *e)
+{
     static const char *const whens[] = {"reference-only", "always"};
     struct yaml_map m;
     int i;
@@ -182,19 +214,10 @@ static void read_endpoint(struct reader *r, const struct yaml_node *n, enum purp
         read_duration(r, yaml_map_get(&m, "refresh"), REFRESH_MIN_S, EVERY_MAX_S, &w->refresh_s);
         yaml_map_close(&m);
         return;
+    case CONSULT: /* read_consulted() */
+        break;
     }
-    read_psk(r, yaml_map_get(&m, "psk"), e);
-    (void)read_file(r, yaml_map_get(&m, "certificate"), &e->certificate);
-    (void)read_file(r, yaml_map_get(&m, "key"), &e->key);
-    const struct yaml_node *auth = NULL;
-    if (purpose == INTROSPECT) {
-        auth = yaml_map_get(&m, "auth");
-        if (auth && yaml_enum(r->y, auth, auths, sizeof auths / sizeof *auths, &i))
-            e->auth = (enum policy_auth)(i + 1);
-        e->client_id = read_client_id(r, yaml_map_get(&m, "client-id"));
-        (void)read_file(r, yaml_map_get(&m, "secret-file"), &e->secret);
-        (void)read_file(r, yaml_map_get(&m, "signing-key"), &e->signing_key);
-    }
+    const struct yaml_node *auth = read_credentials(r, &m, purpose, e);
     /* "the same credentials unless told" */
     const struct policy_endpoint *in = &w->introspect;
     if (purpose == REVOCATION_LIST && in->url && !in->http && in->secure && e->secure &&
@@ -208,6 +231,28 @@ static void read_endpoint(struct reader *r, const struct yaml_node *n, enum purp
     if (yaml_ok(r->y))
         judge(r, n, auth, e);
     yaml_map_close(&m);
+}
+
+void read_consulted(struct reader *r, struct yaml_map *m, const struct yaml_node *n,
+                    struct policy_endpoint *e)
+{
+    static const char *const options[] = {"current", "legacy"};
+    int i;
+    read_url(r, yaml_map_need(m, "url"), CONSULT, e);
+    (void)read_file(r, yaml_map_get(m, "ca"), &e->ca);
+    const struct yaml_node *auth = read_credentials(r, m, CONSULT, e);
+    const struct yaml_node *from = yaml_map_need(m, "originator");
+    if (yaml_text(r->y, from, &r->p->arena, &e->m2m_from) && strlen(e->m2m_from) > FROM_MAX)
+        yaml_error(r->y, from, "an originator longer than %d bytes", FROM_MAX);
+    const struct yaml_node *numbers = yaml_map_get(m, "onem2m-options");
+    if (numbers && yaml_enum(r->y, numbers, options, 2, &i))
+        e->m2m_legacy = i == 1;
+    if (numbers && e->http)
+        yaml_error(r->y, numbers, "options have numbers over coap, and names over http");
+    e->timeout_s = POLICY_ASK_TIMEOUT_S;
+    read_duration(r, yaml_map_get(m, "timeout"), 1, POLICY_ASK_TIMEOUT_MAX, &e->timeout_s);
+    if (yaml_ok(r->y))
+        judge(r, n, auth, e);
 }
 
 void read_wire(struct reader *r, struct yaml_map *authority, struct policy_wire *out)
