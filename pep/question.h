@@ -23,9 +23,17 @@ enum pep_format {
     PEP_FORMAT_JWK_SET = 0x10002,           /* application/jwk-set+json */
 };
 
+/* What a question is, and so how it is put on the wire. */
+enum pep_ask {
+    PEP_ASK_INTROSPECT = 0, /* about a token, of its authority: POST */
+    PEP_ASK_DYNAMIC = 1,    /* for a permission, of an authority: oneM2M's NOTIFY */
+    PEP_ASK_DECISION = 2,   /* for a decision, of a decision point: oneM2M's UPDATE */
+};
+
 struct pep_question {
-    uint64_t id;   /* nonzero */
-    int authority; /* index into policy_authority() */
+    uint64_t id; /* nonzero */
+    enum pep_ask ask;
+    int authority; /* index into policy_authority(), or policy_point() for a decision */
     struct bytes body;
     int content_format;
     bool http; /* the body is for HTTP; else for CoAP */
@@ -37,6 +45,9 @@ struct pep_reply {
     int content_format; /* of the answer; enum pep_format, or another number */
     struct bytes body;  /* n 0 when away */
     uint32_t retry_s;   /* when it is worth asking again; 0: not known */
+    uint16_t rsc;       /* oneM2M's response status code; 0: none */
+    bool has_max_age;   /* it says how long it holds: */
+    uint32_t max_age_s;
 };
 
 #endif

@@ -7,13 +7,19 @@ static const char *const purposes[AUTHORITY_PURPOSES] = {
     [AUTHORITY_INTROSPECT] = "introspect",
     [AUTHORITY_REVOCATIONS] = "revocation-list",
     [AUTHORITY_JWKS] = "jwks",
+    [AUTHORITY_DYNAMIC] = "dynamic-authorization",
+    [AUTHORITY_DECISION] = "decision",
 };
 
 static const char *url_of(const struct policy_authority *a, enum authority_purpose p)
 {
-    return p == AUTHORITY_INTROSPECT    ? a->wire.introspect.url
-           : p == AUTHORITY_REVOCATIONS ? a->wire.revocation_list.url
-                                        : a->wire.jwks.url;
+    const char *const urls[AUTHORITY_PURPOSES] = {
+        [AUTHORITY_INTROSPECT] = a->wire.introspect.url,
+        [AUTHORITY_REVOCATIONS] = a->wire.revocation_list.url,
+        [AUTHORITY_JWKS] = a->wire.jwks.url,
+        [AUTHORITY_DYNAMIC] = a->dynamic.ask.url,
+    };
+    return urls[p];
 }
 
 static const char *reach(const struct authority_stats *s)
@@ -44,20 +50,20 @@ static void put_list(const struct admin *a, const char *authority, const struct 
                      revocations_list_overflowed(pep_revocations(a->pep), bytes_str(authority)));
 }
 
-static void put_server(const struct admin *a, int authority, enum authority_purpose p,
-                       struct instant now, struct buf *out)
+/* `place` is its number on the wire: of authorities, and then decision points. */
+static void put_server(const struct admin *a, size_t place, const char *name, const char *url,
+                       enum authority_purpose p, struct instant now, struct buf *out)
 {
-    const struct policy_authority *is = policy_authority(pep_policy(a->pep), (size_t)authority);
     struct servers_stats s;
     struct pep_authority_stats asked;
-    servers_get_stats(worker_servers(workers_first(a->workers)), authority, now, &s);
+    servers_get_stats(worker_servers(workers_first(a->workers)), (int)place, now, &s);
     const struct authority_stats *w = &s.purpose[p];
     if (out->n && out->p[out->n - 1] == '}')
         buf_put_u8(out, ',');
     buf_put_u8(out, '{');
-    json_member(out, "authority", is->name);
+    json_member(out, "authority", name);
     json_member(out, "purpose", purposes[p]);
-    json_member(out, "url", url_of(is, p));
+    json_member(out, "url", url);
     json_member(out, "state", reach(w));
     json_member_u64(out, "since", w->since_s > 0 ? (uint64_t)w->since_s : (uint64_t)a->started_s);
     json_member(out, "last_error", w->reason);
@@ -69,13 +75,13 @@ static void put_server(const struct admin *a, int authority, enum authority_purp
     json_member_u64(out, "refused", w->refused);
     json_member_u64(out, "under_way", w->under_way);
     if (p == AUTHORITY_INTROSPECT) {
-        pep_get_authority_stats(a->pep, authority, &asked);
+        pep_get_authority_stats(a->pep, (int)place, &asked);
         json_member_u64(out, "cache_hits", asked.hits);
         json_member_u64(out, "cache_misses", asked.asked);
         json_member_u64(out, "parked", asked.under_way);
     }
     if (p == AUTHORITY_REVOCATIONS)
-        put_list(a, is->name, &s.list, out);
+        put_list(a, name, &s.list, out);
     if (p == AUTHORITY_JWKS)
         json_member_u64(out, "keys_taken", s.keys_s > 0 ? (uint64_t)s.keys_s : 0);
     buf_put_u8(out, '}');
@@ -85,11 +91,19 @@ void admin_put_servers(const struct admin *a, struct instant now, struct buf *ou
 {
     json_put_key(out, "servers");
     buf_put_u8(out, '[');
-    size_t n = 0;
+    const struct policy *policy = pep_policy(a->pep);
     const struct policy_authority *is;
-    for (size_t i = 0; (is = policy_authority(pep_policy(a->pep), i)); i++)
-        for (int p = 0; p < AUTHORITY_PURPOSES; p++)
-            if (url_of(is, (enum authority_purpose)p) && n++ < ADMIN_SERVERS_MAX)
-                put_server(a, (int)i, (enum authority_purpose)p, now, out);
+    const struct policy_point *point;
+    size_t n = 0, authorities = 0;
+    for (; (is = policy_authority(policy, authorities)); authorities++)
+        for (int p = 0; p < AUTHORITY_PURPOSES; p++) {
+            const char *url = url_of(is, (enum authority_purpose)p);
+            if (url && n++ < ADMIN_SERVERS_MAX)
+                put_server(a, authorities, is->name, url, (enum authority_purpose)p, now, out);
+        }
+    for (size_t i = 0; (point = policy_point(policy, i)); i++)
+        if (n++ < ADMIN_SERVERS_MAX)
+            put_server(a, authorities + i, point->name, point->endpoint.url, AUTHORITY_DECISION,
+                       now, out);
     buf_put_u8(out, ']');
 }

@@ -104,6 +104,7 @@ void authority_on_coap(void *user, uint64_t serial, const struct coap_answer *a,
     }
     if (r.code == CODE_UNAVAILABLE || r.code == CODE_TOO_MANY)
         r.retry_s = a->max_age_s;
+    send_read_answer(as, s, a, &r);
     if (s->awaited)
         server_note_answer(v, s, now);
     else /* a notification: it shows that the server is there */
@@ -127,6 +128,8 @@ static int format_of(const char *type)
         {"application/jwk-set+json", PEP_FORMAT_JWK_SET},
         {"application/ace+cbor", PEP_FORMAT_ACE_CBOR},
         {"application/cbor", PEP_FORMAT_CBOR},
+        {"application/vnd.onem2m-res+json", PEP_FORMAT_JSON}, /* TS-0009 6.7 */
+        {"application/vnd.onem2m-ntfy+json", PEP_FORMAT_JSON},
     };
     size_t n = type ? strcspn(type, "; \t") : 0;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -177,6 +180,9 @@ void authority_on_http(void *user, uint64_t serial, const struct http_answer *a,
         r.content_format = format_of(a->content_type);
         r.body = a->body;
         r.retry_s = a->retry_s;
+        r.rsc = a->m2m_rsc;
+        r.has_max_age = a->has_max_age;
+        r.max_age_s = a->max_age_s;
         break;
     }
     server_note_answer(v, s, now);
@@ -195,21 +201,34 @@ static void send_slot(struct authorities *as, struct slot *s, struct bytes body,
     slot_set_state(as, s, SLOT_ASKED);
     as->dirty = true;
     v->asked++;
-    if (v->coap ? send_by_coap(s, e, body, format, now) : send_by_http(as, s, e, body, now))
+    if (v->coap ? send_by_coap(as, s, e, body, format, now) : send_by_http(as, s, e, body, now))
         return;
     circuit_unprobed(&v->circuit);
     refuse(as, s);
 }
 
+/* Decision points stand behind the authorities. */
+static int place_of(const struct authorities *as, const struct pep_question *q)
+{
+    bool decides = q->ask == PEP_ASK_DECISION;
+    size_t first = decides && as->wire ? as->wire->n_authorities : 0;
+    return q->authority < 0 ? -1 : (int)(first + (size_t)q->authority);
+}
+
 bool authority_ask(struct authorities *as, const struct pep_question *q, struct instant now)
 {
+    static const enum authority_purpose purposes[] = {
+        [PEP_ASK_INTROSPECT] = AUTHORITY_INTROSPECT,
+        [PEP_ASK_DYNAMIC] = AUTHORITY_DYNAMIC,
+        [PEP_ASK_DECISION] = AUTHORITY_DECISION,
+    };
     struct slot *s = slot_take(as);
     if (!s)
         return false;
-    struct server *v = server_of(as, q->authority, AUTHORITY_INTROSPECT);
     s->id = q->id;
-    s->authority = q->authority;
-    s->purpose = AUTHORITY_INTROSPECT;
+    s->authority = place_of(as, q);
+    s->purpose = purposes[q->ask];
+    struct server *v = server_of(as, s->authority, s->purpose);
     s->server = v;
     /* What was revoked while the server was away comes first. */
     bool lists_first = v && v->n_standing && v->circuit.state != CIRCUIT_CLOSED;
@@ -225,7 +244,8 @@ uint64_t authority_get(struct authorities *as, int authority, enum authority_pur
                        const struct bytes *query, size_t n_query, bool observe, struct instant now)
 {
     struct server *v = server_of(as, authority, purpose);
-    struct slot *s = v && purpose != AUTHORITY_INTROSPECT ? slot_take(as) : NULL;
+    bool gets = purpose == AUTHORITY_REVOCATIONS || purpose == AUTHORITY_JWKS;
+    struct slot *s = v && gets ? slot_take(as) : NULL;
     if (!s)
         return 0;
     s->is_get = true;

@@ -72,10 +72,13 @@ MUST_USE bool slot_copy_query(struct slot *s, const struct bytes *query, size_t 
 /* ---- authority_send.c ---- */
 
 /* False: it did not leave, and nothing will come back. */
-MUST_USE bool send_by_coap(struct slot *s, const struct wire_endpoint *e, struct bytes body,
-                           int format, struct instant now);
+MUST_USE bool send_by_coap(struct authorities *as, struct slot *s, const struct wire_endpoint *e,
+                           struct bytes body, int format, struct instant now);
 MUST_USE bool send_by_http(struct authorities *as, struct slot *s, const struct wire_endpoint *e,
                            struct bytes body, struct instant now);
+/* What only some endpoints' answers have: rsc, max_age. */
+void send_read_answer(const struct authorities *as, const struct slot *s,
+                      const struct coap_answer *a, struct pep_reply *out);
 /* Off its transport, without a word. */
 void send_withdraw(struct authorities *as, struct slot *s, struct instant now);
 

@@ -5,6 +5,8 @@
 #include "../pep/crypto.h"
 
 enum {
+    OPTION_NUMBER = 2, /* bytes, before the length */
+    OPTION_HEAD = OPTION_NUMBER + 1,
     CODE_TOO_LARGE = 0x8d, /* 4.13 */
     SZX_MAX = 6,           /* 1024 bytes; 7 is reserved for UDP (RFC 7959 2.2) */
     BLOCK_NUMBER_MAX = (1 << 20) - 1,
@@ -19,7 +21,7 @@ static bool put_option(struct buf *b, uint16_t number, struct bytes value)
 {
     if (value.n > UINT8_MAX)
         return false;
-    buf_put_u8(b, (uint8_t)number);
+    buf_put_be(b, number, OPTION_NUMBER);
     buf_put_u8(b, (uint8_t)value.n);
     buf_put(b, value);
     return !b->full;
@@ -27,13 +29,15 @@ static bool put_option(struct buf *b, uint16_t number, struct bytes value)
 
 static bool put_options(struct buf *b, const struct coap_question *q)
 {
-    bool ok = q->n_path + q->n_query <= MSG_OPTIONS_MAX - 8;
+    bool ok = q->n_path + q->n_query + q->n_options <= MSG_OPTIONS_MAX - 8;
     if (q->host.n)
         ok = ok && put_option(b, OPT_URI_HOST, q->host);
     for (size_t i = 0; ok && i < q->n_path; i++)
         ok = put_option(b, OPT_URI_PATH, q->path[i]);
     for (size_t i = 0; ok && i < q->n_query; i++)
         ok = put_option(b, OPT_URI_QUERY, q->query[i]);
+    for (size_t i = 0; ok && i < q->n_options; i++)
+        ok = put_option(b, q->options[i].number, q->options[i].value);
     return ok;
 }
 
@@ -114,8 +118,11 @@ void coap_ask_write(const struct coap_ask *a, struct buf *out)
     m.n_options = 0;
     m.payload = BYTES_NONE;
     bool ok = true, first = !a->fetching, more;
-    for (size_t i = 0; i < a->options_n; i += 2u + a->text[i + 1])
-        ok = ok && msg_add(&m, a->text[i], bytes_of(a->text + i + 2, a->text[i + 1]));
+    for (size_t i = 0; i < a->options_n; i += OPTION_HEAD + a->text[i + OPTION_NUMBER]) {
+        const uint8_t *o = a->text + i;
+        ok = ok &&
+             msg_add(&m, (uint16_t)(o[0] << 8 | o[1]), bytes_of(o + OPTION_HEAD, o[OPTION_NUMBER]));
+    }
     if (a->accept >= 0)
         ok = ok && msg_add_uint(&m, OPT_ACCEPT, (uint32_t)a->accept, store[0]);
     if (a->observe && first)

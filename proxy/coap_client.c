@@ -99,6 +99,7 @@ static void tell(struct coap_client *c, struct coap_ask *a, enum coap_end end, b
         .max_age_s = a->max_age_s,
         .last = last,
         .end = end,
+        .message = m,
     };
     uint64_t id = a->id;
     if (last)

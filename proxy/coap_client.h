@@ -17,10 +17,10 @@
 struct coap_client;
 
 enum coap_client_limits {
-    COAP_ANSWER_MAX = 65536,    /* of all blocks together */
-    COAP_QUESTION_MAX = 16384,  /* likewise */
-    COAP_BLOCK = 1024,          /* of a question; larger ones leave in blocks */
-    COAP_CLIENT_PATH_MAX = 512, /* the options of a question, encoded */
+    COAP_ANSWER_MAX = 65536,     /* of all blocks together */
+    COAP_QUESTION_MAX = 16384,   /* likewise */
+    COAP_BLOCK = 1024,           /* of a question; larger ones leave in blocks */
+    COAP_CLIENT_PATH_MAX = 1024, /* the options of a question, encoded */
 };
 
 /* Why a question is over. */
@@ -34,13 +34,15 @@ enum coap_end {
 };
 
 struct coap_question {
-    uint8_t code;      /* MSG_GET, MSG_POST */
+    uint8_t code;      /* MSG_GET, MSG_POST, MSG_PUT */
     struct bytes host; /* Uri-Host; n 0: the server has no name (RFC 7252 6.4) */
     const struct bytes *path;
     size_t n_path;
     const struct bytes *query;
     size_t n_query;
-    int content_format, accept; /* CF_NONE: no such option */
+    int content_format, accept;       /* CF_NONE: no such option */
+    const struct msg_option *options; /* others, none of the above */
+    size_t n_options;
     struct bytes body;
     bool observe;
     uint64_t wait_ms; /* for the answer, all in all; of an observation: the first */
@@ -50,9 +52,10 @@ struct coap_answer {
     uint8_t code;
     int content_format; /* CF_NONE: not told */
     struct bytes body;
-    uint32_t max_age_s; /* 60 unless told (RFC 7252 5.10.5) */
-    bool last;          /* nothing follows */
-    enum coap_end end;  /* other than ANSWERED and UNOBSERVED: code 0, no body */
+    uint32_t max_age_s;        /* 60 unless told (RFC 7252 5.10.5) */
+    bool last;                 /* nothing follows */
+    enum coap_end end;         /* other than ANSWERED and UNOBSERVED: code 0, no body */
+    const struct msg *message; /* that it came with, or the last part of it did; NULL: none */
 };
 
 struct coap_client_ops {

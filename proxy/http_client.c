@@ -1,6 +1,7 @@
 #include "http_client.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 #include <curl/curl.h>
 
@@ -215,6 +216,22 @@ static bool set_auth(CURL *e, const struct http_question *q)
     return false;
 }
 
+static bool set_headers(struct transfer *t, const struct http_question *q)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < q->n_headers; i++) {
+        char name[64];
+        struct buf b = buf_on(name, sizeof name);
+        const char *value = q->headers[i].value;
+        buf_put_str(&b, q->headers[i].name);
+        /* The library sends an empty one only so. */
+        buf_put_str(&b, *value ? ": " : ";");
+        buf_put_u8(&b, 0);
+        ok = !b.full && !strpbrk(value, "\r\n") && add_header(t, name, value);
+    }
+    return ok;
+}
+
 static bool configure(struct transfer *t, const struct http_question *q)
 {
     CURL *e = t->easy;
@@ -231,12 +248,14 @@ static bool configure(struct transfer *t, const struct http_question *q)
               /* Else the end of a transfer waits for the thread that asks for
                * its name: where there is no line, tens of seconds. */
               SET(CURLOPT_QUICK_EXIT, 1L);
-    ok = ok && set_tls(e, q) && set_auth(e, q) && add_header(t, "Accept: ", q->accept);
+    ok = ok && set_tls(e, q) && set_auth(e, q) && add_header(t, "Accept: ", q->accept) &&
+         set_headers(t, q);
     if (q->content_type) /* and no waiting for leave to send a body so small */
         ok = ok && add_header(t, "Content-Type: ", q->content_type) &&
              add_header(t, "Expect:", "") && SET(CURLOPT_POST, 1L) &&
              SET(CURLOPT_POSTFIELDSIZE, (long)q->body.n) &&
-             SET(CURLOPT_COPYPOSTFIELDS, q->body.n ? (const char *)q->body.p : "");
+             SET(CURLOPT_COPYPOSTFIELDS, q->body.n ? (const char *)q->body.p : "") &&
+             (!q->put || SET(CURLOPT_CUSTOMREQUEST, "PUT"));
     return ok && SET(CURLOPT_HTTPHEADER, t->headers);
 }
 
@@ -282,6 +301,52 @@ static enum http_end end_of(const struct transfer *t, CURLcode code)
     }
 }
 
+/* The text of a header that stands there once; NULL: it does not. */
+static const char *header_of(const struct transfer *t, const char *name, bool *many)
+{
+    struct curl_header *found;
+    CURLHcode e = curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &found);
+    *many = e == CURLHE_OK && found->amount > 1;
+    return e == CURLHE_OK ? found->value : NULL;
+}
+
+static void read_rsc(const struct transfer *t, struct http_answer *out)
+{
+    bool many;
+    const char *text = header_of(t, "X-M2M-RSC", &many);
+    if (!text)
+        return;
+    size_t n = strspn(text, "0123456789");
+    long v = n == 4 && text[n] == 0 && !many ? strtol(text, NULL, 10) : 0;
+    out->m2m_rsc = v >= 1000 ? (uint16_t)v : UINT16_MAX;
+}
+
+/* RFC 9111 5.2.2: of several words the one that keeps it the shortest. */
+static void read_max_age(const struct transfer *t, struct http_answer *out)
+{
+    bool many;
+    const char *text = header_of(t, "Cache-Control", &many);
+    if (!text)
+        return;
+    uint32_t least = UINT32_MAX;
+    for (const char *at = text; *at;) {
+        at += strspn(at, ", \t");
+        size_t n = strcspn(at, ",");
+        if (n >= 7 && strncasecmp(at, "no-", 3) == 0) { /* no-store, no-cache */
+            least = 0;
+        } else if (n > 8 && strncasecmp(at, "max-age=", 8) == 0) {
+            char *end;
+            unsigned long v = strtoul(at + 8, &end, 10);
+            if (end == at + 8) /* not a number: it is stale */
+                v = 0;
+            least = v < least ? (uint32_t)v : least;
+        }
+        at += n;
+    }
+    out->has_max_age = many || least != UINT32_MAX;
+    out->max_age_s = many ? 0 : least;
+}
+
 static void finish(struct http_client *h, struct transfer *t, CURLcode code, struct instant now)
 {
     struct http_answer a = {.end = end_of(t, code)};
@@ -301,6 +366,8 @@ static void finish(struct http_client *h, struct transfer *t, CURLcode code, str
         a.content_type = type;
         a.body = bytes_of(t->body, t->body_n);
         a.retry_s = retry > 0 && retry <= UINT32_MAX ? (uint32_t)retry : 0;
+        read_rsc(t, &a);
+        read_max_age(t, &a);
     }
     h->done(h->user, t->id, &a, now);
     transfer_free(t);

@@ -143,13 +143,13 @@ bool servers_use(struct servers *s, struct wire *w, struct instant now)
     s->n = 0;
     if (!jwks)
         return false;
-    for (size_t i = 0; i < w->n; i++) {
+    for (size_t i = 0; i < w->n_authorities; i++) {
         const struct policy_authority *a = policy_authority(w->policy, i);
         jwks[i].wanted = w->authorities[i].endpoints[AUTHORITY_JWKS].said != NULL;
         jwks[i].refresh_ms = (uint64_t)a->wire.refresh_s * 1000;
         jwks[i].due_ms = instant_ms(now);
     }
-    size_t n = w->n;
+    size_t n = w->n_authorities;
     if (!authorities_use(s->wire, w, now)) {
         free(jwks);
         return false;

@@ -355,25 +355,37 @@ struct wire *wire_load(struct policy *p, const char *dir, struct buf *diag)
     size_t n = 0;
     while (policy_authority(p, n))
         n++;
+    size_t n_points = 0;
+    while (policy_point(p, n_points))
+        n_points++;
     if (w)
-        w->authorities = calloc(n + 1, sizeof *w->authorities);
+        w->authorities = calloc(n + n_points + 1, sizeof *w->authorities);
     if (!w || !w->authorities) {
         free(w);
         buf_put_str(diag, "out of memory\n");
         return NULL;
     }
     w->policy = policy_ref(p);
-    w->n = n;
+    w->n = n + n_points;
+    w->n_authorities = n;
     bool ok = true;
     for (size_t i = 0; i < n; i++) {
         const struct policy_authority *a = policy_authority(p, i);
         struct wire_authority *to = &w->authorities[i];
-        const struct policy_endpoint *said[] = {&a->wire.introspect, &a->wire.revocation_list,
-                                                &a->wire.jwks};
+        const struct policy_endpoint *said[] = {[AUTHORITY_INTROSPECT] = &a->wire.introspect,
+                                                [AUTHORITY_REVOCATIONS] = &a->wire.revocation_list,
+                                                [AUTHORITY_JWKS] = &a->wire.jwks,
+                                                [AUTHORITY_DYNAMIC] = &a->dynamic.ask};
         to->name = a->name;
         to->issuer = a->issuer;
-        for (size_t k = 0; k < AUTHORITY_PURPOSES; k++)
+        for (size_t k = 0; k < sizeof said / sizeof *said; k++)
             ok &= load_endpoint(&to->endpoints[k], said[k], a->issuer, dir, diag);
+    }
+    for (size_t i = 0; i < n_points; i++) {
+        const struct policy_point *point = policy_point(p, i);
+        struct wire_authority *to = &w->authorities[n + i];
+        to->name = point->name;
+        ok &= load_endpoint(&to->endpoints[AUTHORITY_DECISION], &point->endpoint, NULL, dir, diag);
     }
     if (!ok) {
         wire_free(w);

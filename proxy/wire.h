@@ -1,6 +1,6 @@
 /* Where the authorities of one policy are asked, with every credential
- * loaded: what a policy says of `introspect`, `revocation-list` and `jwks`
- * becomes bytes here, before the first question, so that nothing reads a
+ * loaded: what a policy says of `introspect`, `revocation-list`, `jwks`
+ * and of decision points becomes bytes here, before the first question, so that nothing reads a
  * file later. Immutable once loaded; opens no socket. */
 #ifndef POSTERN_WIRE_H
 #define POSTERN_WIRE_H
@@ -15,7 +15,9 @@ enum authority_purpose {
     AUTHORITY_INTROSPECT = 0,
     AUTHORITY_REVOCATIONS = 1,
     AUTHORITY_JWKS = 2,
-    AUTHORITY_PURPOSES = 3,
+    AUTHORITY_DYNAMIC = 3,  /* a permission that a client lacks */
+    AUTHORITY_DECISION = 4, /* of a decision point, never of an authority */
+    AUTHORITY_PURPOSES = 5,
 };
 
 enum wire_limits { WIRE_SEGMENTS_MAX = 16, WIRE_SECRET_MAX = 4096, WIRE_PEM_MAX = 65536 };
@@ -50,8 +52,9 @@ struct wire_authority {
 
 struct wire {
     struct policy *policy;              /* a reference: what is `said` lies there */
-    struct wire_authority *authorities; /* in the policy's order */
-    size_t n;
+    struct wire_authority *authorities; /* in the policy's order; behind them decision points */
+    size_t n;                           /* of both */
+    size_t n_authorities;
 };
 
 /* `dir` is where the policy lies. On failure NULL; `diag` names line and

@@ -33,7 +33,7 @@ struct asker {
 
 struct question {
     struct mail_head head;
-    uint8_t http;
+    uint8_t http, ask;
     int content_format;
     uint64_t id;
     uint32_t name_n;
@@ -45,6 +45,9 @@ struct reply {
     int content_format;
     uint32_t retry_s;
     uint64_t id;
+    uint32_t max_age_s;
+    uint16_t rsc;
+    uint8_t has_max_age;
 };
 
 static uint64_t with_who(unsigned who, uint64_t id)
@@ -65,7 +68,10 @@ static void tell(struct asker *a, uint64_t id, const struct pep_reply *r, struct
                                .code = r->code,
                                .content_format = r->content_format,
                                .retry_s = r->retry_s,
-                               .id = id};
+                               .id = id,
+                               .max_age_s = r->max_age_s,
+                               .rsc = r->rsc,
+                               .has_max_age = r->has_max_age};
     const struct bytes parts[] = {bytes_of(&head, sizeof head), r->body};
     if (who != a->who && crew_mail(a->crew, a->who, who, CREW_REPLY, parts, 2))
         return;
@@ -126,11 +132,23 @@ void asker_attach(struct asker *a, struct pep *pep)
 
 /* ---- questions ---- */
 
+/* Whom it is for, by name; empty: nobody. */
+static struct bytes name_of(const struct policy *p, const struct pep_question *q)
+{
+    if (q->authority < 0)
+        return BYTES_NONE;
+    size_t i = (size_t)q->authority;
+    const struct policy_authority *is = q->ask == PEP_ASK_DECISION ? NULL : policy_authority(p, i);
+    const struct policy_point *point = q->ask == PEP_ASK_DECISION ? policy_point(p, i) : NULL;
+    return is ? bytes_str(is->name) : point ? bytes_str(point->name) : BYTES_NONE;
+}
+
 /* Of all that makes it this question and no other. */
 static bool digest(const struct pep_question *q, struct bytes name, uint8_t out[CRYPTO_SHA256])
 {
     uint8_t text[16 + NAME_MAX_N + INTROSPECT_ASK_MAX];
     struct buf b = buf_on(text, sizeof text);
+    buf_put_u8(&b, (uint8_t)q->ask);
     buf_put_u8(&b, q->http);
     buf_put_be(&b, (uint64_t)(int64_t)q->content_format, 8);
     buf_put_be(&b, name.n, 2);
@@ -146,8 +164,8 @@ static bool ask_servers(struct asker *a, uint64_t id, const struct pep_question 
                         struct instant now)
 {
     struct under_way u = {.wire = id, .n = 1, .ids = {id}};
-    const struct policy_authority *is = policy_authority(pep_policy(a->pep), (size_t)q->authority);
-    if (!is || !digest(q, bytes_str(is->name), u.digest))
+    struct bytes name = name_of(pep_policy(a->pep), q);
+    if (name.n == 0 || !digest(q, name, u.digest))
         return false;
     for (size_t i = 0; i < a->n; i++) {
         struct under_way *same = &a->asked[i];
@@ -169,11 +187,11 @@ bool asker_ask(void *user, const struct pep_question *q, struct instant now)
     struct asker *a = user;
     if (a->servers)
         return ask_servers(a, with_who(a->who, q->id), q, now);
-    const struct policy_authority *is = policy_authority(pep_policy(a->pep), (size_t)q->authority);
-    if (!is)
+    struct bytes name = name_of(pep_policy(a->pep), q);
+    if (name.n == 0)
         return false;
-    struct bytes name = bytes_str(is->name);
     const struct question head = {.head = {MAIL_QUESTION},
+                                  .ask = (uint8_t)q->ask,
                                   .http = q->http,
                                   .content_format = q->content_format,
                                   .id = q->id,
@@ -191,8 +209,12 @@ static void take_question(struct asker *a, unsigned from, struct bytes m, struct
     if (head.name_n > m.n - sizeof head)
         return;
     struct bytes name = bytes_of(m.p + sizeof head, head.name_n);
+    const struct policy *p = pep_policy(a->pep);
+    bool decides = head.ask == PEP_ASK_DECISION;
     const struct pep_question q = {.id = head.id,
-                                   .authority = policy_authority_find(pep_policy(a->pep), name),
+                                   .ask = (enum pep_ask)head.ask,
+                                   .authority = decides ? policy_point_find(p, name)
+                                                        : policy_authority_find(p, name),
                                    .body = bytes_of(name.p + name.n, m.n - sizeof head - name.n),
                                    .content_format = head.content_format,
                                    .http = head.http};
@@ -213,7 +235,10 @@ static void take_reply(struct asker *a, struct bytes m, struct instant now)
                                 .code = head.code,
                                 .content_format = head.content_format,
                                 .body = bytes_of(m.p + sizeof head, m.n - sizeof head),
-                                .retry_s = head.retry_s};
+                                .retry_s = head.retry_s,
+                                .rsc = head.rsc,
+                                .has_max_age = head.has_max_age,
+                                .max_age_s = head.max_age_s};
     gate_reply_came(a->gate_of(a->user, a->who), head.id, &r, now);
 }
 
