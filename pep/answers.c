@@ -22,6 +22,7 @@ struct answers {
     uint64_t next_id, turn;
     size_t n_new; /* whose question was not taken yet */
     size_t n_unsettled;
+    size_t decisions; /* held, about requests */
     struct answers_stats stats;
 };
 
@@ -51,7 +52,9 @@ static void drop_text(uint8_t **p, size_t *n)
 
 static void destroy(struct answer *a)
 {
-    policy_grant_free(a->said.compiled);
+    cached_free(a->said);
+    dynamic_clear(&a->consulted.dynamic);
+    drop_text(&a->asked, &a->asked_n);
     drop_text(&a->storage, &a->storage_n);
     drop_text(&a->body, &a->body_n);
     crypto_wipe(a, sizeof *a);
@@ -68,6 +71,7 @@ static void drop(struct answers *t, struct answer *a)
         t->stats.under_way--;
     else
         t->stats.held--;
+    t->decisions -= !under_way(a) && !a->said;
     t->n_new -= a->state == ANSWER_NEW;
     destroy(a);
 }
@@ -93,12 +97,12 @@ static bool holds(const struct answer *a, int64_t now_s)
     return now_s >= a->from_s && now_s < a->until_s;
 }
 
-struct answer *answers_find(struct answers *t, struct bytes token, int authority, int64_t now_s)
+struct answer *answers_find_consult(struct answers *t, enum pep_ask ask, struct bytes about, int of,
+                                    int64_t now_s)
 {
-    uint64_t hash = siphash(&t->seed, token);
+    uint64_t hash = siphash(&t->seed, about);
     for (struct answer *a = t->chains[hash % BUCKETS]; a; a = a->chain) {
-        if (a->hash != hash || a->authority != authority ||
-            !bytes_equal(bytes_of(a->said.raw, a->said.raw_n), token))
+        if (a->hash != hash || a->ask != ask || a->authority != of || !bytes_equal(a->about, about))
             continue;
         /* Until it is settled it holds for those who waited, whatever `cache`
          * says; the time does not pass meanwhile. */
@@ -110,6 +114,11 @@ struct answer *answers_find(struct answers *t, struct bytes token, int authority
         return a;
     }
     return NULL;
+}
+
+struct answer *answers_find(struct answers *t, struct bytes token, int authority, int64_t now_s)
+{
+    return answers_find_consult(t, PEP_ASK_INTROSPECT, token, authority, now_s);
 }
 
 bool answers_is_inactive(struct answers *t, const uint8_t hash[TOKEN_HASH], int authority,
@@ -135,10 +144,22 @@ struct answer *answers_by_id(struct answers *t, uint64_t id)
 struct answer *answers_by_hash(struct answers *t, const uint8_t hash[TOKEN_HASH], int64_t now_s)
 {
     EACH(t, a, next)
-    if (a->state == ANSWER_ACTIVE && holds(a, now_s) &&
-        memcmp(a->said.token.hash, hash, TOKEN_HASH) == 0)
+    if (a->said && a->state == ANSWER_ACTIVE && holds(a, now_s) &&
+        memcmp(a->said->token.hash, hash, TOKEN_HASH) == 0)
         return a;
     return NULL;
+}
+
+/* Its question is yet to be sent. */
+static void insert(struct answers *t, struct answer *a)
+{
+    a->hash = siphash(&t->seed, a->about);
+    a->chain = t->chains[a->hash % BUCKETS];
+    t->chains[a->hash % BUCKETS] = a;
+    a->used = ++t->turn;
+    a->id = t->next_id++;
+    t->stats.under_way++;
+    t->n_new++;
 }
 
 static bool has_room(const struct answers *t, const uint8_t net[NET_BYTES], bool known)
@@ -169,24 +190,68 @@ enum pep_err answers_ask(struct answers *t, struct bytes token, int authority, b
         return PEP_BUSY;
     }
     struct answer *a = calloc(1, sizeof *a);
-    if (!a)
+    struct cached *said = a ? cached_new(token) : NULL;
+    if (!said) {
+        free(a);
         return PEP_FULL;
+    }
+    a->ask = PEP_ASK_INTROSPECT;
     a->authority = authority;
     a->reference = reference;
     a->stranger = !known;
     memcpy(a->net, net, sizeof net);
-    a->said.raw_n = token.n;
-    memcpy(a->said.raw, token.p, token.n);
-    a->said.token.authority = -1;
-    a->hash = siphash(&t->seed, token);
-    a->chain = t->chains[a->hash % BUCKETS];
-    t->chains[a->hash % BUCKETS] = a;
-    a->used = ++t->turn;
-    a->id = t->next_id++;
-    t->stats.under_way++;
-    t->n_new++;
+    a->said = said;
+    a->said->token.authority = -1;
+    a->about = bytes_of(said->raw, said->raw_n);
+    insert(t, a);
     *out = a;
     return PEP_OK;
+}
+
+/* Of one subject, and of all, about requests. */
+static bool has_room_for(const struct answers *t, struct bytes about)
+{
+    size_t all = 0, own = 0;
+    if (t->stats.under_way >= ANSWERS_ASKED_MAX)
+        return false;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct answer *a = t->chains[i]; a; a = a->chain)
+            if (under_way(a) && !a->said) {
+                all++;
+                own += memcmp(a->about.p, about.p, PEP_KEY_ID) == 0;
+            }
+    return all < ANSWERS_CONSULTS_MAX && own < ANSWERS_PER_OWNER_MAX;
+}
+
+enum pep_err answers_consult(struct answers *t, enum pep_ask ask, struct bytes about, int of,
+                             struct answer **out)
+{
+    if (about.n < PEP_KEY_ID || about.n > ANSWERS_ABOUT_MAX)
+        return PEP_TOO_LARGE;
+    if (!has_room_for(t, about)) {
+        t->stats.busy++;
+        return PEP_BUSY;
+    }
+    struct answer *a = calloc(1, sizeof *a);
+    if (a)
+        a->asked = malloc(about.n);
+    if (!a || !a->asked) {
+        free(a);
+        return PEP_FULL;
+    }
+    memcpy(a->asked, about.p, about.n);
+    a->asked_n = about.n;
+    a->about = bytes_of(a->asked, a->asked_n);
+    a->ask = ask;
+    a->authority = of;
+    insert(t, a);
+    *out = a;
+    return PEP_OK;
+}
+
+void answers_hold(struct answer *a, uint64_t question)
+{
+    a->held_for = question;
 }
 
 void answers_ask_again(struct answers *t, struct answer *a)
@@ -241,7 +306,7 @@ static void evict_one(struct answers *t, const struct answer *but)
 {
     struct answer *oldest = NULL;
     EACH(t, a, next)
-    if (a != but && a->state == ANSWER_ACTIVE && !a->unsettled &&
+    if (a != but && !a->said == !but->said && a->state == ANSWER_ACTIVE && !a->unsettled &&
         (!oldest || a->used < oldest->used))
         oldest = a;
     if (oldest) {
@@ -257,20 +322,29 @@ void answers_replied(struct answers *t, struct answer *a)
     t->stats.held++;
     t->n_unsettled++;
     a->unsettled = true;
-    if (t->stats.held > ANSWERS_KEPT_MAX)
+    t->decisions += !a->said;
+    if (a->said ? t->stats.held - t->decisions > ANSWERS_KEPT_MAX
+                : t->decisions > ANSWERS_DECISIONS_MAX)
         evict_one(t, a);
 }
 
 static void remember_inactive(struct answers *t, const struct answer *a, int64_t now_s)
 {
     struct inactive *x = &t->inactive[t->next_inactive];
-    if (!crypto_sha256(bytes_of(a->said.raw, a->said.raw_n), x->hash))
+    if (!crypto_sha256(a->about, x->hash))
         return;
     x->authority = a->authority;
     x->until_s = now_s + ANSWERS_INACTIVE_S;
     t->next_inactive = (t->next_inactive + 1) % ANSWERS_INACTIVE_MAX;
     if (t->n_inactive < ANSWERS_INACTIVE_MAX)
         t->n_inactive++;
+}
+
+/* One who used it waits for another question. */
+static bool is_held(struct answers *t, const struct answer *a, int64_t now_s)
+{
+    const struct answer *next = a->held_for ? answers_by_id(t, a->held_for) : NULL;
+    return next && under_way(next) && now_s - a->from_s < ANSWERS_HELD_S;
 }
 
 void answers_settle(struct answers *t, int64_t now_s)
@@ -280,6 +354,10 @@ void answers_settle(struct answers *t, int64_t now_s)
     t->n_unsettled = 0;
     EACH(t, a, next)
     {
+        if (a->unsettled && a->state == ANSWER_ACTIVE && !a->kept && is_held(t, a, now_s)) {
+            t->n_unsettled++;
+            continue;
+        }
         a->unsettled = false;
         if (under_way(a) || (a->state == ANSWER_ACTIVE && a->kept))
             continue;
@@ -310,19 +388,20 @@ void answers_renumber(struct answers *t,
     EACH(t, a, next)
     {
         int64_t until_s = INT64_MAX;
-        int now = authority(user, a->authority, &until_s);
+        /* A request is judged by the new policy, and asked about anew. */
+        int now = a->said ? authority(user, a->authority, &until_s) : -1;
         if (now < 0) {
             drop(t, a);
             continue;
         }
         a->authority = now;
         if (a->state == ANSWER_ACTIVE)
-            a->said.token.authority = now;
+            a->said->token.authority = now;
         if (a->until_s > until_s)
             a->until_s = until_s;
         /* compiled against the old policy */
-        policy_grant_free(a->said.compiled);
-        a->said.compiled = NULL;
+        policy_grant_free(a->said->compiled);
+        a->said->compiled = NULL;
     }
     /* Five seconds are not worth more. */
     t->n_inactive = t->next_inactive = 0;
@@ -338,7 +417,7 @@ size_t answers_waiting(const struct answers *t, int authority)
     size_t n = 0;
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct answer *a = t->chains[i]; a; a = a->chain)
-            n += a->authority == authority && under_way(a);
+            n += a->said && a->authority == authority && under_way(a);
     return n;
 }
 

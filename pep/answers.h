@@ -1,11 +1,12 @@
-/* Questions to authorization servers that are under way, and the answers that
- * still hold: one table, because the one becomes the other.
+/* Questions to authorization servers and decision points that are under way,
+ * and the answers that still hold: one table, because the one becomes the other.
  *
- * An entry is found by the bytes of the token and the authority that is asked
- * (a seeded hash, then all bytes), so there is one question a token, however
- * many ask. It holds what the token says, never a verdict. Entries that must
- * not stay (cache: 0, no answer) live until answers_settle(), for those that
- * waited.
+ * An entry is found by what is asked about and whom (a seeded hash, then all
+ * bytes), so there is one question a token, however many ask. About a token it
+ * holds what that says, never a verdict. What is asked about a request
+ * (consult.h) is its text behind its subject's id. Entries that must not stay
+ * (cache: 0, no answer) live until answers_settle(), for those that waited; and
+ * when one of those waits for something else then, until that is settled.
  *
  * Bounded everywhere: questions in total, for strangers' tokens, and for each
  * network they come from; answers kept, of which the one not looked at longest
@@ -16,16 +17,23 @@
 #define POSTERN_ANSWERS_H
 
 #include "cache.h"
+#include "decision_point.h"
+#include "dynamic.h"
 
 struct answers;
 
 enum answers_limits {
-    ANSWERS_ASKED_MAX = 256,    /* under way; each is an exchange of the wire */
-    ANSWERS_STRANGERS_MAX = 64, /* of those, about tokens that gave no grant here: the rest
-                                   is for what clients hold, at each server as well
-                                   (AUTHORITY_EACH), and does not wait long behind them */
-    ANSWERS_PER_NET_MAX = 16,   /* of those, from one /24 or /56 */
-    ANSWERS_KEPT_MAX = 512,     /* about 7 KB each, made as needed */
+    ANSWERS_ASKED_MAX = 256,     /* under way; each is an exchange of the wire */
+    ANSWERS_STRANGERS_MAX = 64,  /* of those, about tokens that gave no grant here: the rest
+                                    is for what clients hold, at each server as well
+                                    (AUTHORITY_EACH), and does not wait long behind them */
+    ANSWERS_PER_NET_MAX = 16,    /* of those, from one /24 or /56 */
+    ANSWERS_CONSULTS_MAX = 128,  /* of those, about requests: */
+    ANSWERS_PER_OWNER_MAX = 16,  /* one subject's; more of them wait for nothing better */
+    ANSWERS_KEPT_MAX = 512,      /* about 7 KB each, made as needed */
+    ANSWERS_DECISIONS_MAX = 512, /* kept about requests, apart from those; 2 KB each at most */
+    ANSWERS_ABOUT_MAX = 4096,    /* bytes of what is asked about a request */
+    ANSWERS_HELD_S = 60,         /* for those that wait for the next; they do no longer */
     ANSWERS_INACTIVE_MAX = 256,
     ANSWERS_INACTIVE_S = 5,    /* a token may be activated late, never early */
     ANSWERS_RETRY_S = 5,       /* Max-Age of a 5.03 when the wire knows nothing better */
@@ -41,8 +49,17 @@ enum answer_state {
     ANSWER_FAILED,   /* `err` and `retry_s`; until settled */
 };
 
+struct consulted {
+    enum point_says says;          /* PEP_ASK_DECISION */
+    struct dynamic_answer dynamic; /* PEP_ASK_DYNAMIC */
+    bool taken;                    /* the tokens in it were taken in */
+};
+
 struct answer {
-    struct cached said; /* said.raw: the token, in every state; the rest when ACTIVE */
+    enum pep_ask ask;
+    struct bytes about;         /* the token, or the request */
+    struct cached *said;        /* the token, and what it says when ACTIVE; NULL: of a request */
+    struct consulted consulted; /* of a request what was answered, when ACTIVE */
     enum answer_state state;
     uint64_t id; /* of its question; each asking has its own */
     int authority;
@@ -51,6 +68,7 @@ struct answer {
     bool unwrapped;          /* asked about what is inside its byte string */
     bool kept;               /* it may stay when settled */
     bool unsettled;          /* it came, and those who waited were not all called again */
+    uint64_t held_for;       /* the question for which one of those waits now; 0: none */
     int64_t from_s, until_s; /* ACTIVE: it holds from then to before this */
     enum pep_err err;
     uint32_t retry_s;
@@ -61,6 +79,8 @@ struct answer {
     uint64_t hash, used;
     uint8_t *storage; /* what `said` points to, beyond itself */
     size_t storage_n;
+    uint8_t *asked; /* a request's text */
+    size_t asked_n;
     uint8_t *body; /* of its question */
     size_t body_n;
     struct answer *chain;
@@ -83,6 +103,15 @@ struct answer *answers_by_hash(struct answers *t, const uint8_t hash[TOKEN_HASH]
 MUST_USE enum pep_err answers_ask(struct answers *t, struct bytes token, int authority,
                                   bool reference, bool known, const struct policy_peer *from,
                                   struct answer **out);
+/* The same about a request: `about` begins with its subject's id (PEP_KEY_ID),
+ * and *out may be one that is there. */
+struct answer *answers_find_consult(struct answers *t, enum pep_ask ask, struct bytes about, int of,
+                                    int64_t now_s);
+MUST_USE enum pep_err answers_consult(struct answers *t, enum pep_ask ask, struct bytes about,
+                                      int of, struct answer **out);
+/* One who used `a` waits for another question now: until that is settled, `a`
+ * holds for him. */
+void answers_hold(struct answer *a, uint64_t question);
 /* Asks once more, by another question; its waiters will come for that. */
 void answers_ask_again(struct answers *t, struct answer *a);
 /* The question is a colleague's, who tells the answer: it is not sent. */

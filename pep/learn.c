@@ -55,7 +55,7 @@ static enum pep_err known(struct pep *p, struct answer *a, struct learned *out)
 {
     switch (a->state) {
     case ANSWER_ACTIVE:
-        out->said = &a->said;
+        out->said = a->said;
         out->answer = a;
         /* The first use is what the question was for. */
         if (a->served) {
@@ -139,7 +139,7 @@ bool learn_find(struct pep *p, const uint8_t hash[TOKEN_HASH], int64_t now_s, st
     bool hit;
     *out = (struct learned){.answer = answers_by_hash(p->answers, hash, now_s)};
     if (out->answer) {
-        out->said = &out->answer->said;
+        out->said = out->answer->said;
         return true;
     }
     const struct cached *c = cache_find(p->cache, hash);
@@ -180,7 +180,7 @@ static struct introspect_about about(const struct pep *p, const struct answer *a
                                      .client_id = whom->wire.introspect.client_id,
                                      .audience = p->config.audience,
                                      .n_audience = p->config.n_audience,
-                                     .token = bytes_of(a->said.raw, a->said.raw_n),
+                                     .token = a->about,
                                      .unwrapped = a->unwrapped};
 }
 
@@ -223,8 +223,8 @@ static enum pep_err take_in(struct pep *p, struct answer *a, struct introspectio
                             struct buf *storage, int64_t now_s)
 {
     const struct policy_authority *whom = policy_authority(p->policy, (size_t)a->authority);
-    struct bytes raw = bytes_of(a->said.raw, a->said.raw_n);
-    struct token *t = &a->said.token;
+    struct bytes raw = a->about;
+    struct token *t = &a->said->token;
     struct claims *told = &in->claims;
     /* The rest of its life, by the server's clock. A reference has no number
      * to remember it by, and needs none: the server knows when it is over. */
@@ -256,7 +256,7 @@ static enum pep_err take_in(struct pep *p, struct answer *a, struct introspectio
         t->claims.has_exp = true;
         t->claims.exp_s = CWT_TIME_MAX;
     }
-    if (err == PEP_OK && !cached_name_key(&a->said))
+    if (err == PEP_OK && !cached_name_key(a->said))
         err = PEP_CONFIRMATION;
     if (err != PEP_OK)
         return err;
@@ -293,7 +293,7 @@ static void tell_colleagues(struct pep *p, const struct answer *a, const struct 
     uint8_t text[TOKEN_MAX + INTROSPECT_ANSWER_MAX + 512], key[CRYPTO_SHA256];
     struct buf b = buf_on(text, sizeof text);
     struct bytes name = bytes_str(policy_authority(p->policy, (size_t)a->authority)->name);
-    struct bytes token = bytes_of(a->said.raw, a->said.raw_n);
+    struct bytes token = a->about;
     if (!p->config.colleagues || name.n > UINT8_MAX || !crypto_sha256(token, key))
         return;
     buf_put_u8(&b, (uint8_t)name.n);
@@ -319,7 +319,7 @@ static void take_reply(struct pep *p, struct answer *a, const struct pep_reply *
     uint8_t hash[TOKEN_HASH];
     struct introspect_about q = about(p, a);
     size_t room = 2 * (r->body.n < INTROSPECT_ANSWER_MAX ? r->body.n : INTROSPECT_ANSWER_MAX) +
-                  a->said.raw_n + 64;
+                  a->about.n + 64;
     uint8_t *to = answers_storage(a, room);
     struct buf storage = buf_on(to, to ? room : 0);
     introspect_read(&q, r, &storage, &in);

@@ -60,3 +60,17 @@ bool m2m_abs_or_rel(struct bytes text, int64_t now_s, int64_t *out_s)
     *out_s = now_s + value(text) / MS;
     return true;
 }
+
+void m2m_timestamp_write(int64_t s, struct buf *out)
+{
+    int64_t year, days = s / DAY_S - (s % DAY_S < 0), of_day = s - days * DAY_S;
+    unsigned month, day;
+    civil_from_days(days, &year, &month, &day);
+    buf_put_decimal(out, (uint64_t)year, 4);
+    buf_put_decimal(out, month, 2);
+    buf_put_decimal(out, day, 2);
+    buf_put_u8(out, 'T');
+    buf_put_decimal(out, (uint64_t)of_day / 3600, 2);
+    buf_put_decimal(out, (uint64_t)of_day / 60 % 60, 2);
+    buf_put_decimal(out, (uint64_t)of_day % 60, 2);
+}

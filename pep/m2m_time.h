@@ -12,4 +12,7 @@ MUST_USE bool m2m_timestamp(struct bytes text, bool up, int64_t *out_s);
 /* The same, or a number of milliseconds from `now_s`. */
 MUST_USE bool m2m_abs_or_rel(struct bytes text, int64_t now_s, int64_t *out_s);
 
+/* "20261122T093000". */
+void m2m_timestamp_write(int64_t s, struct buf *out);
+
 #endif

@@ -312,11 +312,11 @@ static bool proves_same(const struct grant *g, const struct cached *c)
 
 void take_refresh(struct pep *p, struct grant *g, struct answer *a, int64_t now_s)
 {
-    const struct cached *c = &a->said;
+    const struct cached *c = a->said;
     struct policy_grant_report report = {0};
     struct judged j;
     struct grant *n = NULL;
-    if (judge_token(p, &a->said, a->reference, now_s, &j) == PEP_OK && proves_same(g, c))
+    if (judge_token(p, a->said, a->reference, now_s, &j) == PEP_OK && proves_same(g, c))
         n = grant_new(&c->token, g->raw, p->config.n_devices);
     if (n) {
         judge_apply(p, &j, n);
