@@ -129,35 +129,14 @@ class Client:
         return {1: {1: 4, 2: self.kid, -1: self.key}}
 
 
-class House(unittest.TestCase):
-    families = (4,)
-    identity = None
-    policy = POLICY
-    extra = ""
-    more_devices = ()
-    tcp = False
+class Stage(unittest.TestCase):
+    """What a class of tests starts for all of them, and ends in any case."""
 
     @classmethod
     def setUpClass(cls):
         cls.started = []
         try:
-            cls.encrypt = mint.SymmetricKey(b"e1", 10)   # AES-CCM-16-64-128
-            cls.mac = mint.SymmetricKey(b"m1", 5)        # HMAC 256/256
-            cls.ec = mint.SigningKey(b"s1")              # ES256
-            cls.sign = mint.SigningKey(None)             # ES256, as PEM
-            cls.derivation = mint.SymmetricKey(b"d1", -10)  # direct+HKDF-SHA-256
-            cls.lamp = cls.start(rig.Device())
-            cls.door = cls.start(rig.Device(family=cls.families[-1]))
-            for path in ("state", "color"):
-                a = rig.coap(cls.lamp.url + "/" + path, "put", payload=b"on", fmt=0)
-                if a.code != "2.01":
-                    raise AssertionError("the lamp is no lamp:\n" + a.output)
-            a = rig.coap(cls.door.url + "/lock", "put", payload=b"shut", fmt=0)
-            if a.code != "2.01":
-                raise AssertionError("the door is no door:\n" + a.output)
-            cls.gw = cls.start(rig.Gateway(cls.policy, cls.devices(), identity=cls.identity,
-                                           extra=cls.extra, families=cls.families,
-                                           secrets=cls.secrets(), tcp=cls.tcp))
+            cls.build()
         except BaseException:
             cls.tearDownClass()
             raise
@@ -177,6 +156,35 @@ class House(unittest.TestCase):
                 errors.append(str(e))
         if errors:
             raise AssertionError("\n".join(errors))
+
+
+class House(Stage):
+    families = (4,)
+    identity = None
+    policy = POLICY
+    extra = ""
+    more_devices = ()
+    tcp = False
+
+    @classmethod
+    def build(cls):
+        cls.encrypt = mint.SymmetricKey(b"e1", 10)   # AES-CCM-16-64-128
+        cls.mac = mint.SymmetricKey(b"m1", 5)        # HMAC 256/256
+        cls.ec = mint.SigningKey(b"s1")              # ES256
+        cls.sign = mint.SigningKey(None)             # ES256, as PEM
+        cls.derivation = mint.SymmetricKey(b"d1", -10)  # direct+HKDF-SHA-256
+        cls.lamp = cls.start(rig.Device())
+        cls.door = cls.start(rig.Device(family=cls.families[-1]))
+        for path in ("state", "color"):
+            a = rig.coap(cls.lamp.url + "/" + path, "put", payload=b"on", fmt=0)
+            if a.code != "2.01":
+                raise AssertionError("the lamp is no lamp:\n" + a.output)
+        a = rig.coap(cls.door.url + "/lock", "put", payload=b"shut", fmt=0)
+        if a.code != "2.01":
+            raise AssertionError("the door is no door:\n" + a.output)
+        cls.gw = cls.start(rig.Gateway(cls.policy, cls.devices(), identity=cls.identity,
+                                       extra=cls.extra, families=cls.families,
+                                       secrets=cls.secrets(), tcp=cls.tcp))
 
     @classmethod
     def devices(cls):
