@@ -74,19 +74,21 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
     bool covers =
         j.whole || (r->device >= 0 && (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0);
     a->own_token = true;
-    asked_hold(a, &(struct policy_holding){c->compiled, covers, strength},
-               (struct asked_source){.token = &c->token,
-                                     .key = t->cnf.kind == CNF_NONE ? NULL : key_id,
-                                     .ends_s = j.ends_s});
+    asked_hold(
+        a, &(struct policy_holding){.grant = c->compiled, .covers = covers, .strength = strength},
+        (struct asked_source){.token = &c->token,
+                              .key = t->cnf.kind == CNF_NONE ? NULL : key_id,
+                              .ends_s = j.ends_s});
     return PEP_OK;
 }
 
 static void add_grant(struct asked *a, const struct pep_session *s, const struct request *r,
                       struct grant *g)
 {
-    const struct policy_holding h = {g->compiled, grant_covers(g, r->device),
-                                     g->bearer ? POLICY_STRENGTH_BEARER
-                                               : (enum policy_strength)s->strength};
+    const struct policy_holding h = {.grant = g->compiled,
+                                     .covers = grant_covers(g, r->device),
+                                     .strength = g->bearer ? POLICY_STRENGTH_BEARER
+                                                           : (enum policy_strength)s->strength};
     asked_hold(a, &h, (struct asked_source){.grant = g});
 }
 
@@ -109,13 +111,20 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         .content_format = r->content_format,
         .named = r->m2m ? r->m2m->named : 0,
     };
+    if (r->m2m) {
+        a->q.operation = (uint8_t)r->m2m->operation;
+        a->q.type = r->m2m->type;
+        a->q.only = r->m2m->rids;
+        a->q.n_only = r->m2m->n_rids;
+    }
     if (s) {
         pep_look(p, now_s);
         session_refresh(s);
         if (session_subject(s))
             asked_hold(a,
-                       &(struct policy_holding){session_subject(s)->compiled, true,
-                                                (enum policy_strength)s->strength},
+                       &(struct policy_holding){.grant = session_subject(s)->compiled,
+                                                .covers = true,
+                                                .strength = (enum policy_strength)s->strength},
                        (struct asked_source){.ends_s = session_subject(s)->said->expires_s});
         for (size_t i = 0; s->held && i < s->held->n; i++) {
             struct grant *g = s->held->of[i];

@@ -15,6 +15,7 @@ enum compiled_limits {
 /* A role or a scope: one space of names, so that a word means one thing. */
 struct holder {
     const char *name;
+    const char *role_id; /* or NULL: it has none besides a name that is one */
     bool is_role;
     unsigned line;
     const uint32_t *includes; /* roles */
@@ -48,6 +49,8 @@ struct policy {
     uint32_t n_holders;
     bool has_rates;     /* a holder has one */
     struct names names; /* of holders */
+    struct names role_ids;
+    const uint32_t *role_of; /* by number in role_ids */
     const struct rules *permit;
     const struct rules *forbid;          /* of "holders" that are `exceptions` */
     const struct holder_set *exceptions; /* roles that escape a `forbid`; 0: none do */
@@ -66,7 +69,14 @@ struct policy {
     const struct rules *consult;
     const uint16_t *dynamic; /* authorities that are asked for permission */
     size_t n_dynamic;
+    const struct policy_unassociated *unassociated;
+    size_t n_unassociated;
+    struct names originators, cses; /* of subjects */
+    const uint32_t *originator_of, *cse_of;
 };
+
+/* A holder by its name, a role also by its role ID; NAMES_NONE: there is none. */
+uint32_t holder_find(const struct policy *p, struct bytes name);
 
 /* Which rates bind what is held through one holder: its own, and those of the
  * roles through which it was granted. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "compiled.h"
+#include "m2m_words.h"
 
 static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"};
 
@@ -27,7 +28,18 @@ static void put_segment(struct buf *out, struct bytes s)
 
 static void put_request(struct buf *out, const struct policy_question *q)
 {
-    if (q->method >= 1 && q->method <= 7) {
+    if (q->operation) {
+        const char *word = m2m_operation_str(q->operation), *type;
+        buf_put_str(out, word ? word : "an unknown operation");
+        if (q->type >= 0) {
+            type = m2m_type_str((unsigned)q->type);
+            buf_put_str(out, " of ");
+            if (type)
+                buf_put_str(out, type);
+            else
+                put_number(out, (unsigned)q->type);
+        }
+    } else if (q->method >= 1 && q->method <= 7) {
         buf_put_str(out, methods[q->method - 1]);
     } else {
         buf_put_str(out, "method ");
@@ -40,21 +52,49 @@ static void put_request(struct buf *out, const struct policy_question *q)
     }
 }
 
-static void put_methods(struct buf *out, uint32_t set)
+static void put_set(struct buf *out, uint32_t set, const char *const *words, size_t n)
 {
     bool first = true;
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (!(set >> i & 1))
             continue;
         buf_put_str(out, first ? "" : ", ");
-        buf_put_str(out, methods[i]);
+        buf_put_str(out, words[i]);
         first = false;
     }
+}
+
+static void put_methods(struct buf *out, uint32_t set)
+{
+    put_set(out, set, methods, 7);
+}
+
+static void put_operations(struct buf *out, uint32_t set)
+{
+    put_set(out, set >> 7, m2m_operation_words, M2M_OPERATIONS);
+}
+
+/* What this path would have permitted instead. */
+static void put_alternatives(struct buf *out, const struct policy *p,
+                             const struct policy_question *q)
+{
+    buf_put_str(out, "\npermitted on this path: ");
+    uint32_t set = q->operation ? policy_operations(p, q) : policy_methods(p, q);
+    if (!set)
+        buf_put_str(out, "nothing now");
+    else if (q->operation)
+        put_operations(out, set);
+    else
+        put_methods(out, set);
 }
 
 /* "role guest, policy.yaml:12". */
 static void put_rule(struct buf *out, const struct policy *p, const struct policy_decision *d)
 {
+    if (!d->rule.file && d->holder && strcmp(d->holder, "permission") == 0) {
+        buf_put_str(out, "the token's own privileges");
+        return;
+    }
     if (!d->rule.file) {
         buf_put_str(out, "an entry of the token's own list (AIF)");
         return;
@@ -211,11 +251,14 @@ void policy_explain(const struct policy *p, const struct policy_question *q,
     case POLICY_NOT_METHOD:
         buf_put_str(out, "\nnearest: ");
         put_rule(out, p, d);
-        buf_put_str(out, "\npermitted on this path: ");
-        if (policy_methods(p, q))
-            put_methods(out, policy_methods(p, q));
-        else
-            buf_put_str(out, "nothing now");
+        put_alternatives(out, p, q);
+        put_remedy(out, p, q);
+        break;
+    case POLICY_NOT_TYPE:
+        buf_put_str(out, "\nnearest: ");
+        put_rule(out, p, d);
+        buf_put_str(out, q->type < 0 ? "\nmissing: the type that would be created"
+                                     : "\nmissing: a rule for resources of this type");
         put_remedy(out, p, q);
         break;
     case POLICY_BEYOND_AUTHORITY:
@@ -224,6 +267,8 @@ void policy_explain(const struct policy *p, const struct policy_question *q,
         buf_put_str(out, "\nmissing: the token says so, but its authority may not grant it");
         break;
     case POLICY_NOT_RESOURCE:
+        if (q->n_only > 0)
+            buf_put_str(out, "\nonly the roles that the request names were looked at");
         if (q->n_held > POLICY_GRANTS_MAX)
             buf_put_str(out, "\nmore grants than can be judged at once");
         put_held(out, p, q);

@@ -20,6 +20,7 @@ enum policy_limit_limits {
     POLICY_OFFERS_MAX = 8, /* ways that permit one request, each at a rate; more are not looked at,
                               which permits less */
     POLICY_FORMATS_MAX = 64, /* of one rule */
+    POLICY_TYPES_MAX = 128,  /* of one rule: there are fewer */
 };
 
 /* So many requests in so many seconds: up to `count` at once, then one each
@@ -49,6 +50,10 @@ struct rule_limits {
     uint32_t max_payload;
     const uint16_t *formats; /* n_formats 0: any */
     size_t n_formats;
+    /* oneM2M resource types that a CREATE may be of; n_types 0: any. Other
+     * operations have none to judge. */
+    const uint16_t *types;
+    size_t n_types;
 };
 
 /* A CoAP Content-Format by number or by the name of its media type, as it is

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "compiled.h"
+#include "m2m_words.h"
 #include "scope.h"
 
 enum {
@@ -11,6 +12,9 @@ enum {
     HINT_GROUPS_MAX = 32,
     HINT_INCLUDERS_MAX = 32,
     HINT_NEEDS_MAX = 4,
+    /* Roles that one includes, looked at to find another: beyond, it is taken
+     * for not included. */
+    INCLUDES_MAX = 64,
 };
 
 /* ---- the snapshot ---- */
@@ -65,6 +69,45 @@ const struct policy_ended *policy_ended(const struct policy *p, size_t i)
     return i < p->n_ended ? &p->ended[i] : NULL;
 }
 
+const struct policy_unassociated *policy_unassociated(const struct policy *p, size_t i)
+{
+    return i < p->n_unassociated ? &p->unassociated[i] : NULL;
+}
+
+static int owner_of(const struct names *names, const uint32_t *owners, struct bytes id)
+{
+    uint32_t i = names->n > 0 ? names_find(names, id) : NAMES_NONE;
+    return i == NAMES_NONE ? -1 : (int)owners[i];
+}
+
+int policy_subject_of_originator(const struct policy *p, struct bytes id)
+{
+    return owner_of(&p->originators, p->originator_of, id);
+}
+
+int policy_subject_of_cse(const struct policy *p, struct bytes id)
+{
+    return owner_of(&p->cses, p->cse_of, id);
+}
+
+uint32_t holder_find(const struct policy *p, struct bytes name)
+{
+    uint32_t id = names_find(&p->names, name), i;
+    if (id != NAMES_NONE || p->role_ids.n == 0)
+        return id;
+    i = names_find(&p->role_ids, name);
+    return i == NAMES_NONE ? NAMES_NONE : p->role_of[i];
+}
+
+const char *policy_role_id(const struct policy *p, struct bytes role)
+{
+    uint32_t id = holder_find(p, role);
+    if (id == NAMES_NONE || !p->holders[id].is_role)
+        return NULL;
+    const struct holder *h = &p->holders[id];
+    return h->role_id ? h->role_id : strchr(h->name, '@') ? h->name : NULL;
+}
+
 int policy_authority_find(const struct policy *p, struct bytes name)
 {
     for (size_t i = 0; i < p->n_authorities; i++)
@@ -113,15 +156,74 @@ struct judge {
     const struct policy *p;
     const struct policy_question *q;
     struct policy_decision *out;
-    uint8_t bit; /* of the method; 0: a method that no rule can name */
+    /* What a rule must name to permit: the operation, or else the method; 0:
+     * a method that no rule can name. A `forbid` may name either. */
+    uint16_t bit, forbid_bits;
+    const struct only *only; /* NULL: all that is held counts */
     struct path path;
     struct when_moment moment;
 };
+
+/* The roles that the asker wants to be judged by. */
+struct only {
+    uint32_t ids[POLICY_ROLE_IDS_MAX], n;
+};
+
+/* By a method a CSE's operation cannot be told (a POST creates or notifies, or
+ * is whatever `op` says), so a rule with methods says nothing about it. */
+static void take_action(struct judge *j, const struct policy_question *q)
+{
+    uint16_t method = 0, operation = 0;
+    if (q->method >= 1 && q->method <= 7)
+        method = (uint16_t)POLICY_METHOD_BIT(q->method);
+    if (q->operation >= 1 && q->operation <= M2M_OPERATIONS)
+        operation = (uint16_t)POLICY_OPERATION_BIT(q->operation);
+    j->bit = q->operation ? operation : method;
+    j->forbid_bits = method | operation;
+}
 
 /* Can this grant be asked about at all? */
 static bool is_ours(const struct judge *j, const struct policy_holding *h)
 {
     return h->grant && h->grant->policy == j->p;
+}
+
+/* Does the holder hold one of these roles, or include one? */
+static bool reaches(const struct policy *p, uint32_t holder, const struct holder_set *roles)
+{
+    uint32_t queue[INCLUDES_MAX] = {holder}, n = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct holder *h = &p->holders[queue[i]];
+        if (holder_set_has(roles, queue[i]))
+            return true;
+        for (uint32_t k = 0; k < h->n_includes && n < INCLUDES_MAX; k++)
+            queue[n++] = h->includes[k];
+    }
+    return false;
+}
+
+/* Whether what the grant holds of this holder counts for an asker who named
+ * roles: by one of those, if that is held. Scopes are no roles. */
+static bool counts(const struct judge *j, const struct policy_grant *g, uint32_t holder)
+{
+    if (!j->only)
+        return true;
+    const struct holder_set this = {&holder, 1};
+    for (uint32_t i = 0; i < j->only->n; i++)
+        if (holder_set_has(&g->held, j->only->ids[i]) && reaches(j->p, j->only->ids[i], &this))
+            return true;
+    return false;
+}
+
+static void read_only(struct judge *j, struct only *only)
+{
+    only->n = 0;
+    for (size_t i = 0; i < j->q->n_only; i++) {
+        uint32_t id = holder_find(j->p, j->q->only[i]);
+        if (id != NAMES_NONE && j->p->holders[id].is_role)
+            only->ids[only->n++] = id;
+    }
+    j->only = only;
 }
 
 /* Notes what came nearest so far. */
@@ -136,6 +238,18 @@ static void note(struct judge *j, enum policy_reason reason, size_t held, const 
         rule ? (struct policy_rule_ref){j->p->name, rule->line} : (struct policy_rule_ref){NULL, 0};
     j->out->holder = holder;
     j->out->missing = missing;
+}
+
+/* A CREATE of this type? What is not told is of none that a list names. Other
+ * operations make nothing. */
+static bool is_of_type(const struct judge *j, const struct rule_limits *l)
+{
+    if (!l || l->n_types == 0 || !(j->bit & POLICY_OPERATION_BIT(1)))
+        return true;
+    for (size_t i = 0; i < l->n_types; i++)
+        if (l->types[i] == j->q->type)
+            return true;
+    return false;
 }
 
 /* Of this size and format? (RFC 7252 5.9.2.9, 5.9.2.11) A payload whose format
@@ -192,16 +306,18 @@ static const struct bound *bound_of(const struct policy_grant *g, uint32_t holde
 static bool permits(struct judge *j, const struct rule_group *g, size_t held)
 {
     const char *name = j->p->holders[g->holder].name, *missing;
-    if (!(g->methods & j->bit)) {
+    if (!(g->actions & j->bit)) {
         note(j, POLICY_NOT_METHOD, held, g->rules, name, NULL);
         return false;
     }
     /* What is permitted whatever the moment stands first. */
     for (uint32_t i = 0; i < g->n; i++) {
         const struct rule *r = &g->rules[i];
-        if (!(r->methods & j->bit))
+        if (!(r->actions & j->bit))
             continue;
-        if (r->when && when_judge(r->when, &j->moment, &missing) != WHEN_YES)
+        if (!is_of_type(j, r->limits))
+            note(j, POLICY_NOT_TYPE, held, r, name, NULL);
+        else if (r->when && when_judge(r->when, &j->moment, &missing) != WHEN_YES)
             note(j, POLICY_CONDITION, held, r, name, missing);
         else if ((!r->limits || fits(j, r, held, name)) &&
                  offer(j, r, held, name, bound_of(j->q->held[held].grant, g->holder)))
@@ -233,7 +349,7 @@ static const struct rule_group *next_held(const struct rules *r, const struct ru
 static bool judge_place(struct judge *j, const struct rules_place *at)
 {
     const struct rules *r = j->p->permit;
-    if (!(at->methods & j->bit) && j->out->reason >= POLICY_NOT_METHOD)
+    if (!(at->actions & j->bit) && j->out->reason >= POLICY_NOT_METHOD)
         return false;
     for (size_t i = 0; i < j->q->n_held; i++) {
         const struct policy_holding *h = &j->q->held[i];
@@ -242,41 +358,66 @@ static bool judge_place(struct judge *j, const struct rules_place *at)
             continue;
         j->moment.strength = h->strength;
         for (uint32_t k = 0; (g = next_held(r, at, &h->grant->held, &k));)
-            if (permits(j, g, i))
+            if (counts(j, h->grant, g->holder) && permits(j, g, i))
                 return true;
         if (j->out->reason >= POLICY_BEYOND_AUTHORITY)
             continue;
         for (uint32_t k = 0; (g = next_held(r, at, &h->grant->beyond, &k));)
             for (uint32_t n = 0; n < g->n; n++)
-                if (g->rules[n].methods & j->bit)
+                if (g->rules[n].actions & j->bit)
                     note(j, POLICY_BEYOND_AUTHORITY, i, &g->rules[n], j->p->holders[g->holder].name,
                          NULL);
     }
     return false;
 }
 
-/* An entry of the token's own list permits as far as its authority may: where
- * may-grant's resources have limits, they are the entry's. */
-static bool aif_permits(struct judge *j, const struct policy_grant *g, size_t held)
+/* As far as the authority may grant it by may-grant's resources, and within
+ * their limits. */
+static bool within_resources(struct judge *j, const struct may_grant *may, size_t held,
+                             const char *holder)
 {
     struct rules_walk walk;
     struct rules_place at;
-    if (!g->may || !g->may->limited) {
-        j->out->n_offers = 0;
-        note(j, POLICY_PERMITTED, held, NULL, "aif", NULL);
-        return true;
-    }
-    rules_walk_begin(&walk, g->may->resources, &j->path);
+    if (!may || !may->resources)
+        return false;
+    rules_walk_begin(&walk, may->resources, &j->path);
     while (rules_walk_next(&walk, &at))
-        for (uint32_t i = 0; at.methods & j->bit && i < at.n; i++) {
-            const struct rule_group *group = rules_group(g->may->resources, &at, i);
+        for (uint32_t i = 0; at.actions & j->bit && i < at.n; i++) {
+            const struct rule_group *group = rules_group(may->resources, &at, i);
             for (uint32_t k = 0; k < group->n; k++) {
                 const struct rule *r = &group->rules[k];
-                if (r->methods & j->bit && (!r->limits || fits(j, r, held, "aif")) &&
-                    offer(j, r, held, "aif", NULL))
+                if (r->actions & j->bit && is_of_type(j, r->limits) &&
+                    (!r->limits || fits(j, r, held, holder)) && offer(j, r, held, holder, NULL))
                     return true;
             }
         }
+    return false;
+}
+
+/* An entry of the token's own list, which was clipped to them when it was
+ * read: what is left are their limits. */
+static bool aif_permits(struct judge *j, const struct policy_grant *g, size_t held)
+{
+    if (g->may && g->may->limited)
+        return within_resources(j, g->may, held, "aif");
+    j->out->n_offers = 0;
+    note(j, POLICY_PERMITTED, held, NULL, "aif", NULL);
+    return true;
+}
+
+/* What a token says by itself of this request. An enrolment says nothing. */
+static bool judge_own(struct judge *j)
+{
+    for (size_t i = 0; j->path.sound && i < j->q->n_held; i++) {
+        const struct policy_holding *h = &j->q->held[i];
+        if (!h->direct || !h->covers || !is_ours(j, h))
+            continue;
+        uint8_t offers = j->out->n_offers;
+        if (within_resources(j, h->grant->may, i, "permission"))
+            return true;
+        if (j->out->n_offers == offers)
+            note(j, POLICY_BEYOND_AUTHORITY, i, NULL, "permission", NULL);
+    }
     return false;
 }
 
@@ -317,10 +458,20 @@ static bool excepted(const struct judge *j, const struct holder_set *roles)
         if (!h->covers || !is_ours(j, h))
             continue;
         for (uint32_t k = 0; k < roles->n; k++)
-            if (holder_set_has(&h->grant->held, roles->ids[k]))
+            if (holder_set_has(&h->grant->held, roles->ids[k]) &&
+                counts(j, h->grant, roles->ids[k]))
                 return true;
     }
     return false;
+}
+
+/* Whether a `forbid` is about what is asked; types narrow a CREATE alone, and
+ * one whose type is not told may be of any. */
+static bool is_about(const struct judge *j, const struct rule *r)
+{
+    const uint16_t hit = r->actions & j->forbid_bits;
+    return hit & (uint16_t)~POLICY_OPERATION_BIT(1) ||
+           (hit && (j->q->type < 0 || is_of_type(j, r->limits)));
 }
 
 /* A `forbid` whose conditions cannot be told is one. It holds for all that is
@@ -336,13 +487,13 @@ static bool is_forbidden(struct judge *j)
             j->moment.strength = j->q->held[i].strength;
     rules_walk_begin(&walk, j->p->forbid, &j->path);
     while (rules_walk_next(&walk, &at)) {
-        for (uint32_t i = 0; at.methods & j->bit && i < at.n; i++) {
+        for (uint32_t i = 0; at.actions & j->forbid_bits && i < at.n; i++) {
             const struct rule_group *g = rules_group(j->p->forbid, &at, i);
-            if (!(g->methods & j->bit) || excepted(j, &j->p->exceptions[g->holder]))
+            if (!(g->actions & j->forbid_bits) || excepted(j, &j->p->exceptions[g->holder]))
                 continue;
             for (uint32_t k = 0; k < g->n; k++) {
                 const struct rule *r = &g->rules[k];
-                if (!(r->methods & j->bit) ||
+                if (!is_about(j, r) ||
                     (r->when && when_judge(r->when, &j->moment, &missing) == WHEN_NO))
                     continue;
                 note(j, POLICY_FORBIDDEN, 0, r, NULL, NULL);
@@ -358,6 +509,7 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
                    struct policy_decision *out)
 {
     struct judge j = {.p = p, .q = q, .out = out};
+    struct only only;
     struct rules_walk walk;
     struct rules_place at;
     /* Not all of it: offers are many and mostly unused. */
@@ -368,10 +520,10 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
     out->holder = out->missing = NULL;
     out->max_payload = 0;
     out->n_offers = 0;
-    if (q->method >= 1 && q->method <= 7)
-        j.bit = (uint8_t)POLICY_METHOD_BIT(q->method);
+    take_action(&j, q);
     j.moment = (struct when_moment){.now_s = q->now_s, .peer = &q->peer};
-    if (q->n_held > POLICY_GRANTS_MAX) { /* more than can be judged at a bounded cost */
+    if (q->n_held > POLICY_GRANTS_MAX ||
+        q->n_only > POLICY_ROLE_IDS_MAX) { /* more than can be judged at a bounded cost */
         out->reason = POLICY_NOT_RESOURCE;
         return;
     }
@@ -381,11 +533,14 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
                  NULL);
     if (out->reason == POLICY_NO_GRANT)
         return;
+    if (q->n_only > 0)
+        read_only(&j, &only);
     path_init(&j.path, q->path, q->n_path);
     if (is_forbidden(&j) || out->reason < POLICY_NOT_RESOURCE)
         return;
     bool permitted = judge_aif(&j);
     j.path.named = q->named;
+    permitted = permitted || judge_own(&j);
     rules_walk_begin(&walk, p->permit, &j.path);
     while (!permitted && rules_walk_next(&walk, &at))
         permitted = judge_place(&j, &at);
@@ -402,10 +557,27 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
         out->verdict = POLICY_PERMIT;
 }
 
+uint32_t policy_operations(const struct policy *p, const struct policy_question *q)
+{
+    struct policy_question each = *q;
+    uint32_t operations = 0;
+    each.payload_n = 0;
+    each.content_format = -1;
+    for (uint8_t op = 1; op <= M2M_OPERATIONS; op++) {
+        struct policy_decision d;
+        each.operation = op;
+        policy_decide(p, &each, &d);
+        if (d.verdict == POLICY_PERMIT)
+            operations |= POLICY_OPERATION_BIT(op);
+    }
+    return operations;
+}
+
 uint32_t policy_methods(const struct policy *p, const struct policy_question *q)
 {
     struct policy_question each = *q;
     uint32_t methods = 0;
+    each.operation = 0;
     each.payload_n = 0; /* there is some payload that would do */
     each.content_format = -1;
     for (uint8_t code = 1; code <= 7; code++) {
@@ -425,23 +597,9 @@ static bool would_permit(struct judge *j, const struct rule_group *g)
 {
     const char *missing;
     for (uint32_t i = 0; i < g->n; i++)
-        if (g->rules[i].methods & j->bit &&
+        if (g->rules[i].actions & j->bit && is_of_type(j, g->rules[i].limits) &&
             (!g->rules[i].when || when_judge(g->rules[i].when, &j->moment, &missing) == WHEN_YES))
             return true;
-    return false;
-}
-
-/* Does the holder hold one of these roles, or include one? */
-static bool reaches(const struct policy *p, uint32_t holder, const struct holder_set *roles)
-{
-    uint32_t queue[HINT_INCLUDERS_MAX] = {holder}, n = 1;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct holder *h = &p->holders[queue[i]];
-        if (holder_set_has(roles, queue[i]))
-            return true;
-        for (uint32_t k = 0; k < h->n_includes && n < HINT_INCLUDERS_MAX; k++)
-            queue[n++] = h->includes[k];
-    }
     return false;
 }
 
@@ -459,11 +617,11 @@ static bool find_needs(struct judge *j, struct needs *out)
     const char *missing;
     rules_walk_begin(&walk, j->p->forbid, &j->path);
     while (rules_walk_next(&walk, &at))
-        for (uint32_t i = 0; at.methods & j->bit && i < at.n; i++) {
+        for (uint32_t i = 0; at.actions & j->forbid_bits && i < at.n; i++) {
             const struct rule_group *g = rules_group(j->p->forbid, &at, i);
             bool applies = false;
             for (uint32_t k = 0; k < g->n && !applies; k++)
-                applies = g->rules[k].methods & j->bit &&
+                applies = is_about(j, &g->rules[k]) &&
                           (!g->rules[k].when ||
                            when_judge(g->rules[k].when, &j->moment, &missing) != WHEN_NO);
             if (!applies)
@@ -509,9 +667,9 @@ struct bytes policy_scope_for(const struct policy *p, int authority,
     struct rules_walk walk;
     struct rules_place at;
     uint32_t best = NAMES_NONE;
-    if (authority < 0 || (size_t)authority >= p->n_authorities || q->method < 1 || q->method > 7)
+    take_action(&j, q);
+    if (authority < 0 || (size_t)authority >= p->n_authorities || !j.bit)
         return BYTES_NONE;
-    j.bit = (uint8_t)POLICY_METHOD_BIT(q->method);
     j.moment = (struct when_moment){
         .now_s = q->now_s, .peer = &q->peer, .strength = POLICY_STRENGTH_CERTIFICATE};
     path_init(&j.path, q->path, q->n_path);
@@ -519,7 +677,7 @@ struct bytes policy_scope_for(const struct policy *p, int authority,
         return BYTES_NONE;
     rules_walk_begin(&walk, p->permit, &j.path);
     while (rules_walk_next(&walk, &at))
-        for (uint32_t i = 0; at.methods & j.bit && i < at.n && i < HINT_GROUPS_MAX; i++) {
+        for (uint32_t i = 0; at.actions & j.bit && i < at.n && i < HINT_GROUPS_MAX; i++) {
             const struct rule_group *g = rules_group(p->permit, &at, i); /* lightest first */
             if (would_permit(&j, g))
                 best = lightest(p, &p->may_grant[authority], &needs, g->holder, best);

@@ -28,12 +28,17 @@ struct policy_grant;
  * iPATCH. A set of them has bit code-1, as in AIF (RFC 9237 3). */
 #define POLICY_METHOD_BIT(code) (1u << ((code)-1))
 #define POLICY_METHODS_ALL      0x7fu
+/* Operations of oneM2M, 1 CREATE ... 6 DISCOVERY (m2m_words.h), in the bits
+ * above them: together the actions that a rule is about. */
+#define POLICY_OPERATION_BIT(op) (1u << (6 + (op)))
 
 enum policy_limits {
     POLICY_PATH_SEGMENTS_MAX = 32, /* a longer path matches no pattern */
     POLICY_GRANTS_MAX = 16,        /* grants in one question; with more it is denied */
     POLICY_HASH_HEX = 16,          /* hex digits of the policy's hash */
     POLICY_FINGERPRINT = 32,       /* SHA-256 of a certificate's DER */
+    POLICY_ROLE_IDS_MAX = 16,      /* that one question names; with more it is denied */
+    POLICY_ORIGINATORS_MAX = 64,   /* AE-IDs of one subject; each request looks through them */
 };
 
 enum policy_verdict { POLICY_DENY = 0, POLICY_PERMIT = 1 };
@@ -46,7 +51,8 @@ enum policy_reason {
     POLICY_NOT_AUDIENCE,     /* held, but for other devices: 4.03 */
     POLICY_NOT_RESOURCE,     /* no rule of the grants names this path: 4.03 */
     POLICY_BEYOND_AUTHORITY, /* the token says so, its authority may not: 4.03 */
-    POLICY_NOT_METHOD,       /* the path, but not this method: 4.05 */
+    POLICY_NOT_METHOD,       /* the path, but not this method or operation: 4.05 */
+    POLICY_NOT_TYPE,         /* that too, but not a resource of this type: 4.03 */
     POLICY_CONDITION,        /* the rule, but not here and now: 4.03 */
     POLICY_FORMAT,           /* that too, but not a payload of this format: 4.15 */
     POLICY_PAYLOAD,          /* that too, but not so much of it: 4.13 */
@@ -93,6 +99,10 @@ struct policy_holding {
     const struct policy_grant *grant;
     bool covers; /* its audience covers the device that is asked for */
     enum policy_strength strength;
+    /* It says itself that this very request may be done (the privileges of a
+     * oneM2M token): that counts as far as its authority may grant it, by
+     * may-grant's resources. */
+    bool direct;
 };
 
 struct policy_peer {
@@ -121,6 +131,11 @@ struct policy_question {
     /* Segments (bit i) that a permit must name: `*` and `**` do not stand for
      * them. A `forbid` may. */
     uint32_t named;
+    /* Roles, by their IDs, that the asker wants to be judged by alone: of what
+     * is held only these roles count, where they are held, and what they
+     * include. They prove nothing. n_only 0: whatever is held. */
+    const struct bytes *only;
+    size_t n_only;
 };
 
 struct policy_rule_ref {
@@ -195,6 +210,10 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
  * q->method is ignored. For discovery. */
 uint32_t policy_methods(const struct policy *p, const struct policy_question *q);
 
+/* The same of operations, as a set of POLICY_OPERATION_BIT; a CREATE is of the
+ * question's type. */
+uint32_t policy_operations(const struct policy *p, const struct policy_question *q);
+
 /* The one scope word that would permit this method on this path and that
  * the authority may grant: the narrowest by number of rules, empty if none.
  * For hints (RFC 9200 5.3). Borrowed from the policy. */
@@ -228,8 +247,17 @@ struct policy_subject {
     const char *psk_identity; /* or NULL */
     const char *key_file;     /* with psk_identity */
     const char *certificate;  /* name in the certificate (SAN, else CN), or NULL */
-    const char *originator;   /* or NULL */
-    struct policy_rate rate;  /* of all that it asks for */
+    /* oneM2M: the AE-IDs that it speaks for, written or named by its
+     * credential. The first is for the record, too; NULL: none. */
+    const char *originator;
+    const char *const *originators;
+    size_t n_originators;
+    const char *cse; /* or: it is this CSE, by its CSE-ID */
+    /* What it may call itself to register an AE: "S", "C", an AE-ID-Stem, in
+     * which '*' stands for any characters. */
+    const char *const *may_register;
+    size_t n_may_register;
+    struct policy_rate rate; /* of all that it asks for */
     const char *const *roles;
     size_t n_roles;
     unsigned line;
@@ -238,6 +266,17 @@ struct policy_subject {
     int64_t expires_s; /* from then on it does not associate; INT64_MAX: never */
     bool pinned;       /* with `certificate`: this one alone */
     uint8_t fingerprint[POLICY_FINGERPRINT];
+};
+
+/* Who may ask without a security association, for what, and as whom
+ * (`mca-without-association`). */
+struct policy_unassociated {
+    const char *const *originators; /* AE-IDs */
+    size_t n_originators;
+    uint16_t operations; /* POLICY_OPERATION_BIT */
+    const char *const *roles;
+    size_t n_roles;
+    unsigned line;
 };
 
 /* A certificate that was enrolled and is not any more. */
@@ -254,6 +293,7 @@ const struct policy_ended *policy_ended(const struct policy *p, size_t i);
 const struct policy_authority *policy_authority(const struct policy *p,
                                                 size_t i); /* NULL: past the end */
 const struct policy_subject *policy_subject(const struct policy *p, size_t i);
+const struct policy_unassociated *policy_unassociated(const struct policy *p, size_t i);
 int policy_authority_find(const struct policy *p, struct bytes name); /* -1: none */
 /* Decision points, in the file's order; POLICY_POINTS_MAX at most. */
 const struct policy_point *policy_point(const struct policy *p, size_t i);
@@ -261,5 +301,13 @@ int policy_point_find(const struct policy *p, struct bytes name); /* -1: none */
 /* Who else is asked about a request for this path. */
 void policy_consult(const struct policy *p, const struct bytes *path, size_t n_path,
                     struct policy_consult *out);
+/* Whose originator, or CSE-ID, this text is, exactly as it is written; -1:
+ * nobody's. */
+int policy_subject_of_originator(const struct policy *p, struct bytes id);
+int policy_subject_of_cse(const struct policy *p, struct bytes id);
+
+/* The role ID (name@issuer, TS-0003 7.1) of a role that is named by its alias
+ * or by that ID; NULL: there is no such role, or it has no ID. */
+const char *policy_role_id(const struct policy *p, struct bytes role);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "enrolled_file.h"
+#include "m2m_name.h"
 
 /* ---- names of roles and scopes ---- */
 
@@ -68,6 +69,49 @@ static bool read_names(struct reader *r, const struct yaml_node *roles,
     return true;
 }
 
+/* A role of a oneM2M service has a name that others give it, too. Whichever
+ * of the two is used means this role and no other. */
+static void read_role_id(struct reader *r, uint32_t id, uint32_t *role_of)
+{
+    struct policy *p = r->p;
+    struct holder *h = &r->holders[id];
+    struct yaml_map m;
+    const struct yaml_node *n = NULL;
+    const char *text;
+    if (h->is_role && yaml_is_map(r->bodies[id]) && yaml_map_open(r->y, r->bodies[id], &m))
+        n = yaml_map_get(&m, "role-id");
+    if (!n || !yaml_text(r->y, n, &p->arena, &text))
+        return;
+    const char *wrong = m2m_role_id_check(bytes_str(text));
+    if (wrong) {
+        yaml_error(r->y, n, "%s", wrong);
+        return;
+    }
+    if (strchr(h->name, '@'))
+        yaml_error(r->y, n, "'%.64s' is a role ID itself; a role has one", h->name);
+    uint32_t was = p->role_ids.n, other = names_find(&p->names, bytes_str(text));
+    if (other != NAMES_NONE)
+        yaml_error(r->y, n, "'%.64s' is the name of a %s already, on line %u", text,
+                   r->holders[other].is_role ? "role" : "scope", r->holders[other].line);
+    else if (names_add(&p->role_ids, text) != was)
+        yaml_error(r->y, n, "role ID '%.64s' is taken already", text);
+    else
+        role_of[was] = id;
+    h->role_id = text;
+}
+
+static bool read_role_ids(struct reader *r)
+{
+    uint32_t n = r->p->n_holders;
+    uint32_t *role_of = arena_array(&r->p->arena, n, sizeof *role_of);
+    if (!role_of || !names_init(&r->p->role_ids, &r->p->arena, n))
+        return false;
+    r->p->role_of = role_of;
+    for (uint32_t i = 0; i < n; i++)
+        read_role_id(r, i, role_of);
+    return true;
+}
+
 static const char *kind_of(enum which which)
 {
     return which == ROLES_ONLY ? "role" : which == SCOPES_ONLY ? "scope" : "role or scope";
@@ -121,7 +165,7 @@ bool read_holders(struct reader *r, const struct yaml_node *n, enum which which,
     r->mark++;
     for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
         bool good = yaml_text(r->y, e, &r->p->arena, &name);
-        uint32_t id = good ? names_find(&r->p->names, bytes_str(name)) : NAMES_NONE;
+        uint32_t id = good ? holder_find(r->p, bytes_str(name)) : NAMES_NONE;
         if (!good) {
             ok = false;
         } else if (id == NAMES_NONE || !is_of(&r->holders[id], which)) {
@@ -149,6 +193,8 @@ static void read_holder(struct reader *r, uint32_t id)
     struct holder_set includes;
     if (!yaml_map_open(r->y, r->bodies[id], &m))
         return;
+    if (h->is_role)
+        (void)yaml_map_get(&m, "role-id"); /* read before */
     const struct yaml_node *list = h->is_role ? yaml_map_get(&m, "includes") : NULL;
     if (list && read_holders(r, list, ROLES_ONLY, &includes)) {
         h->includes = includes.ids;
@@ -273,9 +319,9 @@ static bool compile(struct reader *r)
     return r->p->permit && r->p->forbid;
 }
 
-/* ---- authorities and subjects ---- */
+/* ---- authorities ---- */
 
-static const char *read_optional(struct reader *r, struct yaml_map *m, const char *key)
+const char *read_optional(struct reader *r, struct yaml_map *m, const char *key)
 {
     const struct yaml_node *n = yaml_map_get(m, key);
     const char *out = NULL;
@@ -284,9 +330,8 @@ static const char *read_optional(struct reader *r, struct yaml_map *m, const cha
     return out;
 }
 
-/* A name that may stand once in the file. */
-static void claim_name(struct reader *r, struct names *taken, const struct yaml_node *n,
-                       const char *name, const char *what, size_t max)
+void claim_name(struct reader *r, struct names *taken, const struct yaml_node *n, const char *name,
+                const char *what, size_t max)
 {
     if (!name)
         return;
@@ -418,91 +463,6 @@ static bool read_authorities(struct reader *r, const struct yaml_node *n)
     return true;
 }
 
-struct taken {
-    struct names name, identity, certificate, fingerprint;
-};
-
-static void read_subject(struct reader *r, const struct yaml_node *n, struct taken *taken,
-                         struct policy_subject *s)
-{
-    struct yaml_map m;
-    struct holder_set roles;
-    if (!yaml_map_open(r->y, n, &m))
-        return;
-    s->line = yaml_line(r->y, n);
-    s->file = r->p->name;
-    claim_name(r, &taken->fingerprint, yaml_map_get(&m, "fingerprint"), read_enrolment(r, &m, s),
-               "this certificate", 2 * POLICY_FINGERPRINT);
-    const struct yaml_node *name = yaml_map_need(&m, "name");
-    const struct yaml_node *identity = yaml_map_get(&m, "psk-identity");
-    const struct yaml_node *key_file = yaml_map_get(&m, "key-file");
-    const struct yaml_node *certificate = yaml_map_get(&m, "certificate");
-    if (yaml_text(r->y, name, &r->p->arena, &s->name))
-        claim_name(r, &taken->name, name, s->name, "the name of a subject", SUBJECT_NAME_MAX);
-    s->psk_identity = read_optional(r, &m, "psk-identity");
-    claim_name(r, &taken->identity, identity, s->psk_identity, "psk-identity", IDENTITY_NAME_MAX);
-    s->key_file = read_optional(r, &m, "key-file");
-    s->certificate = read_optional(r, &m, "certificate");
-    claim_name(r, &taken->certificate, certificate, s->certificate, "certificate", 255);
-    s->originator = read_optional(r, &m, "originator");
-    read_rate(r, yaml_map_get(&m, "rate"), "subject", s->name, &s->rate);
-    s->rate.whole = true; /* its name is in the limit's */
-    if (!identity && !certificate)
-        yaml_error(r->y, n, "a subject needs psk-identity and key-file, or certificate");
-    else if (identity && certificate)
-        yaml_error(r->y, certificate, "a subject has psk-identity or certificate, not both");
-    else if (identity && !key_file)
-        yaml_error(r->y, identity, "psk-identity needs a key-file");
-    if (key_file && !identity)
-        yaml_error(r->y, key_file, "key-file needs a psk-identity");
-    if (read_holders(r, yaml_map_need(&m, "roles"), ROLES_ONLY, &roles)) {
-        const char **names = arena_array(&r->p->arena, roles.n, sizeof(*names));
-        for (uint32_t i = 0; names && i < roles.n; i++)
-            names[i] = r->holders[roles.ids[i]].name;
-        s->roles = names;
-        s->n_roles = names ? roles.n : 0;
-    }
-    yaml_map_close(&m);
-}
-
-/* Of the file that `postern enrol` writes; after those of the policy. */
-static void read_enrolled(struct reader *r, struct enrolled_file *e, struct taken *taken,
-                          struct policy_subject *subjects)
-{
-    struct yaml *own = r->y;
-    r->y = e->y;
-    for (const struct yaml_node *n; (n = yaml_seq_next(&e->entries));) {
-        if (enrolled_read_out(r, n))
-            continue;
-        read_subject(r, n, taken, subjects);
-        subjects->file = r->p->enrolled_name;
-        subjects->managed = true;
-        subjects++;
-        r->p->n_subjects++;
-    }
-    r->y = own;
-}
-
-static bool read_subjects(struct reader *r, const struct yaml_node *n, struct enrolled_file *e)
-{
-    struct yaml_seq s = {0};
-    struct taken taken;
-    if (n && !yaml_seq_open(r->y, n, &s))
-        return true;
-    struct arena *a = &r->p->arena;
-    size_t all = s.left + e->entries.left;
-    struct policy_subject *subjects = arena_array(a, all, sizeof *subjects);
-    if (!subjects || !names_init(&taken.name, a, all) || !names_init(&taken.identity, a, all) ||
-        !names_init(&taken.certificate, a, all) || !names_init(&taken.fingerprint, a, all))
-        return false;
-    r->p->subjects = subjects;
-    for (const struct yaml_node *m; (m = yaml_seq_next(&s)); r->p->n_subjects++)
-        read_subject(r, m, &taken, subjects++);
-    if (e->y)
-        read_enrolled(r, e, &taken, subjects);
-    return true;
-}
-
 /* ---- the file ---- */
 
 static void read_head(struct reader *r, struct yaml_map *m)
@@ -529,14 +489,15 @@ static bool read_all(struct reader *r, const struct policy_files *files)
         return true;
     read_head(r, &m);
     if (!read_names(r, yaml_map_get(&m, "roles"), yaml_map_get(&m, "scopes")) ||
-        !read_authorities(r, yaml_map_get(&m, "authorities")))
+        !read_role_ids(r) || !read_authorities(r, yaml_map_get(&m, "authorities")))
         return false;
     for (uint32_t i = 0; i < r->p->n_holders; i++)
         read_holder(r, i);
     enrolled_open(r, yaml_map_get(&m, "enrolments"), files, &e);
     bool ok = weigh(r) && read_subjects(r, yaml_map_get(&m, "subjects"), &e);
     enrolled_close(r, &e);
-    if (!ok || !read_points(r, yaml_map_get(&m, "decision-points")) || !read_consult_done(r))
+    if (!ok || !read_points(r, yaml_map_get(&m, "decision-points")) || !read_consult_done(r) ||
+        !read_unassociated(r, yaml_map_get(&m, "mca-without-association")))
         return false;
     read_forbids(r, yaml_map_get(&m, "forbid"));
     yaml_map_close(&m);

@@ -1,8 +1,8 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
- * one rule, wire_file.c where an authority is asked, fresh_file.c how its
- * tokens are numbered, consult_file.c who else has a word. What is not honoured here (oneM2M) is
- * refused by name.
+ * one rule, subject_file.c who is enrolled, originator_file.c as whom they may
+ * speak to a CSE, wire_file.c where an authority is asked, fresh_file.c how its
+ * tokens are numbered, consult_file.c who else has a word.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H
@@ -23,7 +23,7 @@ struct reader {
     struct yaml *y;
     struct policy *p;
     struct buf *diag;
-    bool more_bad; /* the file of enrolments is; that is reported */
+    bool more_bad;                   /* the file of enrolments is; that is reported */
     struct holder *holders;          /* p's, while it can be written */
     const struct yaml_node **bodies; /* one a holder */
     uint32_t *own_rules;             /* one a holder */
@@ -46,6 +46,23 @@ bool read_holders(struct reader *r, const struct yaml_node *n, enum which which,
 /* A zone by name; NULL: reported, or n is NULL. */
 const struct zone *read_zone(struct reader *r, const struct yaml_node *n);
 
+/* A text, or NULL. */
+const char *read_optional(struct reader *r, struct yaml_map *m, const char *key);
+/* A name that may stand once in the file. */
+void claim_name(struct reader *r, struct names *taken, const struct yaml_node *n, const char *name,
+                const char *what, size_t max);
+
+/* `subjects`, in subject_file.c. False: out of memory. */
+struct enrolled_file;
+MUST_USE bool read_subjects(struct reader *r, const struct yaml_node *n, struct enrolled_file *e);
+/* `mca-without-association`, in originator_file.c, after the subjects. */
+MUST_USE bool read_unassociated(struct reader *r, const struct yaml_node *n);
+/* What a subject speaks for; then all of them, against each other: each by its
+ * node, of `more` if it is managed. */
+void read_originators(struct reader *r, struct yaml_map *subject, struct policy_subject *s);
+MUST_USE bool index_originators(struct reader *r, const struct yaml_node *const *nodes,
+                                struct yaml *more);
+
 /* `permit` lists, of one holder. */
 void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder);
 /* Whole `forbid` list. */
@@ -65,6 +82,8 @@ MUST_USE bool read_points(struct reader *r, const struct yaml_node *n);
 MUST_USE bool read_consult_done(struct reader *r);
 /* An authority's `cnonce`, `exi`, `sequence` and `default-audience`, in fresh_file.c. */
 void read_freshness(struct reader *r, struct yaml_map *authority, struct policy_freshness *out);
+/* A list of oneM2M operations, or one, as POLICY_OPERATION_BIT. */
+uint16_t read_operations(struct reader *r, const struct yaml_node *n);
 /* may-grant's `resources`. */
 const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
                                    const char *authority, bool *limited);

@@ -5,7 +5,8 @@ static const char *const words[] = {
     [POLICY_NOT_RESOURCE] = "not-resource", [POLICY_BEYOND_AUTHORITY] = "beyond-authority",
     [POLICY_NOT_METHOD] = "not-method",     [POLICY_CONDITION] = "condition",
     [POLICY_FORMAT] = "content-format",     [POLICY_PAYLOAD] = "payload-size",
-    [POLICY_FORBIDDEN] = "forbidden",       [POLICY_PERMITTED] = "permitted",
+    [POLICY_NOT_TYPE] = "not-type",         [POLICY_FORBIDDEN] = "forbidden",
+    [POLICY_PERMITTED] = "permitted",
 };
 
 const char *policy_reason_str(enum policy_reason r)

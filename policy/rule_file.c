@@ -1,27 +1,36 @@
 #include "policy_file.h"
 
+#include "m2m_words.h"
+
 static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH"};
 
 enum { N_METHODS = sizeof methods / sizeof *methods };
 
-static uint8_t read_methods(struct reader *r, const struct yaml_node *n)
+/* A list of words, or one, as bits from `shift` on. */
+static uint16_t read_actions(struct reader *r, const struct yaml_node *n, const char *what,
+                             const char *const *words, size_t n_words, unsigned shift)
 {
     struct yaml_seq s;
-    uint8_t all = 0;
+    uint16_t all = 0;
     int i;
-    if (!yaml_seq_open_or_one(r->y, n, &s))
+    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
         return 0;
     if (s.left == 0)
-        yaml_error(r->y, n, "no methods; a rule without any does nothing");
+        yaml_error(r->y, n, "no %s; a rule without any does nothing", what);
     for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
-        if (!yaml_enum(r->y, e, methods, N_METHODS, &i))
+        if (!yaml_enum(r->y, e, words, n_words, &i))
             continue;
-        uint8_t bit = (uint8_t)POLICY_METHOD_BIT(i + 1);
+        uint16_t bit = (uint16_t)(1u << ((unsigned)i + shift));
         if (all & bit)
-            yaml_error(r->y, e, "%s is named twice", methods[i]);
+            yaml_error(r->y, e, "%s is named twice", words[i]);
         all |= bit;
     }
     return all;
+}
+
+uint16_t read_operations(struct reader *r, const struct yaml_node *n)
+{
+    return read_actions(r, n, "operations", m2m_operation_words, M2M_OPERATIONS, N_METHODS);
 }
 
 static bool read_path(struct reader *r, const struct yaml_node *n, struct pattern *out)
@@ -147,7 +156,7 @@ static const struct when *read_when(struct reader *r, const struct yaml_node *n)
 
 struct rule_draft {
     struct pattern path;
-    uint8_t methods;
+    uint16_t actions;
     const struct when *when;
     struct rule_limits *limits;
     unsigned line;
@@ -198,6 +207,62 @@ static void read_formats(struct reader *r, const struct yaml_node *n, struct rul
     }
 }
 
+static void wrong_type(struct reader *r, const struct yaml_node *n, const char *why)
+{
+    const char *near = NULL, *name;
+    unsigned least = UINT32_MAX;
+    for (size_t i = 0; (name = m2m_type_name(i)); i++) {
+        unsigned d = yaml_distance(yaml_raw(n), bytes_str(name));
+        if (d < least) {
+            least = d;
+            near = name;
+        }
+    }
+    if (near)
+        yaml_error(r->y, n, "%s; did you mean '%s'?", why, near);
+    else
+        yaml_error(r->y, n, "%s", why);
+}
+
+/* NULL without any, and of what is no CREATE. */
+static struct rule_limits *read_types(struct reader *r, const struct yaml_node *n, uint16_t actions,
+                                      struct rule_limits *out)
+{
+    struct yaml_seq s;
+    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
+        return out;
+    if (!(actions & POLICY_OPERATION_BIT(1)))
+        yaml_error(r->y, n,
+                   "types are of what is created; the rule has no CREATE among its "
+                   "operations");
+    if (s.left == 0)
+        yaml_error(r->y, n, "no types; a rule without any creates nothing");
+    if (s.left > POLICY_TYPES_MAX) {
+        yaml_error(r->y, n, "more than %d types", POLICY_TYPES_MAX);
+        return out;
+    }
+    if (!out)
+        out = arena_alloc(&r->p->arena, sizeof *out);
+    uint16_t *types = arena_array(&r->p->arena, s.left, sizeof *types);
+    if (!out || !types)
+        return out; /* the arena says so */
+    out->types = types;
+    for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
+        const char *wrong = yaml_is_scalar(e) ? m2m_type_parse(yaml_raw(e), &types[out->n_types])
+                                              : "expected a "
+                                                "type";
+        if (wrong) {
+            wrong_type(r, e, wrong);
+            continue;
+        }
+        for (size_t i = 0; i < out->n_types; i++)
+            if (types[i] == types[out->n_types])
+                yaml_error(r->y, e, "named twice");
+        out->n_types++;
+    }
+    return out;
+}
+
 /* NULL without any. */
 static struct rule_limits *read_limits(struct reader *r, struct yaml_map *m)
 {
@@ -220,13 +285,14 @@ static struct rule_limits *read_limits(struct reader *r, struct yaml_map *m)
 }
 
 /* What tells this rule from others wherever it stands, so that its count goes
- * on when other lines change: whose it is, its path and its methods. Rules
- * that differ in their conditions alone share a count, which permits less. */
-static void name_rate(struct policy_rate *rate, const char *owner, struct bytes path, uint8_t set)
+ * on when other lines change: whose it is, its path and its actions. Rules
+ * that differ in their conditions and types alone share a count, which permits
+ * less. */
+static void name_rate(struct policy_rate *rate, const char *owner, struct bytes path, uint16_t set)
 {
-    uint8_t content[YAML_SCALAR_MAX + 1];
+    uint8_t content[YAML_SCALAR_MAX + 2];
     struct buf b = buf_on(content, sizeof content);
-    buf_put_u8(&b, set);
+    buf_put_be(&b, set, 2);
     buf_put(&b, path);
     policy_rate_name(rate, "rule", bytes_str(owner), buf_bytes(&b));
 }
@@ -240,16 +306,17 @@ static bool read_rule(struct reader *r, const struct yaml_node *n, enum rule_kin
         return false;
     const struct yaml_node *path = yaml_map_need(&m, "path");
     bool ok = read_path(r, path, &out->path);
-    yaml_map_refuse(&m, "operations"); /* oneM2M */
-    yaml_map_refuse(&m, "types");
-    if (yaml_map_get(&m, "operations"))
-        ok = false; /* they stand for the methods: those are not missing then */
-    else
-        out->methods = read_methods(r, yaml_map_need(&m, "methods"));
+    const struct yaml_node *operations = yaml_map_get(&m, "operations");
+    const struct yaml_node *named = yaml_map_get(&m, "methods");
+    if (!operations && !named)
+        yaml_error(r->y, n, "missing key 'methods', or 'operations' for a CSE");
+    out->actions = read_actions(r, named, "methods", methods, N_METHODS, 0);
+    out->actions |= read_operations(r, operations);
     if (kind != RESOURCE)
         out->when = read_when(r, yaml_map_get(&m, "when"));
     if (kind != FORBID)
         out->limits = read_limits(r, &m);
+    out->limits = read_types(r, yaml_map_get(&m, "types"), out->actions, out->limits);
     if (kind == FORBID) {
         const struct yaml_node *unless = yaml_map_get(&m, "unless-role");
         if (unless)
@@ -257,8 +324,8 @@ static bool read_rule(struct reader *r, const struct yaml_node *n, enum rule_kin
     }
     yaml_map_close(&m);
     if (ok && out->limits && out->limits->rate.count > 0)
-        name_rate(&out->limits->rate, owner, yaml_raw(path), out->methods);
-    return ok && out->methods;
+        name_rate(&out->limits->rate, owner, yaml_raw(path), out->actions);
+    return ok && out->actions;
 }
 
 void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder)
@@ -270,7 +337,7 @@ void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder)
     for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
         if (!read_rule(r, e, PERMIT, r->holders[holder].name, &d))
             continue;
-        rules_add(r->permit, &d.path, holder, d.methods, d.when, d.limits, d.line);
+        rules_add(r->permit, &d.path, holder, d.actions, d.when, d.limits, d.line);
         r->own_rules[holder]++;
     }
 }
@@ -300,7 +367,7 @@ void read_forbids(struct reader *r, const struct yaml_node *n)
                 sets[++last] = d.unless;
             set = last;
         }
-        rules_add(r->forbid, &d.path, set, d.methods, d.when, NULL, d.line);
+        rules_add(r->forbid, &d.path, set, d.actions, d.when, d.limits, d.line);
     }
 }
 
@@ -314,7 +381,7 @@ const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
     struct rules_builder *b = rules_builder_new();
     for (const struct yaml_node *e; (e = yaml_seq_next(&s));)
         if (read_rule(r, e, RESOURCE, authority, &d) && b) {
-            rules_add(b, &d.path, 0, d.methods, NULL, d.limits, d.line);
+            rules_add(b, &d.path, 0, d.actions, NULL, d.limits, d.line);
             *limited = *limited || d.limits;
         }
     const struct rules *out = b ? rules_build(b, &r->p->arena, NULL) : NULL;

@@ -45,7 +45,7 @@ struct rules {
 struct draft {
     uint32_t place; /* node * 2, + 1 for `**` */
     uint32_t holder, weight, line;
-    uint8_t methods;
+    uint16_t actions;
     const struct when *when;
     const struct rule_limits *limits;
 };
@@ -195,7 +195,7 @@ static uint32_t child(struct rules_builder *b, uint32_t from, struct bytes s)
     return to;
 }
 
-void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint8_t methods,
+void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint16_t actions,
                const struct when *when, const struct rule_limits *limits, uint32_t line)
 {
     uint32_t at = ROOT;
@@ -216,7 +216,7 @@ void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder
     b->drafts[b->n_drafts++] = (struct draft){.place = at * 2 + p->rest,
                                               .holder = holder,
                                               .line = line,
-                                              .methods = methods,
+                                              .actions = actions,
                                               .when = when,
                                               .limits = limits};
 }
@@ -258,13 +258,13 @@ static void fold(struct rule_group *g, struct rule *rules, const struct draft *d
 {
     *g = (struct rule_group){.holder = d->holder, .rules = rules};
     for (; d < end; d++) {
-        uint8_t methods = d->methods & (uint8_t)~g->plain;
-        if (!methods)
+        uint16_t actions = d->actions & (uint16_t)~g->plain;
+        if (!actions)
             continue;
-        rules[g->n++] = (struct rule){d->line, methods, d->when, d->limits};
-        g->methods |= methods;
+        rules[g->n++] = (struct rule){d->line, actions, d->when, d->limits};
+        g->actions |= actions;
         if (is_plain(d))
-            g->plain |= methods;
+            g->plain |= actions;
     }
 }
 
@@ -318,7 +318,7 @@ const struct rules *rules_build(struct rules_builder *b, struct arena *a, const 
         struct rules_place *at = place_of(r, d->place);
         if (at->n++ == 0)
             at->first = group;
-        at->methods |= r->groups[group].methods;
+        at->actions |= r->groups[group].actions;
         if (end == b->n_drafts || b->drafts[end].place != d->place)
             index_groups(r, d->place);
     }

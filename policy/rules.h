@@ -2,8 +2,10 @@
  * built; finding allocates nothing.
  *
  * A rule belongs to a holder (a role or scope by number; what the number
- * means is the caller's). Where a pattern ends, the rules of one holder are
- * one group: the methods that are permitted whatever the moment are folded
+ * means is the caller's), and is about a set of actions: methods of CoAP and
+ * operations of oneM2M, a bit each (POLICY_METHOD_BIT, POLICY_OPERATION_BIT).
+ * Where a pattern ends, the rules of one holder are
+ * one group: the actions that are permitted whatever the moment are folded
  * together, and only rules with conditions or limits stay apart. So a question costs a
  * few look-ups for each segment of its path, and for each place where a
  * pattern of the tree matches the smaller of: groups there, holders held.
@@ -23,7 +25,7 @@ struct rules_builder;
 
 struct rule {
     uint32_t line;
-    uint8_t methods;
+    uint16_t actions;
     const struct when *when;          /* NULL: always */
     const struct rule_limits *limits; /* NULL: any number, size and format */
 };
@@ -31,8 +33,8 @@ struct rule {
 /* The rules of one holder where one pattern ends. */
 struct rule_group {
     uint32_t holder;
-    uint8_t plain;   /* methods of rules without conditions and limits */
-    uint8_t methods; /* of all */
+    uint16_t plain;   /* actions of rules without conditions and limits */
+    uint16_t actions; /* of all */
     uint32_t n;
     const struct rule *rules; /* those of `plain` first, disjoint */
 };
@@ -43,7 +45,7 @@ MUST_USE struct rules_builder *rules_builder_new(void);
 void rules_builder_free(struct rules_builder *b); /* NULL is fine */
 /* Copies the pattern. `when` and `limits` must outlive the tree. Rules are
  * kept in the order of `line` within a group. */
-void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint8_t methods,
+void rules_add(struct rules_builder *b, const struct pattern *p, uint32_t holder, uint16_t actions,
                const struct when *when, const struct rule_limits *limits, uint32_t line);
 /* `weight[holder]` orders the groups of a place, least first; NULL: by
  * holder. NULL on allocation failure, then or earlier. */
@@ -55,7 +57,7 @@ MUST_USE const struct rules *rules_build(struct rules_builder *b, struct arena *
 /* The groups where one pattern that matches the path ends. */
 struct rules_place {
     uint32_t first, n;
-    uint8_t methods; /* of all rules there */
+    uint16_t actions; /* of all rules there */
 };
 
 struct rules_walk {

@@ -130,7 +130,7 @@ struct compiling {
 
 static void take_word(struct compiling *c, struct bytes word, bool only_role)
 {
-    uint32_t id = names_find(&c->p->names, word);
+    uint32_t id = holder_find(c->p, word);
     if (id == NAMES_NONE || (only_role && !c->p->holders[id].is_role)) {
         count(&c->report.n_unknown, &c->report.first_unknown, word);
     } else if (c->may && !holder_set_has(&c->may->holders, id)) {
@@ -193,7 +193,7 @@ static uint32_t may_grant_methods(const struct may_grant *may, const struct path
         return 0;
     rules_walk_begin(&walk, may->resources, path);
     while (rules_walk_next(&walk, &at))
-        methods |= at.methods;
+        methods |= at.actions;
     return methods;
 }
 

@@ -335,7 +335,8 @@ static int judge(struct asking *a)
         a->refused = PEP_SCOPE;
         return CMD_OK;
     }
-    a->held = (struct policy_holding){a->grant, a->covers, a->strength};
+    a->held =
+        (struct policy_holding){.grant = a->grant, .covers = a->covers, .strength = a->strength};
     a->q.held = &a->held;
     a->q.n_held = 1;
     policy_decide(a->policy, &a->q, &a->d);

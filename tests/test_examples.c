@@ -136,7 +136,7 @@ static void says_what_it_says(void **state)
                                        .scope = bytes_str(rows[i].roles)};
         struct policy_grant *g = policy_grant_new(p, &claims, &report);
         assert_non_null(g);
-        struct policy_holding held = {g, true, POLICY_STRENGTH_PSK};
+        struct policy_holding held = {.grant = g, .covers = true, .strength = POLICY_STRENGTH_PSK};
         struct policy_question q = {.method = rows[i].method,
                                     .path = path,
                                     .n_path = n,

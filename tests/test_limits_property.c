@@ -169,7 +169,7 @@ static struct policy_decision judge(struct policy *p, const struct asked *a)
 {
     struct policy_decision d;
     struct policy_grant *g = grant(p, a->roles);
-    struct policy_holding h = {g, true, POLICY_STRENGTH_PSK};
+    struct policy_holding h = {.grant = g, .covers = true, .strength = POLICY_STRENGTH_PSK};
     struct policy_question q = a->q;
     q.path = a->seg;
     q.held = &h;

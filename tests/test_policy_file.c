@@ -18,7 +18,9 @@ struct row {
     const char *want; /* "": accepted */
 };
 
-#define KEYS "authorities:\n- name: as\n  keys: k\n"
+#define SCOPE   "scopes:\n  a:\n    permit:\n    - "
+#define SUBJECT "subjects:\n- {name: n, certificate: c, roles: [], "
+#define KEYS    "authorities:\n- name: as\n  keys: k\n"
 
 static const struct row rows[] = {
     {"", ""},
@@ -147,10 +149,153 @@ static const struct row rows[] = {
      "p:5:27: error: no methods; a rule without any does nothing\n    - {path: /a, methods: []}\n"
      "                          ^\n"},
     {"scopes:\n  a:\n    permit:\n    - {path: /a}\n",
-     "p:5:7: error: missing key 'methods'\n    - {path: /a}\n      ^\n"},
-    {"scopes:\n  a:\n    permit:\n    - {path: /a, operations: [RETRIEVE]}\n",
-     "p:5:18: error: 'operations' is not supported by this version\n"
-     "    - {path: /a, operations: [RETRIEVE]}\n                 ^\n"},
+     "p:5:7: error: missing key 'methods', or 'operations' for a CSE\n    - {path: /a}\n      ^\n"},
+    /* of a CSE */
+    {SCOPE "{path: /a, operations: [RETRIEVE]}\n", ""},
+    {SCOPE "{path: /a, operations: RETRIEVE, methods: GET}\n", ""},
+    {SCOPE "{path: /a, operations: [RETRIEVE, READ]}\n",
+     "p:5:41: error: expected CREATE, RETRIEVE, UPDATE, DELETE, NOTIFY or DISCOVERY, found "
+     "'READ'\n    - {path: /a, operations: [RETRIEVE, READ]}\n"
+     "                                        ^\n"},
+    {SCOPE "{path: /a, operations: [RETRIEVE, RETRIEVE]}\n",
+     "p:5:41: error: RETRIEVE is named twice\n    - {path: /a, operations: [RETRIEVE, RETRIEVE]}\n"
+     "                                        ^\n"},
+    {SCOPE "{path: /a, operations: []}\n",
+     "p:5:30: error: no operations; a rule without any does nothing\n"
+     "    - {path: /a, operations: []}\n                             ^\n"},
+    {SCOPE "{path: /a, operations: [CREATE, RETRIEVE], types: [AE, container, 28, 65535]}\n", ""},
+    {SCOPE "{path: /a, operations: CREATE, types: AE}\n", ""},
+    {SCOPE "{path: /a, operations: RETRIEVE, types: AE}\n",
+     "p:5:47: error: types are of what is created; the rule has no CREATE among its operations\n"
+     "    - {path: /a, operations: RETRIEVE, types: AE}\n"
+     "                                              ^\n"},
+    {SCOPE "{path: /a, methods: POST, types: AE}\n",
+     "p:5:40: error: types are of what is created; the rule has no CREATE among its operations\n"
+     "    - {path: /a, methods: POST, types: AE}\n"
+     "                                       ^\n"},
+    {SCOPE "{path: /a, operations: CREATE, types: []}\n",
+     "p:5:45: error: no types; a rule without any creates nothing\n"
+     "    - {path: /a, operations: CREATE, types: []}\n"
+     "                                            ^\n"},
+    {SCOPE "{path: /a, operations: CREATE, types: [AE, 2]}\n",
+     "p:5:50: error: named twice\n    - {path: /a, operations: CREATE, types: [AE, 2]}\n"
+     "                                                 ^\n"},
+    {SCOPE "{path: /a, operations: CREATE, types: contentInstances}\n",
+     "p:5:45: error: no resource type of this name (TS-0004 6.3.4.2.1); did you mean "
+     "'contentInstance'?\n    - {path: /a, operations: CREATE, types: contentInstances}\n"
+     "                                            ^\n"},
+    {SCOPE "{path: /a, operations: CREATE, types: 65536}\n",
+     "p:5:45: error: a resource type is a number from 1 to 65535\n"
+     "    - {path: /a, operations: CREATE, types: 65536}\n"
+     "                                            ^\n"},
+    {"forbid:\n- {path: /a, operations: CREATE, types: AE}\n", ""},
+    {KEYS "  may-grant: {resources: [{path: /a, operations: CREATE, types: AE}]}\n", ""},
+
+    /* roles by their IDs */
+    {"roles:\n  a: {role-id: reader@sp.example}\n  b: {includes: reader@sp.example}\n", ""},
+    {"roles:\n  reader@sp.example: {}\n  b: {includes: reader@sp.example}\n", ""},
+    {"roles:\n  a: {role-id: reader}\n",
+     "p:3:16: error: expected a role ID such as reader@sp.example\n  a: {role-id: reader}\n"
+     "               ^\n"},
+    {"roles:\n  a: {role-id: r@sp@sp}\n",
+     "p:3:16: error: expected a role ID such as reader@sp.example\n  a: {role-id: r@sp@sp}\n"
+     "               ^\n"},
+    {"roles:\n  a: {role-id: r@sp}\n  b: {role-id: r@sp}\n",
+     "p:4:16: error: role ID 'r@sp' is taken already\n  b: {role-id: r@sp}\n"
+     "               ^\n"},
+    {"roles:\n  a: {role-id: r@sp}\n  r@sp: {}\n",
+     "p:3:16: error: 'r@sp' is the name of a role already, on line 4\n  a: {role-id: r@sp}\n"
+     "               ^\n"},
+    {"roles:\n  a@sp: {role-id: r@sp}\n",
+     "p:3:19: error: 'a@sp' is a role ID itself; a role has one\n  a@sp: {role-id: r@sp}\n"
+     "                  ^\n"},
+    {"scopes:\n  a: {role-id: r@sp, permit: []}\n",
+     "p:3:7: error: unknown key 'role-id'\n  a: {role-id: r@sp, permit: []}\n      ^\n"},
+
+    /* originators */
+    {SUBJECT "originator: Cmeter}\n", ""},
+    {SUBJECT "originators: [Cmeter, /mn/Cm, //SP.example/mn/Cm, Sm, /Sn, //sp.example/Sn, "
+             "admin]}\n",
+     ""},
+    {SUBJECT "originators: Cmeter}\n", ""},
+    {SUBJECT "originator: [Cmeter]}\n",
+     "p:3:52: error: 'originator' is one; several are 'originators'\n"
+     "- {name: n, certificate: c, roles: [], originator: [Cmeter]}\n"
+     "                                                   ^\n"},
+    {SUBJECT "originator: Cx, originators: [Cy]}\n",
+     "p:3:69: error: 'originator' and 'originators' are the same; give one of them\n"
+     " n, certificate: c, roles: [], originator: Cx, originators: [Cy]}\n"
+     "                                                            ^\n"},
+    {SUBJECT "originators: [Cx, Cx]}\n",
+     "p:3:58: error: 'Cx' is named twice\n"
+     "- {name: n, certificate: c, roles: [], originators: [Cx, Cx]}\n"
+     "                                                         ^\n"},
+    {SUBJECT "originators: []}\n",
+     "p:3:53: error: no originators; leave the key away if there are none\n"
+     "- {name: n, certificate: c, roles: [], originators: []}\n"
+     "                                                    ^\n"},
+    {SUBJECT "originator: C}\n",
+     "p:3:52: error: this asks for an AE-ID to be given: say it in may-register\n"
+     "- {name: n, certificate: c, roles: [], originator: C}\n"
+     "                                                   ^\n"},
+    {SUBJECT "originator: C*}\n",
+     "p:3:52: error: an originator is one AE-ID; '*' is for may-register\n"
+     "- {name: n, certificate: c, roles: [], originator: C*}\n"
+     "                                                   ^\n"},
+    {SUBJECT "originator: /mn-cse}\n",
+     "p:3:52: error: this is a CSE-ID: say it in cse\n"
+     "- {name: n, certificate: c, roles: [], originator: /mn-cse}\n"
+     "                                                   ^\n"},
+    {SUBJECT "originator: \"C x\"}\n",
+     "p:3:53: error: an originator has 1 to 255 printable ASCII characters, without spaces\n"
+     "- {name: n, certificate: c, roles: [], originator: \"C x\"}\n"
+     "                                                    ^\n"},
+    {SUBJECT "cse: /mn-cse}\n", ""},
+    {SUBJECT "cse: //sp.example/mn-cse}\n", ""},
+    {SUBJECT "cse: mn-cse}\n",
+     "p:3:45: error: expected a CSE-ID such as /mn-cse or //sp.example/mn-cse\n"
+     "- {name: n, certificate: c, roles: [], cse: mn-cse}\n"
+     "                                            ^\n"},
+    {SUBJECT "cse: /mn-cse, originator: Cx}\n",
+     "p:3:45: error: a subject is a CSE, or speaks for AEs: 'cse' excludes 'originator'\n"
+     "- {name: n, certificate: c, roles: [], cse: /mn-cse, originator: Cx}\n"
+     "                                            ^\n"},
+    {SUBJECT "cse: /mn-cse, may-register: S}\n",
+     "p:3:68: error: a CSE registers no AEs at another CSE: 'cse' excludes this\n"
+     ": n, certificate: c, roles: [], cse: /mn-cse, may-register: S}\n"
+     "                                                            ^\n"},
+    {SUBJECT "may-register: [S, C, Cmeter, \"Chome-*\"]}\n", ""},
+    {SUBJECT "may-register: [/mn/Cx]}\n",
+     "p:3:55: error: expected S, C, or an AE-ID-Stem such as Cmeter, in which * stands for any "
+     "characters\n- {name: n, certificate: c, roles: [], may-register: [/mn/Cx]}\n"
+     "                                                      ^\n"},
+    {SUBJECT "originator: Cx}\n- {name: m, certificate: d, roles: [], originator: Cy}\n", ""},
+    {SUBJECT "originator: Cx}\n- {name: m, certificate: d, roles: [], originator: Cx}\n",
+     "p:4:3: error: originator 'Cx' is that of subject 'n' on line 3 already\n"
+     "- {name: m, certificate: d, roles: [], originator: Cx}\n  ^\n"},
+    {SUBJECT "originator: //sp/Sx}\n- {name: m, certificate: //SP/Sx, roles: []}\n",
+     "p:4:3: error: originator '//sp/Sx' is that of subject 'n' on line 3 already\n"
+     "- {name: m, certificate: //SP/Sx, roles: []}\n  ^\n"},
+    {SUBJECT "cse: /a}\n- {name: m, certificate: d, roles: [], cse: /a}\n",
+     "p:4:3: error: CSE-ID '/a' is that of subject 'n' on line 3 already\n"
+     "- {name: m, certificate: d, roles: [], cse: /a}\n  ^\n"},
+
+    /* without an association */
+    {"roles: {r: {}}\nmca-without-association:\n"
+     "- {originators: [Cx, Sy], operations: RETRIEVE, roles: [r]}\n",
+     ""},
+    {"roles: {r: {}}\nmca-without-association:\n"
+     "- {originators: [Cx, Sy], operations: RETRIEVE}\n",
+     "p:4:3: error: missing key 'roles'\n- {originators: [Cx, Sy], operations: RETRIEVE}\n  ^\n"},
+    {"roles: {r: {}}\nmca-without-association:\n"
+     "- {originators: [/mn], operations: RETRIEVE, roles: [r]}\n",
+     "p:4:18: error: only AEs may come without an association, never a CSE (TS-0003 6.1.2.2.1)\n"
+     "- {originators: [/mn], operations: RETRIEVE, roles: [r]}\n                 ^\n"},
+    {"roles: {r: {}}\nmca-without-association:\n"
+     "- {originators: Cx, operations: RETRIEVE, roles: [r]}\n" SUBJECT "originator: Cx}\n",
+     "p:4:17: error: 'Cx' is subject 'n', which has a credential to show\n"
+     "- {originators: Cx, operations: RETRIEVE, roles: [r]}\n                ^\n"},
+
     {"scopes:\n  a:\n    rate: 1000000/s\n    permit:\n    - {path: /a, methods: GET, rate: "
      "5/min}\n",
      ""},
@@ -194,8 +339,12 @@ static const struct row rows[] = {
      "- {name: n, certificate: i, roles: [], rate: ten}\n"
      "                                             ^\n"},
     {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, types: [ae]}\n",
-     "p:5:32: error: 'types' is not supported by this version\n"
-     "    - {path: /a, methods: GET, types: [ae]}\n                               ^\n"},
+     "p:5:39: error: types are of what is created; the rule has no CREATE among its operations\n"
+     "    - {path: /a, methods: GET, types: [ae]}\n"
+     "                                      ^\n"
+     "p:5:40: error: no resource type of this name (TS-0004 6.3.4.2.1)\n"
+     "    - {path: /a, methods: GET, types: [ae]}\n"
+     "                                       ^\n"},
     {"scopes:\n  a:\n    permit:\n    - {path: /a, methods: GET, unless-role: r}\n",
      "p:5:32: error: unknown key 'unless-role'\n    - {path: /a, methods: GET, unless-role: r}\n"
      "                               ^\n"},
@@ -456,7 +605,7 @@ static enum policy_reason ask(struct policy *p, const char *role, const struct b
     struct policy_claims c = {.authority = -1, .roles = &word, .n_roles = 1};
     struct policy_grant *g = policy_grant_new(p, &c, NULL);
     assert_non_null(g);
-    struct policy_holding h = {g, true, POLICY_STRENGTH_PSK};
+    struct policy_holding h = {.grant = g, .covers = true, .strength = POLICY_STRENGTH_PSK};
     struct policy_question q = {
         .method = method, .path = seg, .n_path = n, .held = &h, .n_held = 1};
     struct policy_decision d;

@@ -65,7 +65,7 @@ static double measure(enum shape shape, size_t rules, double *load_ms)
     if (!g)
         exit(2);
     static const char *const names[] = {"d1", "d3", "d7", "d5", "nothing"};
-    struct policy_holding held = {g, true, POLICY_STRENGTH_PSK};
+    struct policy_holding held = {.grant = g, .covers = true, .strength = POLICY_STRENGTH_PSK};
     double best = 1e18;
     unsigned permits = 0;
     for (int round = 0; round < ROUNDS; round++) {

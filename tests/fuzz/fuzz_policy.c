@@ -24,7 +24,7 @@ static void ask(struct policy *p, struct bytes words, int authority)
     struct policy_grant *g = policy_grant_new(p, &c, NULL);
     if (!g)
         return;
-    struct policy_holding held = {g, true, POLICY_STRENGTH_PSK};
+    struct policy_holding held = {.grant = g, .covers = true, .strength = POLICY_STRENGTH_PSK};
     for (size_t n = 0; n <= 4; n++) {
         char words_out[512];
         struct policy_decision d;
