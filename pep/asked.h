@@ -15,6 +15,7 @@ struct asked_source {
     const struct token *token; /* that came with the request, kept nowhere */
     const uint8_t *key;        /* that proves the token; NULL: a bearer token */
     int64_t ends_s;            /* of the token, or the enrolment */
+    int permission;            /* of a oneM2M token, from 0; -1: none of them */
 };
 
 struct asked {

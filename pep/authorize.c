@@ -6,6 +6,7 @@
 #include "code.h"
 #include "hints.h"
 #include "judge.h"
+#include "m2m_hold.h"
 
 /* Options joined by '&'. An option that holds one itself could be read as
  * two, and a single empty one as none, so such a query matches no AIF entry:
@@ -25,6 +26,13 @@ static struct bytes join_query(const struct request *r, uint8_t *storage)
     return b.full ? BYTES_LIT("%") : buf_bytes(&b);
 }
 
+/* Whether the session speaks for the originator of a oneM2M request by itself. */
+static bool speaks(struct pep_session *s, const struct request *r)
+{
+    const char *originator = s ? pep_session_originator(s) : NULL;
+    return originator && r->m2m && bytes_equal_str(r->m2m->originator, originator);
+}
+
 /* The Access-Token option: it counts if this association proves its key. It
  * is kept nowhere. */
 static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct request *r,
@@ -35,6 +43,8 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
     if (err != PEP_OK)
         return err;
     struct cached *c = a->learned.said;
+    if (c->token.claims.permissions.n > 0)
+        return m2m_hold_one(p, s, r, r->token, speaks(s, r), now_s, a);
     err = judge_token(p, c, a->learned.answer && a->learned.answer->reference, now_s, &j);
     if (err == PEP_OK && !r->continued)
         err = judge_cnonce(p, &c->token, now_s);
@@ -128,7 +138,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
                        (struct asked_source){.ends_s = session_subject(s)->said->expires_s});
         for (size_t i = 0; s->held && i < s->held->n; i++) {
             struct grant *g = s->held->of[i];
-            if (!grant_is_live(g, now_s, p->config.build_s))
+            if (!grant_is_live(g, now_s, p->config.build_s) || g->permissions_text.n > 0)
                 continue;
             if (learn_is_fresh(p, g, now_s))
                 add_grant(a, s, r, g);
@@ -137,7 +147,9 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         }
         dynamic = s->wants_created;
     }
-    if (r->has_token)
+    if (r->m2m)
+        err = m2m_hold(p, s, r, speaks(s, r), now_s, a);
+    if (r->has_token && err == PEP_OK)
         err = s ? add_token(p, s, r, now_s, a, &dynamic) : PEP_CONFIRMATION;
     if (r->n_query && (a->own_token || (s && s->wants_query)))
         a->q.query = join_query(r, a->query);

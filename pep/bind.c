@@ -14,6 +14,11 @@ enum pep_err bind_key(struct pep *p, struct pep_session *s, const struct cached 
     const struct cnf *k = &c->token.claims.cnf;
     const struct policy_authority *a = policy_authority(p->policy, (size_t)c->token.authority);
     struct grant *known = NULL;
+    if (k->kind == CNF_NONE && c->token.claims.permissions.n > 0 && !(a->bearer && s)) {
+        /* oneM2M: his association proves who the holder is. */
+        g->key.kind = CNF_HOLDER;
+        return grant_key_id_holder(c->token.claims.sub, g->key.id) ? PEP_OK : PEP_FULL;
+    }
     if (k->kind == CNF_NONE) {
         /* With no key it counts for the association it came over, no other. */
         if (!a->bearer || !s)
@@ -67,7 +72,7 @@ enum pep_err bind_make_way(struct pep *p, const struct grant *g, int64_t now_s, 
     if (g->bearer) {
         for (size_t i = 0; i < g->bearer->n_bearer; i++) {
             struct grant *o = g->bearer->bearer[i];
-            if (o->authority != g->authority)
+            if (!grant_replaces(o, g))
                 left++;
             else if (!add_victim(v, o))
                 return PEP_FULL;
@@ -75,7 +80,7 @@ enum pep_err bind_make_way(struct pep *p, const struct grant *g, int64_t now_s, 
         return left < GRANTS_PER_SESSION_MAX ? PEP_OK : PEP_FULL;
     }
     for (struct grant *o = grants_of_key(p->grants, g->key.id); o; o = grants_next_of_key(o)) {
-        if (o->authority != g->authority)
+        if (!grant_replaces(o, g))
             left++;
         else if (!add_victim(v, o))
             return PEP_FULL;

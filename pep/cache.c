@@ -26,6 +26,7 @@ struct cache *cache_new(struct siphash_key seed)
 static void entry_wipe(struct cached *e)
 {
     policy_grant_free(e->compiled);
+    m2m_permissions_free(e->permissions);
     token_clear(&e->token);
     crypto_wipe(e, sizeof *e);
 }
@@ -89,6 +90,7 @@ bool cached_name_key(struct cached *e)
         e->has_key_id = true;
         return grant_key_id_digest(k->kind, k->key, e->key_id);
     case CNF_KID:
+    case CNF_HOLDER: /* no token says so */
     case CNF_NONE:
         break;
     }
@@ -121,6 +123,7 @@ static void entry_begin(struct cached *e, struct bytes raw)
 {
     e->has_key_id = false;
     e->compiled = NULL;
+    e->permissions = NULL;
     e->ids.n = 0;
     e->raw_n = raw.n;
     memcpy(e->raw, raw.p, raw.n);

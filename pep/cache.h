@@ -11,6 +11,7 @@
 #define POSTERN_CACHE_H
 
 #include "../policy/siphash.h"
+#include "m2m_permissions.h"
 #include "pep.h"
 #include "token_ids.h"
 
@@ -26,6 +27,7 @@ struct cached {
     /* For the Access-Token option; made when first needed. */
     struct policy_grant *compiled;
     struct policy_grant_report report;
+    struct m2m_permissions *permissions; /* of a oneM2M token; likewise */
     /* kept by cache.c */
     uint64_t hash;
     size_t raw_n;

@@ -31,6 +31,7 @@ enum pep_err {
     PEP_FORM,         /* a form that can hide it from its authority's list */
     PEP_LIST,         /* its authority's list is too long to be kept here */
     PEP_CNONCE,       /* its authority's tokens carry a fresh cnonce of ours; this one does not */
+    PEP_HOLDER,       /* its holder is not who asks */
     PEP_INACTIVE,     /* its authority says that it does not hold */
     PEP_AWAY,         /* its authority must be asked, and does not answer */
     PEP_BUSY,         /* its authority must be asked, and too many questions are under way */

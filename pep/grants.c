@@ -6,7 +6,7 @@
 
 struct grants {
     struct grant **slots; /* the first `n` are taken */
-    size_t n, max;
+    size_t n, max, n_holders;
     struct grant **by_key, **by_kid, **by_id; /* chains */
     size_t mask;
     struct siphash_key seed;
@@ -55,6 +55,11 @@ size_t grants_count(const struct grants *t)
 size_t grants_max(const struct grants *t)
 {
     return t->max;
+}
+
+size_t grants_of_holders(const struct grants *t)
+{
+    return t->n_holders;
 }
 
 struct grant *grants_at(const struct grants *t, size_t i)
@@ -133,7 +138,7 @@ struct grant *grant_new(const struct token *t, struct bytes raw, size_t n_device
     const struct claims *c = &t->claims;
     size_t words = (n_devices + 63) / 64;
     size_t size = sizeof(struct grant) + c->n_aif * sizeof *c->aif + words * sizeof(uint64_t) +
-                  raw.n + c->iss.n + c->scope_words.n + c->sub.n + c->cti.n;
+                  raw.n + c->iss.n + c->scope_words.n + c->sub.n + c->cti.n + c->permissions.n;
     for (size_t i = 0; i < c->n_aif; i++)
         size += c->aif[i].path.n;
     struct grant *g = calloc(1, size);
@@ -157,6 +162,7 @@ struct grant *grant_new(const struct token *t, struct bytes raw, size_t n_device
     g->scope = copy_to(&at, c->scope_words);
     g->sub = copy_to(&at, c->sub);
     g->cti = copy_to(&at, c->cti);
+    g->permissions_text = copy_to(&at, c->permissions);
     for (size_t i = 0; i < c->n_aif; i++) {
         g->aif[i].path = copy_to(&at, c->aif[i].path);
         g->aif[i].mask = c->aif[i].mask;
@@ -172,8 +178,15 @@ void grant_free(struct grant *g)
         return;
     policy_grant_free(g->compiled);
     policy_grant_free(g->next_compiled);
+    m2m_permissions_free(g->permissions);
     crypto_wipe(g, g->size);
     free(g);
+}
+
+bool grant_replaces(const struct grant *a, const struct grant *b)
+{
+    bool add_up = a->permissions_text.n > 0 && b->permissions_text.n > 0;
+    return a->authority == b->authority && (!add_up || bytes_equal(a->cti, b->cti));
 }
 
 void grants_take(struct grants *t, struct grant *g)
@@ -182,6 +195,7 @@ void grants_take(struct grants *t, struct grant *g)
     t->slots[t->n++] = g;
     if (g->key.kind == CNF_NONE)
         return;
+    t->n_holders += g->key.kind == CNF_HOLDER;
     struct grant **bucket = key_bucket(t, g->key.id);
     g->key_next = *bucket;
     *bucket = g;
@@ -213,6 +227,7 @@ void grants_drop(struct grants *t, struct grant *g)
             *at = g->kid_next;
         }
     }
+    t->n_holders -= g->key.kind == CNF_HOLDER;
     struct grant *last = t->slots[--t->n];
     t->slots[g->slot] = last;
     last->slot = g->slot;
@@ -250,4 +265,13 @@ bool grant_key_id_digest(enum cnf_kind kind, const uint8_t digest[CRYPTO_SHA256]
     buf_put_u8(&b, (uint8_t)kind);
     buf_put(&b, bytes_of(digest, CRYPTO_SHA256));
     return crypto_sha256(buf_bytes(&b), out);
+}
+
+bool grant_key_id_holder(struct bytes holder, uint8_t out[PEP_KEY_ID])
+{
+    uint8_t text[1 + M2M_ID_MAX];
+    struct buf b = buf_on(text, sizeof text);
+    buf_put_u8(&b, CNF_HOLDER);
+    buf_put(&b, holder);
+    return holder.n > 0 && !b.full && crypto_sha256(buf_bytes(&b), out);
 }

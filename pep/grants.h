@@ -13,6 +13,7 @@
 
 #include "crypto.h"
 #include "../policy/siphash.h"
+#include "m2m_permissions.h"
 #include "pep.h"
 #include "token_ids.h"
 
@@ -28,7 +29,7 @@ enum grants_limits {
 
 /* A proof key: how a client shows that a grant is its own. */
 struct grant_key {
-    enum cnf_kind kind; /* CNF_SYMMETRIC, _EC, _X5T, _JKT; CNF_NONE: bearer */
+    enum cnf_kind kind; /* CNF_SYMMETRIC, _EC, _X5T, _JKT, _HOLDER; CNF_NONE: bearer */
     uint8_t id[PEP_KEY_ID];
     uint8_t secret[TOKEN_KEY_MAX]; /* CNF_SYMMETRIC */
     size_t secret_n;
@@ -67,6 +68,10 @@ struct grant {
     struct token_ids ids; /* made when first needed */
     struct policy_aif *aif;
     size_t n_aif;
+    /* Of a oneM2M token, whose holder is `sub`: it counts for his requests to
+     * CSEs alone, by its permissions; `compiled` gives nothing. n 0: another. */
+    struct bytes permissions_text;
+    struct m2m_permissions *permissions; /* made when first needed */
     /* kept by grants.c */
     size_t size, slot;
     struct grant *key_next, *kid_next, *id_next;
@@ -79,11 +84,19 @@ size_t grants_count(const struct grants *t);
 size_t grants_max(const struct grants *t);
 struct grant *grants_at(const struct grants *t, size_t i); /* in no order */
 
+/* How many are of CNF_HOLDER. */
+size_t grants_of_holders(const struct grants *t);
+
 /* Those of one proof key; bearer grants have none. */
 struct grant *grants_of_key(const struct grants *t, const uint8_t key_id[PEP_KEY_ID]);
 struct grant *grants_next_of_key(const struct grant *g);
 struct grant *grants_of_kid(const struct grants *t, struct bytes kid);
 struct grant *grants_next_of_kid(const struct grant *g);
+
+/* Whether, of one proof key, either takes the other's place: an authority's
+ * newer token does (RFC 9200 5.10.1). Its oneM2M tokens add up (TS-0003
+ * 7.3.2.5), but for those of one ID. */
+bool grant_replaces(const struct grant *a, const struct grant *b);
 
 /* Not a bearer grant; NULL: none. */
 struct grant *grants_by_id(const struct grants *t, uint64_t id);
@@ -126,5 +139,7 @@ MUST_USE bool grant_key_id_ec(int crv, struct bytes x, struct bytes y, uint8_t o
  * one method names from being proved by another. */
 MUST_USE bool grant_key_id_digest(enum cnf_kind kind, const uint8_t digest[CRYPTO_SHA256],
                                   uint8_t out[PEP_KEY_ID]);
+/* Of a oneM2M holder, by the name that his token has for him. */
+MUST_USE bool grant_key_id_holder(struct bytes holder, uint8_t out[PEP_KEY_ID]);
 
 #endif

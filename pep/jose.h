@@ -91,10 +91,10 @@ MUST_USE bool jose_peek(const struct jose *m, struct buf *plain, struct bytes *c
 /* Appends a JWS. `typ` is put as it is, or left out if NULL. */
 MUST_USE enum pep_err jose_sign(const struct crypto_alg *alg, const struct key *key,
                                 const char *typ, struct bytes payload, struct buf *out);
-/* Appends a JWE; alg NULL: dir. `cty` likewise. */
+/* Appends a JWE; alg NULL: dir. `typ` and `cty` likewise. */
 MUST_USE enum pep_err jose_seal(const struct crypto_alg *alg, const struct crypto_alg *enc,
-                                const struct key *key, const char *cty, struct bytes content,
-                                struct buf *out);
+                                const struct key *key, const char *typ, const char *cty,
+                                struct bytes content, struct buf *out);
 
 /* The Z of ECDH-ES through the Concat KDF: the content key, or what wraps it
  * (RFC 7518 4.6). For jose.c and jose_write.c. */

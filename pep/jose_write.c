@@ -82,8 +82,8 @@ static bool send_key(struct jose *m, const struct key *key, uint8_t cek[CRYPTO_C
 }
 
 enum pep_err jose_seal(const struct crypto_alg *alg, const struct crypto_alg *enc,
-                       const struct key *key, const char *cty, struct bytes content,
-                       struct buf *out)
+                       const struct key *key, const char *typ, const char *cty,
+                       struct bytes content, struct buf *out)
 {
     struct jose m = {.kind = JOSE_JWE, .alg = alg, .enc = enc};
     uint8_t header[JOSE_HEADER_MAX], cek[CRYPTO_CEK_MAX], wrapped[CRYPTO_RSA_MAX],
@@ -98,6 +98,8 @@ enum pep_err jose_seal(const struct crypto_alg *alg, const struct crypto_alg *en
     buf_put_u8(&h, '{');
     put_text(&h, "alg", alg ? bytes_str(alg->name) : BYTES_LIT("dir"));
     put_text(&h, "enc", bytes_str(enc->name));
+    if (typ)
+        put_text(&h, "typ", bytes_str(typ));
     if (cty)
         put_text(&h, "cty", bytes_str(cty));
     put_kid(&h, key);

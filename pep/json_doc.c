@@ -141,3 +141,13 @@ bool json_node_bool(const struct json_node *n, bool *out)
     *out = json_is_true(of(n));
     return true;
 }
+
+void json_node_put(const struct json_node *n, struct buf *out)
+{
+    size_t room = out->full ? 0 : out->cap - out->n;
+    size_t need = json_dumpb(of(n), (char *)out->p + out->n, room, JSON_COMPACT);
+    if (need == 0)
+        out->full = true; /* no array, no object, or no memory */
+    else
+        (void)buf_reserve(out, need);
+}

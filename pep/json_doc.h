@@ -48,5 +48,7 @@ MUST_USE bool json_node_text(const struct json_node *n, struct bytes *out);
 MUST_USE bool json_node_int(const struct json_node *n, int64_t *out);
 MUST_USE bool json_node_number(const struct json_node *n, double *out); /* whole ones too */
 MUST_USE bool json_node_bool(const struct json_node *n, bool *out);
+/* Appends an array or object as text, without blanks. */
+void json_node_put(const struct json_node *n, struct buf *out);
 
 #endif

@@ -1,6 +1,25 @@
 #include "judge.h"
 
 #include "cwt.h"
+#include "m2m_names.h"
+
+/* oneM2M: the CSEs that it is for, by patterns; empty: any (TS-0003 7.3.2.3). */
+static bool cover_cses(struct pep *p, const struct claims *c)
+{
+    struct m2m_names names;
+    bool any = false;
+    for (size_t d = 0; d < p->config.n_devices; d++) {
+        bool covers = p->config.devices[d].onem2m && c->n_aud == 0;
+        m2m_names_of_cse(&p->config.devices[d], &names);
+        for (size_t i = 0; i < c->n_aud; i++)
+            for (size_t k = 0; k < names.n; k++)
+                covers = covers || m2m_id_matches(c->aud[i], names.of[k]);
+        if (covers)
+            p->cover[d / 64] |= UINT64_C(1) << (d % 64);
+        any = any || covers;
+    }
+    return any;
+}
 
 /* A missing aud is refused: the text allows to take it for ours (RFC 9200
  * 5.10.1.1 "if present"), but a token that anyone would honour grants more. */
@@ -9,6 +28,8 @@ bool judge_covers(struct pep *p, const struct claims *c, bool *whole)
     bool any = false;
     *whole = false;
     memset(p->cover, 0, p->cover_words * sizeof *p->cover);
+    if (c->permissions.n > 0)
+        return cover_cses(p, c);
     for (size_t i = 0; i < c->n_aud; i++) {
         for (size_t k = 0; k < p->config.n_audience; k++)
             if (bytes_equal_str(c->aud[i], p->config.audience[k]))

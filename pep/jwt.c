@@ -6,9 +6,17 @@
 
 /* ---- protection ---- */
 
+static bool is_allowed(const struct keys *keys, int authority, enum policy_class class,
+                       const struct jose *m)
+{
+    return (!m->alg || keys_allow(keys, authority, class, m->alg)) &&
+           (m->kind != JOSE_JWE || keys_allow(keys, authority, class, m->enc));
+}
+
 /* The key that opens the message, among those of `authority` (-1: all). */
-static enum pep_err open_with_any(const struct keys *keys, int authority, const struct jose *m,
-                                  struct buf *plain, struct bytes *content, int *whose)
+static enum pep_err open_with_any(const struct keys *keys, int authority, enum policy_class class,
+                                  const struct jose *m, struct buf *plain, struct bytes *content,
+                                  int *whose)
 {
     struct keys_found found;
     keys_find(keys, authority, jose_key_alg(m), jose_kid(m), &found);
@@ -16,7 +24,7 @@ static enum pep_err open_with_any(const struct keys *keys, int authority, const 
         return found.kid_known ? PEP_PROTECTION : PEP_UNKNOWN_KEY;
     enum pep_err e = PEP_PROTECTION;
     for (size_t i = 0; i < found.n; i++) {
-        if (m->kind == JOSE_JWE && !keys_allow(keys, found.key[i]->authority, m->enc))
+        if (!is_allowed(keys, found.key[i]->authority, class, m))
             continue;
         e = jose_open(m, found.key[i], plain, content);
         if (e == PEP_OK) {
@@ -52,11 +60,12 @@ enum pep_err jwt_open(const struct keys *keys, int authority, enum jwt_kind kind
         return e;
     o.encrypted = m.kind == JOSE_JWE;
     bool nested = o.encrypted && m.cty == JOSE_CTY_JWT;
+    enum policy_class class = nested ? POLICY_NESTED : o.encrypted ? POLICY_JWE : POLICY_JWS;
     e = check_types(&m, kind, !nested);
     if (e == PEP_OK && o.encrypted && !nested && !is_shared(&m))
         e = PEP_PROTECTION;
     if (e == PEP_OK)
-        e = open_with_any(keys, authority, &m, plain, &o.content, &o.authority);
+        e = open_with_any(keys, authority, class, &m, plain, &o.content, &o.authority);
     if (e != PEP_OK)
         return e;
     if (nested) {
@@ -74,7 +83,7 @@ enum pep_err jwt_open(const struct keys *keys, int authority, enum jwt_kind kind
          * off as another's secret one. */
         struct buf there = *plain;
         there.n = (size_t)(m.segment[1].p - plain->p);
-        e = open_with_any(keys, o.authority, &m, &there, &o.content, &whose);
+        e = open_with_any(keys, o.authority, class, &m, &there, &o.content, &whose);
         if (e != PEP_OK)
             return e;
         plain->n = there.n;
@@ -256,7 +265,8 @@ static enum pep_err read_jwe(const struct json_node *v, const struct jwt_source 
     uint8_t room[TOKEN_MAX];
     struct buf b = buf_on(room, sizeof room);
     struct json_node *jwk = NULL;
-    if (open_with_any(from->keys, from->authority, &m, &b, &plain, &whose) == PEP_OK)
+    /* A key in a token that was encrypted once or not at all. */
+    if (open_with_any(from->keys, from->authority, POLICY_JWE, &m, &b, &plain, &whose) == PEP_OK)
         jwk = json_doc_read(plain);
     enum pep_err e = jwk ? read_jwk(jwk, from, true, out) : PEP_CONFIRMATION;
     if (e == PEP_OK && out->kind != CNF_SYMMETRIC)
@@ -277,8 +287,8 @@ static enum pep_err read_digest(const struct json_node *v, enum cnf_kind kind, s
     return PEP_OK;
 }
 
-static enum pep_err read_cnf(const struct json_node *cnf, const struct jwt_source *from,
-                             struct cnf *out)
+enum pep_err jwt_read_cnf(const struct json_node *cnf, const struct jwt_source *from,
+                          struct cnf *out)
 {
     const struct json_node *v;
     if (!cnf)
@@ -329,7 +339,7 @@ enum pep_err jwt_read_claims(const struct json_node *o, const struct jwt_source 
     if (ok)
         e = read_scope(from, json_node_get(o, "scope"), &c) ? PEP_OK : PEP_SCOPE;
     if (e == PEP_OK)
-        e = read_cnf(json_node_get(o, "cnf"), from, &c.cnf);
+        e = jwt_read_cnf(json_node_get(o, "cnf"), from, &c.cnf);
     if (e == PEP_OK)
         *out = c;
     crypto_wipe(c.cnf.key, sizeof c.cnf.key);

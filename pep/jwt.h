@@ -36,7 +36,7 @@ struct jwt_opened {
 };
 
 /* Verifies and decrypts with the keys of `authority` (-1: all that speak
- * oauth), one layer or two: signed, then encrypted (RFC 7519 11.2), both by
+ * JOSE), one layer or two: signed, then encrypted (RFC 7519 11.2), both by
  * keys of one authority. The content is appended to `plain`, which may hold
  * secrets, also on failure. */
 MUST_USE enum pep_err jwt_open(const struct keys *keys, int authority, enum jwt_kind kind,
@@ -58,6 +58,10 @@ MUST_USE enum pep_err jwt_read(struct bytes content, const struct jwt_source *fr
 MUST_USE enum pep_err jwt_read_claims(const struct json_node *object, const struct jwt_source *from,
                                       struct claims *out);
 
+/* The claim cnf alone; NULL: there is none. PEP_CONFIRMATION. */
+MUST_USE enum pep_err jwt_read_cnf(const struct json_node *cnf, const struct jwt_source *from,
+                                   struct cnf *out);
+
 /* Appends the claims set. PEP_CONFIRMATION: a derived key, or a kid or cti
  * that is no text. */
 MUST_USE enum pep_err jwt_write(const struct claims *c, struct buf *out);
@@ -74,5 +78,15 @@ struct jwt_maker {
 };
 MUST_USE enum pep_err jwt_mint(const struct claims *c, const struct jwt_maker *with,
                                struct buf *out);
+
+/* For tokens of another content than jwt_write()'s: the member cnf, false if
+ * none can be; and the protection, with `typ` of each layer, NULL: none. A
+ * nested one has the cty that it must have. */
+MUST_USE bool jwt_put_cnf(const struct cnf *k, struct buf *out);
+struct jwt_types {
+    const char *jws, *jwe;
+};
+MUST_USE enum pep_err jwt_protect(struct bytes content, const struct jwt_types *typ,
+                                  const struct jwt_maker *with, struct buf *out);
 
 #endif

@@ -129,7 +129,7 @@ static bool put_jwk(const struct cnf *k, struct buf *out)
     return true;
 }
 
-static bool put_cnf(const struct cnf *k, struct buf *out)
+bool jwt_put_cnf(const struct cnf *k, struct buf *out)
 {
     bool ok = is_text(k->kid);
     put_name(out, "cnf");
@@ -150,6 +150,7 @@ static bool put_cnf(const struct cnf *k, struct buf *out)
         break;
     case CNF_NONE:
     case CNF_DERIVED:
+    case CNF_HOLDER:
         ok = false;
         break;
     }
@@ -177,7 +178,7 @@ enum pep_err jwt_write(const struct claims *c, struct buf *out)
     put_string(out, "cnonce", c->cnonce);
     if (c->has_scope)
         put_scope(c, out);
-    if (c->cnf.kind != CNF_NONE && !put_cnf(&c->cnf, out))
+    if (c->cnf.kind != CNF_NONE && !jwt_put_cnf(&c->cnf, out))
         return PEP_CONFIRMATION;
     buf_put_u8(out, '}');
     return out->full ? PEP_TOO_LARGE : PEP_OK;
@@ -213,10 +214,11 @@ static bool choose_seal(const struct key *k, int alg, const struct crypto_alg **
     return *enc != NULL;
 }
 
-enum pep_err jwt_mint(const struct claims *c, const struct jwt_maker *with, struct buf *out)
+enum pep_err jwt_protect(struct bytes content, const struct jwt_types *typ,
+                         const struct jwt_maker *with, struct buf *out)
 {
-    uint8_t one[TOKEN_MAX], two[TOKEN_MAX];
-    struct buf claims = buf_on(one, sizeof one), inner = buf_on(two, sizeof two);
+    uint8_t room[TOKEN_MAX];
+    struct buf inner = buf_on(room, sizeof room);
     const struct crypto_alg *proof = NULL, *wrap = NULL, *enc = NULL;
     if (with->proof)
         proof = choose_proof(with->proof, with->proof_alg);
@@ -224,20 +226,29 @@ enum pep_err jwt_mint(const struct claims *c, const struct jwt_maker *with, stru
         return PEP_UNSUPPORTED;
     if (!proof != !with->proof || (!proof && !enc))
         return PEP_UNSUPPORTED;
-    if (c->cnf.kind == CNF_SYMMETRIC && !enc)
-        return PEP_CONFIRMATION;
-
     size_t from = out->n;
-    enum pep_err e = jwt_write(c, &claims);
-    struct bytes content = buf_bytes(&claims);
-    if (e == PEP_OK && proof)
-        e = jose_sign(proof, with->proof, "at+jwt", content, enc ? &inner : out);
+    enum pep_err e = PEP_OK;
+    if (proof)
+        e = jose_sign(proof, with->proof, typ->jws, content, enc ? &inner : out);
     if (e == PEP_OK && enc)
-        e = jose_seal(wrap, enc, with->seal, proof ? "JWT" : NULL,
+        e = jose_seal(wrap, enc, with->seal, typ->jwe, proof ? "JWT" : NULL,
                       proof ? buf_bytes(&inner) : content, out);
     if (e == PEP_OK && (out->full || out->n - from > TOKEN_MAX))
         e = PEP_TOO_LARGE;
-    crypto_wipe(one, sizeof one);
-    crypto_wipe(two, sizeof two);
+    crypto_wipe(room, sizeof room);
+    return e;
+}
+
+enum pep_err jwt_mint(const struct claims *c, const struct jwt_maker *with, struct buf *out)
+{
+    static const struct jwt_types access = {.jws = "at+jwt"}; /* RFC 9068 2.1 */
+    uint8_t room[TOKEN_MAX];
+    struct buf content = buf_on(room, sizeof room);
+    if (c->cnf.kind == CNF_SYMMETRIC && !with->seal)
+        return PEP_CONFIRMATION;
+    enum pep_err e = jwt_write(c, &content);
+    if (e == PEP_OK)
+        e = jwt_protect(buf_bytes(&content), &access, with, out);
+    crypto_wipe(room, sizeof room);
     return e;
 }

@@ -13,7 +13,7 @@ struct keys {
     size_t n, n_authorities;
     struct key *key;
     enum policy_dialect *dialect;
-    uint64_t *allowed; /* by authority: rows of its family's table */
+    uint64_t *allowed; /* by authority and class: rows of its family's table */
 };
 
 struct keys *keys_ref(struct keys *k)
@@ -45,20 +45,36 @@ size_t keys_count(const struct keys *k)
     return k->n;
 }
 
+/* No key is ever used in both families (RFC 8725 3.1). */
+static bool speaks_jose(enum policy_dialect d)
+{
+    return d == POLICY_OAUTH || d == POLICY_ONEM2M;
+}
+
 /* The i-th algorithm of a family. */
 static const struct crypto_alg *family_at(bool jose, size_t i)
 {
     return jose ? crypto_jose_at(i) : crypto_alg_at(i);
 }
 
-bool keys_allow(const struct keys *k, int authority, const struct crypto_alg *alg)
+bool keys_allow(const struct keys *k, int authority, enum policy_class class,
+                const struct crypto_alg *alg)
 {
     const struct crypto_alg *a;
-    if (authority < 0 || (size_t)authority >= k->n_authorities)
+    if (authority < 0 || (size_t)authority >= k->n_authorities || class >= POLICY_CLASSES)
         return false;
+    const uint64_t *allowed = &k->allowed[(size_t)authority * POLICY_CLASSES];
     for (size_t i = 0; i < 64 && (a = family_at(alg->jose, i)); i++)
         if (a->alg == alg->alg)
-            return k->allowed[authority] >> i & 1;
+            return allowed[class] >> i & 1;
+    return false;
+}
+
+static bool allow_any(const struct keys *k, int authority, const struct crypto_alg *alg)
+{
+    for (unsigned c = 0; c < POLICY_CLASSES; c++)
+        if (keys_allow(k, authority, (enum policy_class)c, alg))
+            return true;
     return false;
 }
 
@@ -88,7 +104,9 @@ bool keys_same(const struct keys *a, int authority_a, const struct keys *b, int 
     if (authority_a < 0 || (size_t)authority_a >= a->n_authorities || authority_b < 0 ||
         (size_t)authority_b >= b->n_authorities ||
         a->dialect[authority_a] != b->dialect[authority_b] ||
-        a->allowed[authority_a] != b->allowed[authority_b])
+        memcmp(&a->allowed[(size_t)authority_a * POLICY_CLASSES],
+               &b->allowed[(size_t)authority_b * POLICY_CLASSES],
+               POLICY_CLASSES * sizeof *a->allowed) != 0)
         return false;
     for (;;) {
         const struct key *x = next_of(a, authority_a, &i), *y = next_of(b, authority_b, &j);
@@ -123,9 +141,7 @@ void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg
             const struct key *one = &k->key[i];
             if (authority >= 0 && one->authority != authority)
                 continue;
-            /* A JWT counts only for who speaks oauth, a CWT only for who does
-             * not: no key is ever used in both families (RFC 8725 3.1). */
-            if ((k->dialect[one->authority] == POLICY_OAUTH) != alg->jose)
+            if (speaks_jose(k->dialect[one->authority]) != alg->jose)
                 continue;
             bool same = bytes_equal(key_kid(one), kid);
             if (same && kid.n)
@@ -134,7 +150,7 @@ void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg
             bool second = !same && (one->kid_n == 0 || kid.n == 0);
             if (!(pass == 0 ? same : second) || !key_can_check(one, alg))
                 continue;
-            if (keys_allow(k, one->authority, alg))
+            if (allow_any(k, one->authority, alg))
                 add(&f, one);
             else
                 f.kid_known = true;
@@ -187,12 +203,11 @@ static bool settle(struct key *key, size_t n, int authority, const char *file, s
 
 static size_t crowd(const struct keys *k, size_t i, const struct crypto_alg *a)
 {
-    bool oauth = k->dialect[k->key[i].authority] == POLICY_OAUTH;
     size_t same = 0;
-    if (oauth != a->jose || !key_can_check(&k->key[i], a))
+    if (speaks_jose(k->dialect[k->key[i].authority]) != a->jose || !key_can_check(&k->key[i], a))
         return 0;
     for (size_t j = 0; j <= i; j++)
-        same += (k->dialect[k->key[j].authority] == POLICY_OAUTH) == oauth &&
+        same += speaks_jose(k->dialect[k->key[j].authority]) == a->jose &&
                 key_can_check(&k->key[j], a) &&
                 bytes_equal(key_kid(&k->key[j]), key_kid(&k->key[i]));
     return same;
@@ -255,13 +270,14 @@ static bool load_one(struct keys *k, const char *dir, int authority, const char 
 }
 
 /* The policy's names, as rows of the family's table. */
-static bool read_allowed(const struct policy_authority *a, uint64_t *out, struct buf *diag)
+static bool read_list(const struct policy_algorithms *names, bool jose, uint64_t *out,
+                      struct buf *diag)
 {
-    bool jose = a->dialect == POLICY_OAUTH, ok = true;
+    bool ok = true;
     const struct crypto_alg *alg;
-    *out = a->n_algorithms ? 0 : UINT64_MAX;
-    for (size_t k = 0; k < a->n_algorithms; k++) {
-        const struct policy_file *f = &a->algorithms[k];
+    *out = names->n ? 0 : UINT64_MAX;
+    for (size_t k = 0; k < names->n; k++) {
+        const struct policy_file *f = &names->of[k];
         size_t i = 0;
         while (i < 64 && (alg = family_at(jose, i)) && strcmp(alg->name, f->name) != 0)
             i++;
@@ -285,6 +301,36 @@ static bool read_allowed(const struct policy_authority *a, uint64_t *out, struct
     return ok;
 }
 
+/* Other dialects than oneM2M know no classes: they all may be. */
+static uint8_t classes_of(const struct policy_authority *a)
+{
+    return a->dialect == POLICY_ONEM2M ? a->classes : POLICY_CLASSES_ALL;
+}
+
+static const struct policy_algorithms *list_of(const struct policy_authority *a, unsigned class)
+{
+    return &a->algorithms[a->dialect == POLICY_ONEM2M ? class : 0];
+}
+
+static bool read_allowed(const struct policy_authority *a, uint64_t out[POLICY_CLASSES],
+                         struct buf *diag)
+{
+    bool ok = true;
+    for (unsigned c = 0; c < POLICY_CLASSES; c++) {
+        unsigned like = 0; /* one list for several: what is wrong with it is said once */
+        while (like < c &&
+               !(classes_of(a) >> like & 1 && list_of(a, like)->of == list_of(a, c)->of))
+            like++;
+        if (!(classes_of(a) >> c & 1))
+            out[c] = 0;
+        else if (like < c)
+            out[c] = out[like];
+        else
+            ok = read_list(list_of(a, c), speaks_jose(a->dialect), &out[c], diag) && ok;
+    }
+    return ok;
+}
+
 /* A list that leaves all keys of the file out was meant otherwise. */
 static bool check_use(const struct keys *k, int authority, const struct policy_authority *a,
                       struct buf *diag)
@@ -292,9 +338,8 @@ static bool check_use(const struct keys *k, int authority, const struct policy_a
     const struct crypto_alg *alg;
     for (size_t i = 0; i < k->n; i++)
         for (size_t r = 0;
-             k->key[i].authority == authority && (alg = family_at(a->dialect == POLICY_OAUTH, r));
-             r++)
-            if (key_can_check(&k->key[i], alg) && keys_allow(k, authority, alg))
+             k->key[i].authority == authority && (alg = family_at(speaks_jose(a->dialect), r)); r++)
+            if (key_can_check(&k->key[i], alg) && allow_any(k, authority, alg))
                 return true;
     return complain(diag, a->keys, "holds no key that is for one of the authority's algorithms");
 }
@@ -302,6 +347,14 @@ static bool check_use(const struct keys *k, int authority, const struct policy_a
 static const char *file_of(const void *of, int authority)
 {
     return policy_authority(of, (size_t)authority)->keys;
+}
+
+static bool is_narrowed(const struct policy_authority *a)
+{
+    bool listed = false;
+    for (unsigned c = 0; c < POLICY_CLASSES; c++)
+        listed = listed || a->algorithms[c].n > 0;
+    return listed || classes_of(a) != POLICY_CLASSES_ALL;
 }
 
 struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag)
@@ -313,21 +366,21 @@ struct keys *keys_load(const struct policy *p, const char *dir, struct buf *diag
     while (policy_authority(p, n))
         n++;
     bool ok = k && room && (k->dialect = calloc(n + 1, sizeof *k->dialect)) &&
-              (k->allowed = calloc(n + 1, sizeof *k->allowed));
+              (k->allowed = calloc((n + 1) * POLICY_CLASSES, sizeof *k->allowed));
     if (!ok)
         complain(diag, "keys", "out of memory");
     /* All files are looked at, so that one run names all that is wrong. */
     for (size_t i = 0; k && k->allowed && room && (a = policy_authority(p, i)); i++) {
         k->n_authorities = i + 1;
         k->dialect[i] = a->dialect;
-        bool known = read_allowed(a, &k->allowed[i], diag);
+        bool known = read_allowed(a, &k->allowed[i * POLICY_CLASSES], diag);
         ok = ok && known;
         if (!a->keys && (a->wire.introspect.url || a->wire.jwks.url))
             continue; /* references, or keys that are to be fetched */
         if (!a->keys)
             ok = complain(diag, a->name, "the authority has no keys");
         else if (!load_one(k, dir, (int)i, a->keys, room, diag) ||
-                 (known && a->n_algorithms && !check_use(k, (int)i, a, diag)))
+                 (known && is_narrowed(a) && !check_use(k, (int)i, a, diag)))
             ok = false;
     }
     ok = ok && check_crowds(k, file_of, p, diag);
@@ -352,16 +405,17 @@ struct keys *keys_with_set(const struct keys *old, int authority, struct bytes j
     struct key *room = calloc(KEY_FILE_KEYS_MAX, sizeof *room);
     const char *why = NULL;
     size_t n = 0, which;
-    bool ok = k && room && (k->dialect = calloc(old->n_authorities + 1, sizeof *k->dialect)) &&
-              (k->allowed = calloc(old->n_authorities + 1, sizeof *k->allowed)) &&
-              (k->key = calloc(old->n + 1, sizeof *k->key));
+    bool ok =
+        k && room && (k->dialect = calloc(old->n_authorities + 1, sizeof *k->dialect)) &&
+        (k->allowed = calloc((old->n_authorities + 1) * POLICY_CLASSES, sizeof *k->allowed)) &&
+        (k->key = calloc(old->n + 1, sizeof *k->key));
     if (!ok) {
         complain(diag, name, "out of memory");
     } else if (authority < 0 || (size_t)authority >= old->n_authorities) {
         ok = complain(diag, name, "is of no authority");
     } else {
         memcpy(k->dialect, old->dialect, old->n_authorities * sizeof *k->dialect);
-        memcpy(k->allowed, old->allowed, old->n_authorities * sizeof *k->allowed);
+        memcpy(k->allowed, old->allowed, old->n_authorities * POLICY_CLASSES * sizeof *k->allowed);
         k->n_authorities = old->n_authorities;
         for (size_t i = 0; i < old->n; i++)
             if (old->key[i].authority != authority || !old->key[i].fetched)

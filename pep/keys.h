@@ -11,8 +11,8 @@
  * the private half of a key that is for opening what was sealed for us, and
  * for nothing else (`use` enc, or key_ops or alg to that effect).
  *
- * Keys of an authority of the dialect oauth serve JWTs only, those of others
- * CWTs only.
+ * Keys of an authority of the dialects oauth and onem2m serve JWTs only, those
+ * of others CWTs only.
  */
 #ifndef POSTERN_KEYS_H
 #define POSTERN_KEYS_H
@@ -61,10 +61,12 @@ struct keys_found {
 void keys_find(const struct keys *k, int authority, const struct crypto_alg *alg, struct bytes kid,
                struct keys_found *out);
 
-/* Whether the authority may protect tokens by this algorithm of its family
- * (`algorithms` of the policy): keys_find() has looked at the one it was
- * given; a JWE names two. */
-bool keys_allow(const struct keys *k, int authority, const struct crypto_alg *alg);
+/* Whether the authority may protect tokens of this class by this algorithm of
+ * its family (`classes` and `algorithms` of the policy; classes are oneM2M's,
+ * of others all are the same). keys_find() has looked at the one it was given,
+ * for any class; a JWE names two, a nested token three. */
+bool keys_allow(const struct keys *k, int authority, enum policy_class class,
+                const struct crypto_alg *alg);
 
 /* Whether two snapshots have the same keys, dialect and algorithms for an authority: then
  * what one verified, the other would. The order of the keys counts. */

@@ -149,6 +149,11 @@ const struct json_node *m2m_permission_rules(const struct json_node *p)
     return json_node_get(json_node_get(p, "pv"), "acr");
 }
 
+size_t m2m_permission_roles(const struct json_node *p)
+{
+    return json_node_count(json_node_get(p, "rids"));
+}
+
 bool m2m_permission_role(const struct json_node *p, size_t i, struct bytes *out)
 {
     const struct json_node *rids = json_node_get(p, "rids");

@@ -32,7 +32,8 @@ MUST_USE enum pep_err m2m_claims_read(const struct json_node *object, const stru
 bool m2m_permission_covers(const struct json_node *p, struct bytes to);
 /* Its privileges' rules, or NULL. */
 const struct json_node *m2m_permission_rules(const struct json_node *p);
-/* Role ID i of its rids. False: past the end. */
+/* Role ID i of its rids, of so many. False: past the end. */
+size_t m2m_permission_roles(const struct json_node *p);
 bool m2m_permission_role(const struct json_node *p, size_t i, struct bytes *out);
 
 #endif

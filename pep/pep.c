@@ -213,6 +213,8 @@ static void commit_grants(struct pep *p, struct policy *policy)
             const char *name = policy_authority(p->policy, (size_t)g->authority)->name;
             g->authority = policy_authority_find(policy, bytes_str(name));
         }
+        m2m_permissions_free(g->permissions); /* they are the old policy's */
+        g->permissions = NULL;
         policy_grant_free(g->compiled);
         g->compiled = g->next_compiled;
         g->next_compiled = NULL;

@@ -35,8 +35,8 @@ struct pep_device {
     const char *name;
     const char *audience;  /* NULL: only tokens for the gateway as a whole count */
     const char *authority; /* where a client without a token is sent; NULL: the first */
-    /* oneM2M: "/mn-cse", and "//house.example" of its service provider. A device
-     * of another dialect has neither. */
+    bool onem2m;           /* its dialect */
+    /* "/mn-cse", and "//house.example" of its service provider; or NULL. */
     const char *cse_id, *sp_id;
 };
 

@@ -38,7 +38,7 @@ static bool gives_way(const struct stored *l, const struct grant *held, const st
 static bool excludes(const struct grant *held, const struct grant *g)
 {
     bool same_key = memcmp(held->key.id, g->key.id, PEP_KEY_ID) == 0;
-    return same_key ? held->authority == g->authority
+    return same_key ? grant_replaces(held, g)
                     : g->key.kid_n > 0 && bytes_equal(bytes_of(held->key.kid, held->key.kid_n),
                                                       bytes_of(g->key.kid, g->key.kid_n));
 }
@@ -194,7 +194,8 @@ static enum store_keep take_record(void *user, struct bytes key, struct bytes va
         bytes_equal(k->kid, bytes_of(r.key.kid, r.key.kid_n))) {
         g->key = r.key;
         g->by_reference = true;
-    } else if (r.by_reference || k->kind == CNF_NONE || k->kind == CNF_KID) {
+    } else if (r.by_reference || k->kind == CNF_KID ||
+               (k->kind == CNF_NONE && g->permissions_text.n == 0)) {
         err = PEP_CONFIRMATION;
     } else {
         err = bind_key(p, NULL, c, l->now_s, g);

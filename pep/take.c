@@ -107,14 +107,17 @@ static struct grant *find_same(struct pep *p, const struct pep_session *s, const
 {
     const struct cnf *k = &c->token.claims.cnf;
     int authority = c->token.authority;
-    if (k->kind == CNF_NONE) {
-        for (uint8_t i = 0; s && i < s->n_bearer; i++)
-            if (memcmp(s->bearer[i]->hash, c->token.hash, TOKEN_HASH) == 0)
-                return s->bearer[i];
-        return NULL;
-    }
+    uint8_t holder[PEP_KEY_ID];
+    for (uint8_t i = 0; k->kind == CNF_NONE && s && i < s->n_bearer; i++)
+        if (memcmp(s->bearer[i]->hash, c->token.hash, TOKEN_HASH) == 0)
+            return s->bearer[i];
     struct grant *g = NULL;
-    if (k->kind == CNF_KID || k->kind == CNF_DERIVED)
+    if (k->kind == CNF_NONE && c->token.claims.permissions.n > 0 &&
+        grant_key_id_holder(c->token.claims.sub, holder))
+        g = grants_of_key(p->grants, holder);
+    else if (k->kind == CNF_NONE)
+        return NULL;
+    else if (k->kind == CNF_KID || k->kind == CNF_DERIVED)
         g = bind_find_kid(p, k->kid, authority, now_s);
     else
         g = grants_of_key(p->grants, c->key_id);
@@ -150,7 +153,9 @@ static enum pep_err build(struct pep *p, struct pep_session *s, const struct lea
     judge_apply(p, j, g);
     apply_answer(l->answer, g);
     g->compiled = take_compile(p->policy, g->authority, g, &report);
-    if (!g->compiled)
+    if (g->permissions_text.n > 0)
+        g->permissions = m2m_permissions_new(p->policy, g->authority, g->permissions_text, &report);
+    if (!g->compiled || (g->permissions_text.n > 0 && !g->permissions))
         err = PEP_FULL;
     else if (report.n_known == 0)
         err = PEP_SCOPE;

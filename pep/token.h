@@ -38,6 +38,8 @@ enum cnf_kind {
                           key was derived and stands in `key` */
     CNF_X5T = 5,       /* SHA-256 of the client's certificate, in `key` (RFC 8705 3.1) */
     CNF_JKT = 6,       /* SHA-256 thumbprint of its key, in `key` (RFC 7638, 9449 6.1) */
+    CNF_HOLDER = 7,    /* of a grant by a oneM2M token without cnf: it counts for the
+                          associations whose originator its holder is */
 };
 
 struct cnf {
@@ -62,6 +64,9 @@ struct claims {
     struct policy_aif aif[TOKEN_AIF_MAX];
     size_t n_aif;
     bool has_scope;
+    /* JSON text of a oneM2M token's permissions (m2m_claims.h); n 0: another
+     * token. Its `sub` is its holder, whose requests alone it is for. */
+    struct bytes permissions;
     struct cnf cnf;
 };
 
@@ -82,7 +87,8 @@ struct token_unverified {
 
 /* Checks the protection and reads the claims; judges none of them. What it is
  * is told by its form: JOSE compact (RFC 7519), else CBOR (RFC 8392). The one
- * counts for authorities of the dialect oauth, the other for the rest. */
+ * counts for authorities of the dialects oauth and onem2m, and is read as the
+ * one whose key it was has it; the other for the rest. */
 MUST_USE enum pep_err token_verify(const struct keys *keys, struct bytes raw, struct token *out);
 
 /* Whether its outer protection takes a public-key operation to check: what

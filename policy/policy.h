@@ -202,6 +202,9 @@ MUST_USE struct policy_grant *policy_grant_new(struct policy *p, const struct po
                                                struct policy_grant_report *report);
 void policy_grant_free(struct policy_grant *g);
 const struct policy *policy_grant_policy(const struct policy_grant *g);
+/* Whether the authority may grant anything on resources that tokens name
+ * themselves (may-grant's `resources`). */
+bool policy_grants_resources(const struct policy *p, int authority);
 
 void policy_decide(const struct policy *p, const struct policy_question *q,
                    struct policy_decision *out);
@@ -224,7 +227,23 @@ const char *policy_reason_str(enum policy_reason r);
 
 /* ---- what the file says of others, as written; used by pep and proxy ---- */
 
-enum policy_dialect { POLICY_RFC9200 = 0, POLICY_ACE07 = 1, POLICY_OAUTH = 2 };
+enum policy_dialect { POLICY_RFC9200 = 0, POLICY_ACE07 = 1, POLICY_OAUTH = 2, POLICY_ONEM2M = 3 };
+
+/* How a oneM2M token may be protected (TS-0003 7.3.2.6.2): signed, encrypted,
+ * or signed and then encrypted. */
+enum policy_class {
+    POLICY_JWS = 0,
+    POLICY_JWE = 1,
+    POLICY_NESTED = 2,
+    POLICY_CLASSES = 3,
+    POLICY_CLASSES_ALL = 7,
+};
+
+/* Names as written; n 0: whatever the authority's keys are for. */
+struct policy_algorithms {
+    const struct policy_file *of;
+    size_t n;
+};
 
 struct policy_authority {
     const char *name;
@@ -232,10 +251,10 @@ struct policy_authority {
     enum policy_dialect dialect;
     const char *keys; /* file, as written (relative to the policy file); NULL: none */
     bool bearer;      /* tokens without a proof-of-possession key count */
-    /* Names of the algorithms that may protect its tokens, as written, of its
-     * dialect's family (COSE or JOSE); 0: whatever its keys are for. */
-    const struct policy_file *algorithms;
-    size_t n_algorithms;
+    uint8_t classes;  /* onem2m: bits of enum policy_class */
+    /* That may protect its tokens, of its dialect's family (COSE or JOSE); of
+     * onem2m by class, else the first is for all. */
+    struct policy_algorithms algorithms[POLICY_CLASSES];
     struct policy_wire wire; /* where it is asked */
     struct policy_dynamic dynamic;
     struct policy_freshness fresh;

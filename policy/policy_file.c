@@ -342,44 +342,8 @@ void claim_name(struct reader *r, struct names *taken, const struct yaml_node *n
         yaml_error(r->y, n, "%s '%.64s' is taken already", what, name);
 }
 
-static void read_dialect(struct reader *r, const struct yaml_node *n, struct policy_authority *a)
-{
-    static const char *const dialects[] = {"rfc9200", "ace-07", "oauth"};
-    int i;
-    if (!n)
-        return;
-    struct bytes word = yaml_raw(n);
-    if (bytes_equal_str(word, "onem2m"))
-        yaml_error(r->y, n, "dialect '%.*s' is not supported by this version", (int)word.n,
-                   (const char *)word.p);
-    else if (yaml_enum(r->y, n, dialects, 3, &i))
-        a->dialect = (enum policy_dialect)i;
-}
-
-/* Which names there are is known where tokens are verified (pep/keys.h). */
-static void read_algorithms(struct reader *r, const struct yaml_node *n, struct policy_authority *a)
-{
-    struct yaml_seq s;
-    if (!n || !yaml_seq_open_or_one(r->y, n, &s))
-        return;
-    struct policy_file *names = arena_array(&r->p->arena, s.left, sizeof *names);
-    if (s.left == 0)
-        yaml_error(r->y, n, "without an algorithm no token of this authority could count");
-    for (const struct yaml_node *e; names && (e = yaml_seq_next(&s));) {
-        struct policy_file *f = &names[a->n_algorithms];
-        if (!yaml_text(r->y, e, &r->p->arena, &f->name))
-            continue;
-        for (size_t i = 0; i < a->n_algorithms; i++)
-            if (strcmp(names[i].name, f->name) == 0)
-                yaml_error(r->y, e, "'%.64s' is named twice", f->name);
-        yaml_place(r->y, e, &r->p->arena, &f->where, &f->excerpt);
-        a->n_algorithms++;
-    }
-    a->algorithms = names;
-}
-
-static void read_may_grant(struct reader *r, const struct yaml_node *n, const char *authority,
-                           struct may_grant *out)
+static void read_may_grant(struct reader *r, const struct yaml_node *n,
+                           const struct policy_authority *a, struct may_grant *out)
 {
     struct yaml_map m;
     struct holder_set roles = {0}, scopes = {0};
@@ -390,7 +354,9 @@ static void read_may_grant(struct reader *r, const struct yaml_node *n, const ch
         read_holders(r, list, ROLES_ONLY, &roles);
     if ((list = yaml_map_get(&m, "scopes")))
         read_holders(r, list, SCOPES_ONLY, &scopes);
-    out->resources = read_resources(r, yaml_map_get(&m, "resources"), authority, &out->limited);
+    if (list && a->dialect == POLICY_ONEM2M)
+        yaml_error(r->y, list, "oneM2M tokens name roles and resources, no scopes");
+    out->resources = read_resources(r, yaml_map_get(&m, "resources"), a->name, &out->limited);
     yaml_map_close(&m);
     uint32_t *ids = arena_array(&r->p->arena, (size_t)roles.n + scopes.n, sizeof *ids);
     if (!ids)
@@ -428,7 +394,7 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
     if (yaml_text(r->y, name, &r->p->arena, &a->name))
         claim_name(r, taken, name, a->name, "the name of an authority", HOLDER_NAME_MAX);
     a->issuer = read_optional(r, &m, "issuer");
-    read_dialect(r, yaml_map_get(&m, "dialect"), a);
+    read_protection(r, &m, a);
     claim_issuer(r, yaml_map_get(&m, "issuer"), a);
     read_wire(r, &m, &a->wire);
     read_freshness(r, &m, &a->fresh);
@@ -437,12 +403,12 @@ static void read_authority(struct reader *r, const struct yaml_node *n, struct n
     const struct yaml_node *keys = asked ? yaml_map_get(&m, "keys") : yaml_map_need(&m, "keys");
     if (keys)
         yaml_text(r->y, keys, &r->p->arena, &a->keys);
-    read_algorithms(r, yaml_map_get(&m, "algorithms"), a);
     const struct yaml_node *allowed = yaml_map_get(&m, "bearer");
     if (allowed && yaml_enum(r->y, allowed, bearer, 2, &i))
         a->bearer = i == 1;
-    read_may_grant(r, yaml_map_need(&m, "may-grant"), a->name, may);
+    read_may_grant(r, yaml_map_need(&m, "may-grant"), a, may);
     read_dynamic(r, yaml_map_get(&m, "dynamic-authorization"), r->p->n_authorities, &a->dynamic);
+    check_onem2m(r, n, &m, a);
     yaml_map_close(&m);
 }
 

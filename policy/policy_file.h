@@ -1,8 +1,9 @@
 /* The language of the policy file, from YAML to the compiled form. Inside:
  * policy_file.c reads the parts and ties names together, rule_file.c reads
  * one rule, subject_file.c who is enrolled, originator_file.c as whom they may
- * speak to a CSE, wire_file.c where an authority is asked, fresh_file.c how its
- * tokens are numbered, consult_file.c who else has a word.
+ * speak to a CSE, wire_file.c where an authority is asked, protection_file.c
+ * and fresh_file.c how its tokens are protected and numbered, consult_file.c
+ * who else has a word.
  *
  * policy_load() of policy.h is here. */
 #ifndef POSTERN_POLICY_FILE_H
@@ -84,6 +85,12 @@ MUST_USE bool read_consult_done(struct reader *r);
 void read_freshness(struct reader *r, struct yaml_map *authority, struct policy_freshness *out);
 /* A list of oneM2M operations, or one, as POLICY_OPERATION_BIT. */
 uint16_t read_operations(struct reader *r, const struct yaml_node *n);
+/* An authority's `dialect`, `classes` and `algorithms`, in protection_file.c. */
+void read_protection(struct reader *r, struct yaml_map *authority, struct policy_authority *out);
+/* Complains about what the dialect onem2m has no use for or lacks. `n`: the
+ * authority. */
+void check_onem2m(struct reader *r, const struct yaml_node *n, struct yaml_map *authority,
+                  const struct policy_authority *a);
 /* may-grant's `resources`. */
 const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
                                    const char *authority, bool *limited);

@@ -325,6 +325,12 @@ void policy_grant_free(struct policy_grant *g)
     free(g);
 }
 
+bool policy_grants_resources(const struct policy *p, int authority)
+{
+    return authority >= 0 && (size_t)authority < p->n_authorities &&
+           p->may_grant[authority].resources;
+}
+
 const struct policy *policy_grant_policy(const struct policy_grant *g)
 {
     return g->policy;

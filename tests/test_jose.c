@@ -248,7 +248,7 @@ static void test_sealed(void **state)
             struct buf b = buf_on(out, sizeof out);
             struct bytes content, plain = BYTES_LIT("{\"a\":1}");
             k.ops = 0;
-            assert_int_equal(jose_seal(alg, enc, &k, NULL, plain, &b), PEP_OK);
+            assert_int_equal(jose_seal(alg, enc, &k, NULL, NULL, plain, &b), PEP_OK);
             enum pep_err err = open_it(buf_bytes(&b), &k, &content);
             if (err != PEP_OK || !bytes_equal(content, plain))
                 fail_msg("%s %s: %s", rows[i].alg, encs[e], pep_err_str(err));

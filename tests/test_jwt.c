@@ -83,7 +83,7 @@ static struct bytes seal(const char *kid, const char *alg, const char *cty, stru
     struct buf b = buf_on(rooms[turn++ % 32], sizeof *rooms);
     struct key k = oauth_key(kid);
     enum pep_err e = jose_seal(alg ? crypto_jose_named(bytes_str(alg)) : NULL,
-                               crypto_jose_named(BYTES_LIT("A256GCM")), &k, cty, content, &b);
+                               crypto_jose_named(BYTES_LIT("A256GCM")), &k, NULL, cty, content, &b);
     if (e != PEP_OK)
         fail_msg("seal %s: %s", kid, pep_err_str(e));
     return buf_bytes(&b);

@@ -422,11 +422,14 @@ static void test_algorithms(void **state)
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++) {
         const struct algorithms_row *row = &algorithms[i];
         struct policy_file names[3];
-        struct policy_authority a = {
-            .name = "one", .keys = "one", .dialect = row->dialect, .algorithms = names};
-        for (; a.n_algorithms < 3 && row->names[a.n_algorithms]; a.n_algorithms++)
-            names[a.n_algorithms] = (struct policy_file){
-                .name = row->names[a.n_algorithms], .where = "p:1:2", .excerpt = "x\n"};
+        struct policy_authority a = {.name = "one",
+                                     .keys = "one",
+                                     .dialect = row->dialect,
+                                     .algorithms = {[POLICY_JWS] = {.of = names}}};
+        size_t *n = &a.algorithms[POLICY_JWS].n;
+        for (; *n < 3 && row->names[*n]; ++*n)
+            names[*n] =
+                (struct policy_file){.name = row->names[*n], .where = "p:1:2", .excerpt = "x\n"};
         struct buf diag;
         struct keys *k = load(&a, 1, &diag);
         if ((k == NULL) != (row->says != NULL) || (!k && !strstr(diag_of(&diag), row->says)))
@@ -463,10 +466,9 @@ static void test_algorithms_same(void **state)
              unhex("82 a50102 024161 2001 215820" X "225820" Y "a40104 024162 0305 205820" K16 K16),
              0600);
     struct keys *all = load(&a, 1, &diag);
-    a.algorithms = both;
-    a.n_algorithms = 2;
+    a.algorithms[POLICY_JWS] = (struct policy_algorithms){both, 2};
     struct keys *two = load(&a, 1, &diag);
-    a.n_algorithms = 1;
+    a.algorithms[POLICY_JWS].n = 1;
     struct keys *one = load(&a, 1, &diag);
     assert_true(all && two && one);
     assert_true(keys_same(two, 0, two, 0));

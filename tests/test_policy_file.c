@@ -21,6 +21,7 @@ struct row {
 #define SCOPE   "scopes:\n  a:\n    permit:\n    - "
 #define SUBJECT "subjects:\n- {name: n, certificate: c, roles: [], "
 #define KEYS    "authorities:\n- name: as\n  keys: k\n"
+#define M2M     "  may-grant: {}\n  dialect: onem2m\n  issuer: i\n"
 
 static const struct row rows[] = {
     {"", ""},
@@ -48,11 +49,47 @@ static const struct row rows[] = {
     {KEYS "  may-grant: {}\n  issuer: i\n- name: b\n  keys: k\n  may-grant: {}\n  issuer: i\n",
      "p:10:11: error: issuer 'i' is authority 'as' already, in this dialect\n  issuer: i\n"
      "          ^\n"},
+    {KEYS M2M, ""},
     {KEYS "  may-grant: {}\n  dialect: onem2m\n",
-     "p:6:12: error: dialect 'onem2m' is not supported by this version\n  dialect: onem2m\n"
+     "p:3:3: error: an authority of the dialect onem2m needs its 'issuer'\n- name: as\n  ^\n"},
+    {KEYS M2M "  classes: [jws, nested]\n  algorithms: [ES256, A128KW, A256GCM]\n", ""},
+    {KEYS M2M "  classes: nested\n  bearer: allow\n", ""},
+    {KEYS M2M "  classes: [jws, jwk]\n",
+     "p:8:18: error: expected jws, jwe or nested, found 'jwk'\n  classes: [jws, jwk]\n"
+     "                 ^\n"},
+    {KEYS M2M "  classes: [jws, jws]\n",
+     "p:8:18: error: 'jws' is named twice\n  classes: [jws, jws]\n                 ^\n"},
+    {KEYS M2M "  classes: []\n",
+     "p:8:12: error: without a class no token of this authority could count\n  classes: []\n"
      "           ^\n"},
+    {KEYS "  may-grant: {}\n  classes: [jws]\n",
+     "p:6:12: error: 'classes' are for the dialect onem2m\n  classes: [jws]\n           ^\n"},
+    {KEYS M2M "  algorithms: {jws: [ES256], jwe: A256GCM, nested: [ES256, A256GCM]}\n", ""},
+    {KEYS M2M "  classes: jws\n  algorithms: {jws: [ES256]}\n", ""},
+    {KEYS M2M "  classes: jws\n  algorithms: {jws: [ES256], jwe: [A256GCM]}\n",
+     "p:9:35: error: 'jwe' is not among this authority's classes\n"
+     "  algorithms: {jws: [ES256], jwe: [A256GCM]}\n                                  ^\n"},
+    {KEYS M2M "  classes: [jws, jwe]\n  algorithms: {jws: [ES256]}\n",
+     "p:9:15: error: which algorithms are for class 'jwe'? leave it out of 'classes' if none is\n"
+     "  algorithms: {jws: [ES256]}\n              ^\n"},
+    {KEYS M2M "  algorithms: {jwt: [ES256], jws: ES256, jwe: A256GCM, nested: ES256}\n",
+     "p:8:16: error: unknown key 'jwt'; did you mean 'jws'?\n"
+     "  algorithms: {jwt: [ES256], jws: ES256, jwe: A256GCM, nested: ES256}\n"
+     "               ^\n"},
+    {KEYS "  may-grant: {}\n  algorithms: {jws: [ES256]}\n",
+     "p:6:15: error: expected text, found a mapping\n  algorithms: {jws: [ES256]}\n              ^\n"},
+    {KEYS M2M "  cnonce: required\n",
+     "p:8:11: error: 'cnonce' is not for the dialect onem2m\n  cnonce: required\n"
+     "          ^\n"},
+    {KEYS M2M "  introspect: {url: https://as.example/i}\n",
+     "p:8:15: error: 'introspect' is not for the dialect onem2m\n"
+     "  introspect: {url: https://as.example/i}\n              ^\n"},
+    {KEYS "  dialect: onem2m\n  issuer: i\n  may-grant: {scopes: b}\nscopes: {b: {permit: []}}\n",
+     "p:7:23: error: oneM2M tokens name roles and resources, no scopes\n"
+     "  may-grant: {scopes: b}\n                      ^\n"},
     {KEYS "  may-grant: {}\n  dialect: rfc9201\n",
-     "p:6:12: error: expected rfc9200, ace-07 or oauth, found 'rfc9201'\n  dialect: rfc9201\n"
+     "p:6:12: error: expected rfc9200, ace-07, oauth or onem2m, found 'rfc9201'\n  dialect: "
+     "rfc9201\n"
      "           ^\n"},
     {KEYS "  may-grant: {}\n  algorithms: [ES256, HMAC 256/256]\n", ""},
     {KEYS "  may-grant: {}\n  algorithms: ES256\n", ""},

@@ -1,0 +1,218 @@
+#include "m2m_hold.h"
+
+#include "bind.h"
+#include "jose.h"
+#include "judge.h"
+#include "m2m_names.h"
+
+/* One request, and where what is held for it goes. */
+struct holding {
+    struct pep *p;
+    struct pep_session *s;
+    const struct request *r;
+    int64_t now_s;
+    bool speaks;
+    struct m2m_names who, to;
+    struct m2m_wanted wanted;
+    struct asked *a;
+};
+
+static const struct pep_device *device_of(const struct pep *p, const struct request *r)
+{
+    bool known = r->device >= 0 && (size_t)r->device < p->config.n_devices;
+    return known ? &p->config.devices[r->device] : NULL;
+}
+
+static bool begin(struct holding *h)
+{
+    const struct pep_device *d = device_of(h->p, h->r);
+    const struct m2m_request *m = h->r->m2m;
+    if (!d)
+        return false;
+    m2m_names_of_entity(d, m->originator, &h->who);
+    m2m_names_of_target(d, m, &h->to);
+    h->wanted = (struct m2m_wanted){.to = h->to.of,
+                                    .n_to = h->to.n,
+                                    .who = h->who.of,
+                                    .n_who = h->who.n,
+                                    .asked = {.operation = m->operation,
+                                              .type = m->type,
+                                              .roles = m->rids,
+                                              .n_roles = m->n_rids,
+                                              .peer = h->r->peer,
+                                              .now_s = h->now_s}};
+    return true;
+}
+
+/* Made once a token and policy; NULL: no memory. */
+static const struct m2m_permissions *ready(struct pep *p, int authority, struct bytes text,
+                                           struct m2m_permissions **at)
+{
+    struct policy_grant_report report;
+    if (!*at)
+        *at = m2m_permissions_new(p->policy, authority, text, &report);
+    return *at;
+}
+
+/* What does not cover the request is held too, as nothing: that there is a
+ * token, but not for this, is nearer than that there is none. */
+static void hold(struct holding *h, const struct m2m_permissions *perms, bool covers,
+                 enum policy_strength strength, struct asked_source from)
+{
+    struct policy_holding what = {
+        .grant = m2m_permissions_bare(perms), .covers = covers, .strength = strength};
+    struct m2m_given given;
+    from.permission = -1;
+    for (size_t i = 0; covers && m2m_permissions_next(perms, &h->wanted, &i, &given);) {
+        struct asked_source of = from;
+        of.permission = (int)given.number;
+        if (given.roles)
+            asked_hold(h->a,
+                       &(struct policy_holding){
+                           .grant = given.roles, .covers = true, .strength = strength},
+                       of);
+        /* permit-overrides: the first of its own rules that does is enough */
+        if (given.direct && !what.direct) {
+            what.direct = true;
+            from.permission = (int)given.number;
+        }
+    }
+    asked_hold(h->a, &what, from);
+}
+
+static void hold_grant(struct holding *h, struct grant *g)
+{
+    const struct m2m_permissions *perms =
+        ready(h->p, g->authority, g->permissions_text, &g->permissions);
+    if (!perms)
+        return;
+    g->used = true;
+    hold(h, perms, grant_covers(g, h->r->device),
+         g->bearer ? POLICY_STRENGTH_BEARER : (enum policy_strength)h->s->strength,
+         (struct asked_source){.grant = g});
+}
+
+static bool is_live(const struct holding *h, const struct grant *g)
+{
+    return g->permissions_text.n > 0 && grant_is_live(g, h->now_s, h->p->config.build_s);
+}
+
+static void hold_grants(struct holding *h)
+{
+    uint8_t id[PEP_KEY_ID];
+    for (size_t i = 0; h->s->held && i < h->s->held->n; i++) {
+        struct grant *g = h->s->held->of[i];
+        if (is_live(h, g) && m2m_names_have(&h->who, g->sub))
+            hold_grant(h, g);
+    }
+    if (!h->speaks || grants_of_holders(h->p->grants) == 0)
+        return;
+    for (size_t i = 0; i < h->who.n; i++) {
+        if (!grant_key_id_holder(h->who.of[i], id))
+            continue;
+        for (struct grant *g = grants_of_key(h->p->grants, id); g; g = grants_next_of_key(g))
+            if (is_live(h, g))
+                hold_grant(h, g);
+    }
+}
+
+/* ---- tokens of the request's own ---- */
+
+/* How a token of the request is the association's, or PEP_CONFIRMATION. */
+static enum pep_err prove(const struct holding *h, const struct cached *c, const uint8_t **key,
+                          enum policy_strength *strength)
+{
+    const struct cnf *k = &c->token.claims.cnf;
+    *strength = (enum policy_strength)h->s->strength;
+    *key = c->has_key_id ? c->key_id : NULL;
+    if (k->kind == CNF_KID) {
+        const struct grant *g = bind_find_kid(h->p, k->kid, c->token.authority, h->now_s);
+        *key = g ? g->key.id : NULL;
+    }
+    if (k->kind != CNF_NONE)
+        return *key && session_proves(h->s, *key) ? PEP_OK : PEP_CONFIRMATION;
+    if (h->speaks)
+        return PEP_OK;
+    *strength = POLICY_STRENGTH_BEARER;
+    return policy_authority(h->p->policy, (size_t)c->token.authority)->bearer ? PEP_OK
+                                                                              : PEP_CONFIRMATION;
+}
+
+static enum pep_err hold_token(struct holding *h, struct bytes raw, struct cached **out)
+{
+    struct pep *p = h->p;
+    const struct request *r = h->r;
+    struct judged j;
+    enum policy_strength strength;
+    const uint8_t *key;
+    if (!jose_is_compact(raw)) /* nor a reference: for those there are token IDs */
+        return PEP_MALFORMED;
+    enum pep_err err = learn_token(p, raw, r->device, true, &r->peer, h->now_s, &h->a->learned);
+    if (err != PEP_OK)
+        return err;
+    struct cached *c = h->a->learned.said;
+    if (c->token.claims.permissions.n == 0)
+        return PEP_CLAIMS;
+    err = judge_token(p, c, false, h->now_s, &j);
+    if (err != PEP_OK)
+        return err;
+    bool covers = (p->cover[r->device / 64] >> (r->device % 64) & 1) != 0;
+    if (!covers)
+        return PEP_AUDIENCE;
+    if (!m2m_names_have(&h->who, c->token.claims.sub))
+        return PEP_HOLDER;
+    err = prove(h, c, &key, &strength);
+    if (err != PEP_OK)
+        return err;
+    const struct m2m_permissions *perms =
+        ready(p, c->token.authority, c->token.claims.permissions, &c->permissions);
+    if (!perms)
+        return PEP_FULL;
+    hold(h, perms, true, strength,
+         (struct asked_source){.token = &c->token, .key = key, .ends_s = j.ends_s});
+    *out = c;
+    return PEP_OK;
+}
+
+/* TS-0003 7.3.2.3, 7.1.4: one that fails, fails the request. */
+static enum pep_err hold_tokens(struct holding *h)
+{
+    const struct m2m_request *m = h->r->m2m;
+    struct cached *c;
+    enum pep_err err = PEP_OK;
+    for (size_t i = 0; err == PEP_OK && i < m->n_tkns; i++)
+        err = hold_token(h, m->tkns[i], &c);
+    return err;
+}
+
+enum pep_err m2m_hold(struct pep *p, struct pep_session *s, const struct request *r, bool speaks,
+                      int64_t now_s, struct asked *a)
+{
+    struct holding h = {.p = p, .s = s, .r = r, .now_s = now_s, .speaks = speaks, .a = a};
+    const struct m2m_request *m = r->m2m;
+    if (!s || !begin(&h))
+        return m->n_tkns + m->n_tids + m->n_ltids > 0 ? PEP_CONFIRMATION : PEP_OK;
+    hold_grants(&h);
+    return hold_tokens(&h);
+}
+
+enum pep_err m2m_hold_one(struct pep *p, struct pep_session *s, const struct request *r,
+                          struct bytes raw, bool speaks, int64_t now_s, struct asked *a)
+{
+    struct holding h = {.p = p, .s = s, .r = r, .now_s = now_s, .speaks = speaks, .a = a};
+    struct cached *c;
+    /* It is for its holder's requests, and another dialect tells of nobody. */
+    return s && r->m2m && begin(&h) ? hold_token(&h, raw, &c) : PEP_HOLDER;
+}
+
+bool m2m_hold_vouches(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s)
+{
+    struct holding h = {.p = p, .s = s, .r = r, .now_s = now_s};
+    if (!s || !begin(&h))
+        return false;
+    session_refresh(s);
+    for (size_t i = 0; s->held && i < s->held->n; i++)
+        if (is_live(&h, s->held->of[i]) && m2m_names_have(&h.who, s->held->of[i]->sub))
+            return true;
+    return false;
+}
