@@ -30,9 +30,11 @@ enum m2m_limits {
 /* Response status codes (TS-0004 6.6.3) of what is answered here. */
 enum m2m_rsc {
     M2M_BAD_REQUEST = 4000,
+    M2M_NOT_FOUND = 4004,
     M2M_NOT_ALLOWED = 4005,
     M2M_REQUEST_TIMEOUT = 4008,
     M2M_MEDIA_TYPE = 4015,
+    M2M_CONTENTS_UNACCEPTABLE = 4102,
     M2M_NO_PRIVILEGE = 4103,
     M2M_CONFLICT = 4105,
     M2M_NOT_AUTHENTICATED = 4106,

@@ -65,6 +65,7 @@ struct assoc {
     unsigned n_exchanges;
     uint16_t next_mid; /* for our own messages to this client */
     bool dead;
+    uint8_t m2m; /* enum m2m_numbering that it was heard to use, plus one; kept by the gate */
     struct deadline ends; /* kept by the gate: when the last grant ends */
     /* kept by assoc.c */
     struct assoc_cid *cid; /* its connection ID, or NULL */

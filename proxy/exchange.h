@@ -62,6 +62,14 @@ enum exchange_limits {
     EXCHANGE_SMALL = 64, /* an answer that needs no room to be remembered */
 };
 
+/* What the answer to a request of oneM2M needs of it; kept by gate_m2m.c. */
+struct exchange_m2m {
+    uint8_t rqi_n, rvi_n, ati_n, ae_n;
+    uint8_t rqi[255], rvi[2];
+    uint8_t ati[255]; /* local IDs of its tokens, for the answer */
+    uint8_t ae[255];  /* the AE-ID that it asks for, or whose AE it deletes, if that is known */
+};
+
 /* The large part of a request, lent to it while it is OPEN, and for as long
  * as it has a longer answer to remember. The last one given back is the next
  * one lent: a busy table is larger than the processor's caches, and so the
@@ -71,6 +79,7 @@ struct exchange_room {
     struct rate_taken taken;          /* kept by the gate */
     uint8_t stored[MESSAGE_MAX];      /* the request for the device; or a long answer */
     char record[EXCHANGE_RECORD_MAX]; /* of the audit, begun at the decision */
+    struct exchange_m2m m2m;          /* where x->m2m */
 };
 
 /* What a new request and its forgetting touch comes first. */
@@ -106,9 +115,12 @@ struct exchange {
     int64_t ends_s;                        /* when the grant it rests on ends; kept by the gate */
     struct pep_basis basis;                /* likewise */
     int device_index;                      /* whom it went to; kept by the gate */
-    uint64_t watch;    /* the observation that it opens, or whose notification it is; or 0 */
-    uint32_t observed; /* the last Observe number of its token before; kept by the gate */
-    uint64_t client;   /* its association's number; 0: none */
+    uint64_t watch;        /* the observation that it opens, or whose notification it is; or 0 */
+    uint32_t observed;     /* the last Observe number of its token before; kept by the gate */
+    uint8_t m2m;           /* enum m2m_numbering of its client, plus one; 0: it is for no CSE */
+    uint8_t m2m_operation; /* enum m2m_operation */
+    bool m2m_registers;    /* it creates an AE */
+    uint64_t client;       /* its association's number; 0: none */
     /* kept by gate_mail.c: as what it is known to the worker that has the
      * device (0: it is not there); and of another worker's request, a guest,
      * what it is known as there. */

@@ -1,4 +1,5 @@
 #include "gate_internal.h"
+#include "gate_m2m.h"
 
 #include <stdlib.h>
 
@@ -7,6 +8,9 @@
 void gate_reply(struct gate *g, const struct arrival *in, struct msg *m)
 {
     uint8_t echo[ECHO_VALUE];
+    struct m2m_dress s;
+    if (g->m2m)
+        gate_m2m_dress(g, in, m, &s);
     if (!in->assoc && !(in->x && in->x->gone))
         gate_fit_plain(g, in, m, echo);
     if (in->x) {
@@ -137,6 +141,7 @@ static void deny(struct gate *g, const struct arrival *in, const struct pep_deci
     if (!in->assoc)
         g->stats.plain_refused++;
     gate_record_decision(g, in, &g->request, d, d->code);
+    gate_m2m_deny(g, in, d);
     gate_reply(g, in, &m);
 }
 
@@ -160,7 +165,8 @@ static void forward(struct gate *g, const struct arrival *in, int device)
     struct msg out;
     struct forward_scratch scratch;
     struct forward_map map = gate_device_map(upstream_config(g->upstreams, device));
-    if (!forward_request(&g->forward, in->m, &map, &out, &scratch)) {
+    if (!forward_request(&g->forward, in->m, &map, &out, &scratch) ||
+        (in->m2m && !gate_m2m_put(in, upstream_config(g->upstreams, device), &out))) {
         gate_give_back_rate(g, in->x);
         gate_stop(g, in, MSG_CODE(4, 2));
         return;
@@ -210,16 +216,20 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
         g->stats.reported++;
     in->x->ends_s = d->ends_s;
     in->x->basis = d->basis;
+    if (in->m2m)
+        gate_m2m_keep(in->x, d);
     gate_record_decision(g, in, r, d, 0);
     forward(g, in, r->device);
 }
 
 void gate_request(struct gate *g, struct arrival *in)
 {
-    const struct msg *m = in->m;
     struct request *r = &g->request;
     struct bytes host;
     const char *why = NULL;
+    if (g->m2m && !gate_m2m_take(g, in))
+        return;
+    const struct msg *m = in->m;
 
     /* Refused by its form alone: the answer is a function of the message,
      * so it needs no memory for duplicates. */
@@ -245,11 +255,13 @@ void gate_request(struct gate *g, struct arrival *in)
     }
     size_t strip;
     r->device = upstream_route(g->upstreams, host, r->path, r->n_path, &strip);
+    if (in->m2m && !gate_m2m_name(g, in, r, strip))
+        return;
     if (r->device >= 0 && !gate_name_path(upstream_config(g->upstreams, r->device), r)) {
         gate_reply_code(g, in, MSG_CODE(4, 2), "path too long");
         return;
     }
-    if (in->assoc)
+    if (in->assoc && !in->m2m)
         r->originator = bytes_str(pep_session_originator(in->assoc->session));
     judge(g, in, r);
 }
@@ -292,12 +304,14 @@ void gate_take(struct gate *g, struct arrival *in)
             return;
         case EXCHANGE_MANY:
             in->x = NULL;
-            gate_reply_later(g, in, MSG_CODE(4, 29), CLIENT_MAX_AGE_S);
+            if (gate_m2m_take(g, in))
+                gate_reply_later(g, in, MSG_CODE(4, 29), CLIENT_MAX_AGE_S);
             return;
         case EXCHANGE_FULL:
         default:
             in->x = NULL;
-            reply_busy(g, in);
+            if (gate_m2m_take(g, in))
+                reply_busy(g, in);
             return;
         }
     }
@@ -525,8 +539,8 @@ static bool open_tables(struct gate *g, struct buf *diag)
     g->exchanges = exchanges_new(c->max_exchanges, &exchange_ops, g, random32);
     if (g->crew)
         g->mail = gate_mail_new(crew_size(g->crew), c->max_exchanges);
-    if (!g->exchanges || (g->crew && !g->mail) || !open_observations(g) || !open_discovery(g) ||
-        !deadlines_init(&g->ends, c->max_assocs + 1)) {
+    if (!g->exchanges || (g->crew && !g->mail) || !gate_open_m2m(g) || !open_observations(g) ||
+        !open_discovery(g) || !deadlines_init(&g->ends, c->max_assocs + 1)) {
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
@@ -605,6 +619,7 @@ void gate_free(struct gate *g)
     device_cache_free(g->cache);
     blocks_free(g->blocks);
     gate_waits_free(g->waits);
+    gate_close_m2m(g);
     rates_free(g->own_rates);
     deadlines_clear(&g->ends);
     free(g);

@@ -1,6 +1,7 @@
 /* The life of an association as the gate sees it: asked for a key, complete,
  * its last grant ended, gone. */
 #include "gate_internal.h"
+#include "gate_m2m.h"
 
 #include <stddef.h>
 
@@ -163,7 +164,10 @@ static void end_assoc(struct gate *g, struct assoc *a, const char *reason)
             gate_unserve(g, x);
         gate_record_end(g, x, MSG_CODE(4, 1));
         struct msg m;
+        struct m2m_dress dress;
         gate_msg(&m, MSG_CODE(4, 1));
+        if (x->m2m)
+            gate_m2m_dress_late(g, x, &m, false, &dress);
         exchange_answer(g->exchanges, x, &m, g->now);
     }
     assoc_close(g->assocs, a, reason);

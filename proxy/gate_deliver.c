@@ -1,6 +1,7 @@
 /* A device's answer on the client's side: judged once more, filtered, sent,
  * recorded. */
 #include "gate_internal.h"
+#include "gate_m2m.h"
 
 /* A 2.01 with a Location-Path: what AIF's Dynamic bits speak of. */
 static void note_created(struct gate *g, struct exchange *x, const struct msg *m)
@@ -31,6 +32,8 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
     }
     struct msg out;
     uint8_t age[4];
+    bool made_here = true;
+    struct m2m_dress dress;
     if (g->now.wall_s >= x->ends_s) {
         /* The grant ended while the device worked (RFC 9200 5.10.3). */
         gate_msg(&out, MSG_CODE(4, 1));
@@ -44,12 +47,16 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
         gate_msg(&out, bad ? MSG_CODE(5, 2) : MSG_CODE(5, 4));
     } else {
         struct forward_map map = gate_device_map(upstream_config(g->upstreams, x->device_index));
-        uint8_t refused = forward_response(&g->forward, m, &map, &out);
+        uint8_t refused = x->m2m ? gate_m2m_response(g, x, m, &out)
+                                 : forward_response(&g->forward, m, &map, &out);
         if (refused)
             gate_msg(&out, refused);
-        else
+        else if (!x->m2m)
             note_created(g, x, &out);
+        made_here = refused != 0;
     }
+    if (x->m2m && made_here)
+        gate_m2m_dress_late(g, x, &out, !m && g->now.wall_s < x->ends_s, &dress);
     uint8_t number[4];
     if (x->watch)
         gate_watch_answer(g, x, &out, number);

@@ -14,6 +14,7 @@
 #include "echo.h"
 #include "kept.h"
 #include "listing.h"
+#include "m2m_read.h"
 #include "log.h"
 #include "rate.h"
 #include "observe.h"
@@ -27,6 +28,13 @@ struct gate_who {
     size_t n;
     char subject[PEP_SUBJECT_MAX];
     uint8_t text[AUDIT_WHO_MAX];
+};
+
+/* Of the request for a CSE that is being told (gate_m2m.c). */
+struct gate_m2m {
+    struct m2m_read read;
+    const struct pep_decision *denial; /* that is being answered, or NULL */
+    uint16_t rsc;                      /* of what is answered otherwise; 0: by its code */
 };
 
 struct gate {
@@ -51,6 +59,7 @@ struct gate {
     struct device_cache *cache;
     struct blocks *blocks;
     struct gate_waits *waits;
+    struct gate_m2m *m2m;            /* NULL: no device is a CSE */
     uint64_t leads;                  /* counted; gate_cache.c */
     struct rates *rates, *own_rates; /* the latter to be freed */
     struct forward_config forward;
@@ -101,6 +110,8 @@ struct arrival {
     const struct msg *m;
     struct bytes datagram; /* its plaintext, that `m` is a view of */
     struct exchange *x;    /* NULL: answered without state */
+    /* Of a request for a CSE, which `m` is the rest of then; else NULL. */
+    struct m2m_read *m2m;
 };
 
 /* Answers with `m`'s code, options and payload; type, message ID and token

@@ -231,8 +231,6 @@ static bool read_values(struct m2m_read *r, enum m2m_sender from, int64_t now_s,
     q->type = (int)m2m_uint(v, M2M_TY);
     q->has_originator = m2m_has(v, M2M_FR);
     q->originator = q->has_originator ? v->of[M2M_FR] : BYTES_NONE;
-    q->rqi = m2m_has(v, M2M_RQI) ? v->of[M2M_RQI] : BYTES_NONE;
-    q->rvi = m2m_has(v, M2M_RVI) ? v->of[M2M_RVI] : BYTES_NONE;
     if (q->rqi.n == 0)
         return bad(why, "no request identifier");
     if (q->rvi.n == 0 && from == M2M_CLIENT)
@@ -255,6 +253,10 @@ bool m2m_read(const struct msg *in, enum m2m_sender from, enum m2m_numbering unc
                    : seen == M2M_SEEN_LEGACY ? M2M_LEGACY
                                              : unclear;
     bool sound = m2m_split(in, r->numbering, &r->values, &r->plain);
+    if (m2m_has(&r->values, M2M_RQI)) /* a refusal says whose it is, too */
+        r->request.rqi = r->values.of[M2M_RQI];
+    if (m2m_has(&r->values, M2M_RVI))
+        r->request.rvi = r->values.of[M2M_RVI];
     if (by_method(in->code, false) == M2M_NONE)
         return fault(why, C_NOT_ALLOWED, M2M_NOT_ALLOWED, "no operation has this method");
     if (!sound)

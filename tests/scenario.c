@@ -14,6 +14,7 @@
 #include "../pep/store.h"
 #include "../proxy/gate.h"
 #include "../proxy/kept.h"
+#include "../proxy/m2m_options.h"
 #include "../proxy/msg.h"
 #include "../proxy/observe_order.h"
 #include "audit_fake.h"
@@ -27,7 +28,7 @@
 enum {
     CLIENTS = 16,
     TOKENS = 16,
-    WORDS = 24,
+    WORDS = 32,
     INBOX = 64,
     DEVICES = 8,
     START_S = 1780315200, /* 2026-06-01T12:00:00Z, a Monday */
@@ -543,9 +544,29 @@ static struct bytes kept(struct draft *d, const void *p, size_t n)
     return b;
 }
 
+/* An option of oneM2M by its name: current.RQI=r1, legacy.RSC=4103 */
+static bool read_m2m(struct world *w, const char *s, struct draft *d)
+{
+    static const char *const numbers[] = {"EC", "RSC", "TY", "CTO", "CTS"};
+    enum m2m_numbering n = s[0] == 'l' ? M2M_LEGACY : M2M_CURRENT;
+    const char *name = strchr(s, '.') + 1, *value = strchr(name, '=');
+    size_t len = value ? (size_t)(value - name) : strlen(name);
+    for (enum m2m_param p = 0; p < M2M_PARAMS; p++) {
+        if (strlen(m2m_param_name(p)) != len || strncmp(m2m_param_name(p), name, len) != 0)
+            continue;
+        value = value ? value + 1 : "";
+        for (size_t i = 0; i < COUNT(numbers); i++)
+            if (strcmp(m2m_param_name(p), numbers[i]) == 0)
+                return msg_add_uint(&d->m, m2m_number(n, p), (uint32_t)atoi(value),
+                                    buf_reserve(&d->space, 4));
+        return msg_add(&d->m, m2m_number(n, p), kept(d, value, strlen(value)));
+    }
+    return fail(w, "no option '%s'", s);
+}
+
 /* Fills `d` from words: a path, "payload", @token, option=N:hex or
  * option=N:"text", mid=, token=, accesstoken=NAME, observe=N, maxage=N,
- * format=N, echo (the value that was given last). */
+ * format=N, echo (the value that was given last), current.NAME=, legacy.NAME=. */
 static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
 {
     for (size_t i = 0; i < n; i++) {
@@ -585,6 +606,9 @@ static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
                 len = v ? unhex(v + 1, value, sizeof value) : 0;
             }
             if (!msg_add(&d->m, (uint16_t)atoi(s + 7), kept(d, value, len)))
+                return false;
+        } else if (strncmp(s, "current.", 8) == 0 || strncmp(s, "legacy.", 7) == 0) {
+            if (!read_m2m(w, s, d))
                 return false;
         } else if (strcmp(s, "echo") == 0) {
             if (!msg_add(&d->m, OPT_ECHO, bytes_of(w->echo.p, w->echo.n)))
@@ -684,9 +708,10 @@ static bool matches(struct world *w, const char *who, struct bytes got, char **w
 
 static bool verb_client(struct world *w, char **words, size_t n)
 {
-    /* client NAME plain | raw | psk IDENTITY KEY | kid KID KEY | token NAME [from=ADDR] */
+    /* client NAME plain | raw | psk IDENTITY KEY | kid KID KEY | token NAME [from=ADDR], or
+     * client NAME notifies DEVICE: a CSE, to the listener that is its own */
     if (n < 2 || w->n_clients == CLIENTS)
-        return fail(w, "client NAME plain|raw|psk|kid|token ...");
+        return fail(w, "client NAME plain|raw|psk|kid|token|notifies ...");
     struct client *c = &w->clients[w->n_clients];
     snprintf(c->name, sizeof c->name, "%s", words[0]);
     const char *from = value_of(words, n, "from");
@@ -699,9 +724,12 @@ static bool verb_client(struct world *w, char **words, size_t n)
     c->mid = (uint16_t)(1000 * (w->n_clients + 1));
     bool plain = strcmp(words[1], "plain") == 0;
     bool raw = strcmp(words[1], "raw") == 0; /* bytes to the port of coaps */
+    bool notifies = strcmp(words[1], "notifies") == 0 && n >= 3;
+    int of = notifies ? device_named(w, words[2]) + 1 : 0;
+    plain |= notifies;
     c->listener = -1;
     for (size_t i = 0; i < w->config->n_listeners; i++)
-        if (w->config->listeners[i].secure != plain)
+        if (w->config->listeners[i].secure != plain && w->config->listeners[i].notifies == of)
             c->listener = (int)i;
     if (c->listener < 0)
         return fail(w, "the house has no such listener");
@@ -1356,6 +1384,37 @@ static bool client_connects(struct world *w, struct client *c, bool wanted)
     return is == wanted || fail(w, "%s %s", c->name, is ? "is connected" : "is not connected");
 }
 
+/* NAME answers [later] CODE ...: to the request that it took last; later: not
+ * with its ACK. */
+static bool client_answers(struct world *w, struct client *c, char **words, size_t n)
+{
+    struct mail *m = &c->inbox[(c->head - 1) % INBOX];
+    struct msg last;
+    bool later = n > 0 && strcmp(words[0], "later") == 0;
+    words += later;
+    n -= later;
+    int code = n > 0 ? code_named(words[0]) : -1;
+    if (code < 0 || c->head == 0 || msg_parse(bytes_of(m->p, m->n), &last) != MSG_OK ||
+        !msg_is_request(&last))
+        return fail(w, "%s has got no request; NAME answers [later] CODE ...", c->name);
+    struct draft *d = calloc(1, sizeof *d);
+    d->space = buf_on(d->storage, sizeof d->storage);
+    d->m.type = last.type == TYPE_NON ? TYPE_NON : later ? TYPE_CON : TYPE_ACK;
+    d->m.code = (uint8_t)code;
+    d->m.mid = d->m.type == TYPE_ACK ? last.mid : ++c->mid;
+    d->m.token_n = last.token_n;
+    memcpy(d->m.token, last.token, sizeof last.token);
+    bool ok = read_words(w, words + 1, n - 1, d);
+    struct buf out = buf_on(c->sent.p, sizeof c->sent.p);
+    if (ok && !msg_write(&d->m, &out))
+        ok = fail(w, "the message does not fit");
+    c->sent.n = out.n;
+    free(d);
+    if (ok)
+        emit(w, c, bytes_of(c->sent.p, c->sent.n));
+    return ok;
+}
+
 static bool client_line(struct world *w, struct client *c, char **words, size_t n)
 {
     const char *verb = n ? words[0] : "";
@@ -1367,6 +1426,8 @@ static bool client_line(struct world *w, struct client *c, char **words, size_t 
         emit(w, c, bytes_of(c->sent.p, c->sent.n));
         return true;
     }
+    if (strcmp(verb, "answers") == 0)
+        return client_answers(w, c, words + 1, n - 1);
     if (strcmp(verb, "acks") == 0 && n > 1 && strcmp(words[1], "always") == 0) {
         c->acks = true;
         return true;

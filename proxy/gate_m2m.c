@@ -1,0 +1,298 @@
+#include "gate_m2m.h"
+
+#include <stdlib.h>
+
+#include "m2m_aei.h"
+
+/* ---- whom it is for ---- */
+
+bool gate_open_m2m(struct gate *g)
+{
+    for (size_t i = 0; i < g->config->n_devices; i++)
+        if (g->config->devices[i].upstream.cse)
+            return (g->m2m = calloc(1, sizeof *g->m2m)) != NULL;
+    return true;
+}
+
+void gate_close_m2m(struct gate *g)
+{
+    free(g->m2m);
+    g->m2m = NULL;
+}
+
+/* What the gateway answers itself is nobody else's (gate_local.c). */
+static bool is_local(const struct bytes *path, size_t n)
+{
+    return (n == 1 && bytes_equal_str(path[0], "authz-info")) ||
+           (n == 2 && bytes_equal_str(path[0], ".well-known") && bytes_equal_str(path[1], "core"));
+}
+
+static const struct m2m_cse *find_cse(const struct gate *g, const struct msg *m)
+{
+    struct bytes path[POLICY_PATH_SEGMENTS_MAX], host = BYTES_NONE;
+    size_t n = 0, strip;
+    for (size_t i = 0; i < m->n_options && m->options[i].number <= OPT_URI_PATH; i++) {
+        if (m->options[i].number == OPT_URI_HOST)
+            host = m->options[i].value;
+        else if (m->options[i].number == OPT_URI_PATH && n < POLICY_PATH_SEGMENTS_MAX)
+            path[n++] = m->options[i].value;
+    }
+    if (is_local(path, n))
+        return NULL;
+    int device = upstream_route(g->upstreams, host, path, n, &strip);
+    return device < 0 ? NULL : upstream_config(g->upstreams, device)->cse;
+}
+
+/* ---- the request ---- */
+
+static uint8_t copy(uint8_t *to, size_t cap, struct bytes from)
+{
+    size_t n = from.n <= cap ? from.n : 0;
+    if (n)
+        memcpy(to, from.p, n);
+    return (uint8_t)n;
+}
+
+/* For its answer, whoever makes it and when. */
+static void keep_request(struct exchange *x, const struct m2m_read *r)
+{
+    struct exchange_m2m *k = &x->room->m2m;
+    const struct m2m_request *q = &r->request;
+    x->m2m = (uint8_t)(1 + r->numbering);
+    x->m2m_operation = (uint8_t)q->operation;
+    x->m2m_registers = q->operation == M2M_CREATE && q->type == M2M_TYPE_AE;
+    k->rqi_n = copy(k->rqi, sizeof k->rqi, q->rqi);
+    k->rvi_n = copy(k->rvi, sizeof k->rvi, q->rvi);
+    k->ati_n = 0;
+    k->ae_n = 0;
+}
+
+bool gate_m2m_take(struct gate *g, struct arrival *in)
+{
+    const struct m2m_cse *cse = g->m2m ? find_cse(g, in->m) : NULL;
+    struct m2m_fault why;
+    in->m2m = NULL;
+    if (!cse)
+        return true;
+    struct m2m_read *r = &g->m2m->read;
+    uint8_t heard = in->assoc ? in->assoc->m2m : 0;
+    bool sound = m2m_read(in->m, M2M_CLIENT, heard ? (enum m2m_numbering)(heard - 1) : cse->options,
+                          g->now.wall_s, r, &why);
+    if (in->assoc && r->certain)
+        in->assoc->m2m = (uint8_t)(1 + r->numbering);
+    in->m2m = r;
+    g->m2m->denial = NULL;
+    g->m2m->rsc = 0;
+    if (in->x)
+        keep_request(in->x, r);
+    if (!sound) {
+        g->stats.malformed++;
+        g->m2m->rsc = why.rsc;
+        gate_reply_code(g, in, why.code, NULL);
+        return false;
+    }
+    in->m = &r->plain;
+    return true;
+}
+
+bool gate_m2m_name(struct gate *g, const struct arrival *in, struct request *r, size_t strip)
+{
+    struct m2m_read *read = in->m2m;
+    const struct device_config *d = upstream_config(g->upstreams, r->device);
+    if (!m2m_read_address(read, d->cse, r->path, &r->n_path, strip)) {
+        g->stats.malformed++;
+        gate_reply_code(g, in, MSG_CODE(4, 0), NULL);
+        return false;
+    }
+    if (d->n_prefix == 0) /* its name will stand in front */
+        read->request.named <<= 1;
+    r->m2m = &read->request;
+    r->originator = read->request.originator;
+    if (!in->x)
+        return true;
+    struct exchange_m2m *k = &in->x->room->m2m;
+    struct bytes to = read->request.to;
+    if (in->x->m2m_registers)
+        k->ae_n = copy(k->ae, sizeof k->ae, read->request.originator);
+    else if (read->request.operation == M2M_DELETE && to.n && !memchr(to.p, '/', to.n))
+        k->ae_n = copy(k->ae, sizeof k->ae, to);
+    return true;
+}
+
+bool gate_m2m_put(const struct arrival *in, const struct device_config *d, struct msg *out)
+{
+    return m2m_join(&in->m2m->values, d->cse->options, out);
+}
+
+void gate_m2m_keep(struct exchange *x, const struct pep_decision *d)
+{
+    struct exchange_m2m *k = &x->room->m2m;
+    k->ati_n = copy(k->ati, sizeof k->ati, d->ati);
+}
+
+/* ---- the CSE's answer ---- */
+
+uint8_t gate_m2m_response(struct gate *g, struct exchange *x, const struct msg *m, struct msg *out)
+{
+    const struct device_config *d = upstream_config(g->upstreams, x->device_index);
+    struct forward_map map = gate_device_map(d);
+    struct exchange_m2m *k = &x->room->m2m;
+    struct m2m_values v;
+    struct msg rest;
+    if (!m2m_split(m, d->cse->options, &v, &rest))
+        return MSG_CODE(5, 2);
+    uint8_t refused = forward_response(&g->forward, &rest, &map, out);
+    if (refused)
+        return refused;
+    if (k->ati_n && !m2m_has(&v, M2M_ATI))
+        m2m_set(&v, M2M_ATI, bytes_of(k->ati, k->ati_n));
+    return m2m_join(&v, (enum m2m_numbering)(x->m2m - 1), out) ? 0 : MSG_CODE(5, 2);
+}
+
+/* ---- answers made here ---- */
+
+/* Whose answer it is, and what it says. */
+struct voice {
+    enum m2m_numbering numbering;
+    struct bytes rqi, rvi, ati, tqf;
+    uint16_t rsc; /* 0: by the code */
+    bool associated;
+};
+
+/* The nearest status where nothing better is known (TS-0004 6.6.3). Codes that
+ * the binding has no status for (table 6.2.4-1) are CoAP's own: when to come
+ * again, how much is too much. They keep their code, for who knows it. */
+static uint16_t status_of(uint8_t code)
+{
+    switch (code) {
+    case MSG_CODE(4, 3):
+    case MSG_CODE(4, 29):
+        return M2M_NO_PRIVILEGE;
+    case MSG_CODE(4, 4):
+        return M2M_NOT_FOUND;
+    case MSG_CODE(4, 5):
+        return M2M_NOT_ALLOWED;
+    case MSG_CODE(4, 13):
+        return M2M_CONTENTS_UNACCEPTABLE;
+    case MSG_CODE(4, 15):
+        return M2M_MEDIA_TYPE;
+    case MSG_CODE(5, 3):
+        return M2M_TARGET_NOT_REACHABLE;
+    case MSG_CODE(5, 4):
+        return M2M_REQUEST_TIMEOUT;
+    default:
+        return MSG_CLASS(code) == 4 ? M2M_BAD_REQUEST : M2M_INTERNAL_ERROR;
+    }
+}
+
+static void drop_content(struct msg *m)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->n_options; i++)
+        if (m->options[i].number != OPT_CONTENT_FORMAT)
+            m->options[kept++] = m->options[i];
+    m->n_options = kept;
+    m->payload = BYTES_NONE;
+}
+
+static void dress(const struct voice *v, struct msg *m, struct m2m_dress *s)
+{
+    struct m2m_values say = {.has = 0};
+    uint16_t rsc = v->rsc;
+    /* The binding has no 4.01, but where an address must show itself first. */
+    if (m->code == MSG_CODE(4, 1) && msg_find(m, OPT_ECHO))
+        return;
+    if (m->code == MSG_CODE(4, 1)) {
+        m->code = MSG_CODE(4, 3);
+        rsc = rsc             ? rsc
+              : v->associated ? (uint16_t)M2M_NO_PRIVILEGE
+                              : (uint16_t)M2M_ASSOCIATION_REQUIRED;
+    }
+    if (rsc == 0)
+        rsc = status_of(m->code);
+    s->rsc[0] = (uint8_t)(rsc >> 8);
+    s->rsc[1] = (uint8_t)rsc;
+    m2m_set(&say, M2M_RSC, bytes_of(s->rsc, 2));
+    if (v->rqi.n)
+        m2m_set(&say, M2M_RQI, v->rqi);
+    if (v->rvi.n)
+        m2m_set(&say, M2M_RVI, v->rvi);
+    if (v->ati.n && v->ati.n <= 255)
+        m2m_set(&say, M2M_ATI, v->ati);
+    drop_content(m);
+    if (v->tqf.n && msg_add_uint(m, OPT_CONTENT_FORMAT, 50, s->format))
+        m->payload = v->tqf;
+    (void)!m2m_join(&say, v->numbering, m); /* there are few others */
+}
+
+static struct voice voice_of(const struct exchange *x)
+{
+    const struct exchange_m2m *k = &x->room->m2m;
+    return (struct voice){.numbering = (enum m2m_numbering)(x->m2m - 1),
+                          .rqi = bytes_of(k->rqi, k->rqi_n),
+                          .rvi = bytes_of(k->rvi, k->rvi_n),
+                          .ati = bytes_of(k->ati, k->ati_n),
+                          .associated = x->client != 0};
+}
+
+void gate_m2m_deny(struct gate *g, const struct arrival *in, const struct pep_decision *d)
+{
+    if (in->m2m)
+        g->m2m->denial = d;
+}
+
+void gate_m2m_dress(struct gate *g, const struct arrival *in, struct msg *m, struct m2m_dress *s)
+{
+    const struct pep_decision *d = in->m2m ? g->m2m->denial : NULL;
+    struct voice v;
+    if (in->x && in->x->m2m) {
+        v = voice_of(in->x);
+    } else if (in->m2m) {
+        const struct m2m_request *q = &in->m2m->request;
+        v = (struct voice){.numbering = in->m2m->numbering,
+                           .rqi = q->rqi,
+                           .rvi = q->rvi,
+                           .associated = in->assoc != NULL};
+    } else {
+        return;
+    }
+    if (in->m2m)
+        v.rsc = g->m2m->rsc;
+    if (d) {
+        v.rsc = d->rsc;
+        v.tqf = d->tqf;
+        v.ati = d->ati;
+    }
+    dress(&v, m, s);
+}
+
+/* What came of the request, in the words of the binding. */
+static uint16_t status_of_end(const struct exchange *x, struct msg *m)
+{
+    switch (x->up_end) {
+    case UP_SILENT:
+        m->code = MSG_CODE(5, 4);
+        return M2M_REQUEST_TIMEOUT;
+    case UP_REFUSED:
+    case UP_DRAINED:
+    case UP_UNTRUSTED:
+        m->code = MSG_CODE(4, 4);
+        return M2M_TARGET_NOT_REACHABLE;
+    case UP_RESET:
+    case UP_TOO_LARGE:
+        m->code = MSG_CODE(5, 0);
+        return M2M_INTERNAL_ERROR;
+    default:
+        return 0;
+    }
+}
+
+void gate_m2m_dress_late(struct gate *g, struct exchange *x, struct msg *m, bool by_device,
+                         struct m2m_dress *s)
+{
+    struct voice v = voice_of(x);
+    (void)g;
+    if (by_device)
+        v.rsc = status_of_end(x, m);
+    dress(&v, m, s);
+}
