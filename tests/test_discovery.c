@@ -13,11 +13,11 @@ enum { S = 1000 };
 
 static const struct bytes lamp[] = {{(const uint8_t *)"lamp", 4}};
 static const struct discovery_device devices[] = {
-    {"lamp", NULL, {lamp, 1, NULL, 0}, false},
-    {"a", "a.home", {0}, false},
-    {"b", "b.home", {0}, false},
-    {"c", "c.home", {0}, false},
-    {"d", "d.home", {0}, false},
+    {"lamp", NULL, {lamp, 1, NULL, 0}, false, false},
+    {"a", "a.home", {0}, false, false},
+    {"b", "b.home", {0}, false, false},
+    {"c", "c.home", {0}, false, false},
+    {"d", "d.home", {0}, false, false},
 };
 
 /* An answer with its Block2 (-1: none) and ETag. */

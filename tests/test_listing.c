@@ -18,9 +18,9 @@
     }
 static const struct bytes lamp[] = {B("lamp")}, deep[] = {B("up"), B("a b")}, v1[] = {B("v1")};
 static const struct discovery_device devices[] = {
-    {"lamp", NULL, {lamp, 1, NULL, 0}, false},
-    {"deep", NULL, {deep, 2, v1, 1}, false},
-    {"meter", "meter.home", {NULL, 0, NULL, 0}, false},
+    {"lamp", NULL, {lamp, 1, NULL, 0}, false, false},
+    {"deep", NULL, {deep, 2, v1, 1}, false, false},
+    {"meter", "meter.home", {NULL, 0, NULL, 0}, false, false},
 };
 enum { LAMP = 0, DEEP = 1, METER = 2, DEVICES = 3 };
 

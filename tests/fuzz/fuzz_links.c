@@ -17,8 +17,8 @@ static void check(bool ok)
 
 static const struct bytes lamp[] = {{(const uint8_t *)"lamp", 4}};
 static const struct discovery_device devices[] = {
-    {"lamp", NULL, {lamp, 1, NULL, 0}, false},
-    {"meter", "meter.home", {NULL, 0, NULL, 0}, false},
+    {"lamp", NULL, {lamp, 1, NULL, 0}, false, false},
+    {"meter", "meter.home", {NULL, 0, NULL, 0}, false, false},
 };
 
 static void learn(struct discovery *d, int device, struct bytes text, unsigned szx)
