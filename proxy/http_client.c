@@ -14,10 +14,12 @@ struct transfer {
     struct http_client *client;
     uint64_t id;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect_to;
     uint8_t *body;
-    size_t body_n, body_cap;
+    size_t body_n, body_cap, body_max, header_n;
     bool too_large;
+    bool once, wants_fields;
+    unsigned tries; /* times that it was about to be sent */
 };
 
 struct http_client {
@@ -66,7 +68,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *user)
 {
     struct transfer *t = user;
     n *= size;
-    if (n > HTTP_ANSWER_MAX - t->body_n) {
+    if (n > t->body_max - t->body_n) {
         t->too_large = true;
         return 0;
     }
@@ -88,6 +90,26 @@ static size_t on_body(char *p, size_t size, size_t n, void *user)
         memcpy(t->body + t->body_n, p, n);
     t->body_n += n;
     return n;
+}
+
+/* A status line or a field, of an interim answer, too. */
+static size_t on_header(char *p, size_t size, size_t n, void *user)
+{
+    (void)p;
+    struct transfer *t = user;
+    n *= size;
+    t->header_n += n < HTTP_HEADER_MAX ? n : HTTP_HEADER_MAX;
+    t->too_large = t->too_large || t->header_n > HTTP_HEADER_MAX;
+    return t->too_large ? 0 : n;
+}
+
+/* There is a connection to send it on, and perhaps not for the first time. */
+static int on_ready(void *user, char *to_ip, char *from_ip, int to_port, int from_port)
+{
+    (void)to_ip, (void)from_ip, (void)to_port, (void)from_port;
+    struct transfer *t = user;
+    t->tries++;
+    return t->once && t->tries > 1 ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 /* ---- making and ending ---- */
@@ -115,11 +137,15 @@ struct http_client *http_client_new(struct loop *l, http_done_fn *done, void *us
     (void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
     (void)curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     (void)curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-    (void)curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)HTTP_CONNECTIONS);
-    (void)curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-                            (long)HTTP_CONNECTIONS_PER_HOST);
-    (void)curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS);
+    http_client_allow(h, HTTP_CONNECTIONS, HTTP_CONNECTIONS_PER_HOST, HTTP_CONNECTIONS);
     return h;
+}
+
+void http_client_allow(struct http_client *h, size_t connections, size_t per_host, size_t kept)
+{
+    (void)curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)connections);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)per_host);
+    (void)curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)kept);
 }
 
 static void transfer_free(struct transfer *t)
@@ -135,6 +161,7 @@ static void transfer_free(struct transfer *t)
         curl_easy_cleanup(t->easy);
     }
     curl_slist_free_all(t->headers);
+    curl_slist_free_all(t->connect_to);
     crypto_wipe(t->body, t->body_n);
     free(t->body);
     free(t);
@@ -170,6 +197,14 @@ static bool set_blob(CURL *e, CURLoption option, struct bytes pem)
     return curl_easy_setopt(e, option, &blob) == CURLE_OK;
 }
 
+static bool add_line(struct curl_slist **list, const char *text)
+{
+    struct curl_slist *grown = curl_slist_append(*list, text);
+    if (grown)
+        *list = grown;
+    return grown != NULL;
+}
+
 static bool add_header(struct transfer *t, const char *name, const char *value)
 {
     char text[512];
@@ -177,11 +212,7 @@ static bool add_header(struct transfer *t, const char *name, const char *value)
     buf_put_str(&b, name);
     buf_put_str(&b, value);
     buf_put_u8(&b, 0);
-    struct curl_slist *grown = b.full ? NULL : curl_slist_append(t->headers, text);
-    if (!grown)
-        return false;
-    t->headers = grown;
-    return true;
+    return !b.full && add_line(&t->headers, text);
 }
 
 #define SET(option, value) (curl_easy_setopt(e, (option), (value)) == CURLE_OK)
@@ -232,30 +263,69 @@ static bool set_headers(struct transfer *t, const struct http_question *q)
     return ok;
 }
 
+static bool set_body(struct transfer *t, const struct http_question *q)
+{
+    CURL *e = t->easy;
+    /* Without a type there is none, not the library's. And no waiting for leave
+     * to send a body so small. */
+    return (q->content_type ? add_header(t, "Content-Type: ", q->content_type)
+                            : add_header(t, "Content-Type:", "")) &&
+           add_header(t, "Expect:", "") && SET(CURLOPT_POST, 1L) &&
+           SET(CURLOPT_POSTFIELDSIZE, (long)q->body.n) &&
+           SET(CURLOPT_COPYPOSTFIELDS, q->body.n ? (const char *)q->body.p : "");
+}
+
+/* Method and body: PUT, POST and PATCH have one, be it empty. */
+static bool set_method(struct transfer *t, const struct http_question *q)
+{
+    CURL *e = t->easy;
+    if (!q->method)
+        return !q->content_type ||
+               (set_body(t, q) && (!q->put || SET(CURLOPT_CUSTOMREQUEST, "PUT")));
+    bool has_body = q->method[0] == 'P';
+    return (!has_body || set_body(t, q)) &&
+           (strcmp(q->method, "GET") == 0 || SET(CURLOPT_CUSTOMREQUEST, q->method));
+}
+
+static bool set_way(struct transfer *t, const struct http_question *q)
+{
+    CURL *e = t->easy;
+    char text[96];
+    struct buf b = buf_on(text, sizeof text);
+    if (!q->connect_to)
+        return true;
+    buf_put_str(&b, "::"); /* whatever host and port the URL has */
+    buf_put_str(&b, q->connect_to);
+    buf_put_u8(&b, 0);
+    return !b.full && add_line(&t->connect_to, text) && SET(CURLOPT_CONNECT_TO, t->connect_to);
+}
+
 static bool configure(struct transfer *t, const struct http_question *q)
 {
     CURL *e = t->easy;
     bool ok = SET(CURLOPT_URL, q->url) && SET(CURLOPT_PRIVATE, t) &&
               SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, t) &&
+              SET(CURLOPT_HEADERFUNCTION, on_header) && SET(CURLOPT_HEADERDATA, t) &&
+              SET(CURLOPT_PREREQFUNCTION, on_ready) && SET(CURLOPT_PREREQDATA, t) &&
               SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_PROTOCOLS_STR, "http,https") &&
               SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_PROXY, "") &&
               SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) &&
               SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
-              SET(CURLOPT_MAXFILESIZE, (long)HTTP_ANSWER_MAX) &&
+              SET(CURLOPT_PATH_AS_IS, 1L) && SET(CURLOPT_MAXFILESIZE, (long)t->body_max) &&
               SET(CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS) &&
               SET(CURLOPT_TIMEOUT_MS, (long)q->wait_ms) &&
+              SET(CURLOPT_MAXAGE_CONN, (long)HTTP_KEEP_S) &&
               SET(CURLOPT_USERAGENT, "postern/" POSTERN_VERSION) &&
               /* Else the end of a transfer waits for the thread that asks for
                * its name: where there is no line, tens of seconds. */
               SET(CURLOPT_QUICK_EXIT, 1L);
-    ok = ok && set_tls(e, q) && set_auth(e, q) && add_header(t, "Accept: ", q->accept) &&
-         set_headers(t, q);
-    if (q->content_type) /* and no waiting for leave to send a body so small */
-        ok = ok && add_header(t, "Content-Type: ", q->content_type) &&
-             add_header(t, "Expect:", "") && SET(CURLOPT_POST, 1L) &&
-             SET(CURLOPT_POSTFIELDSIZE, (long)q->body.n) &&
-             SET(CURLOPT_COPYPOSTFIELDS, q->body.n ? (const char *)q->body.p : "") &&
-             (!q->put || SET(CURLOPT_CUSTOMREQUEST, "PUT"));
+    if (q->probe)
+        ok = ok && SET(CURLOPT_CONNECT_ONLY, 1L);
+    ok = ok && set_tls(e, q) && set_auth(e, q) && set_way(t, q) && set_method(t, q);
+    ok = ok && (!q->accept || add_header(t, "Accept: ", q->accept));
+    ok = ok && set_headers(t, q);
+    for (size_t i = 0; ok && i < q->n_lines; i++)
+        ok = add_line(&t->headers, q->lines[i]);
     return ok && SET(CURLOPT_HTTPHEADER, t->headers);
 }
 
@@ -268,6 +338,9 @@ bool http_client_ask(struct http_client *h, uint64_t id, const struct http_quest
         return false;
     t->client = h;
     t->id = id;
+    t->body_max = q->answer_max ? q->answer_max : HTTP_ANSWER_MAX;
+    t->once = q->once;
+    t->wants_fields = q->fields;
     t->next = h->transfers;
     h->transfers = t;
     t->easy = curl_easy_init();
@@ -347,9 +420,21 @@ static void read_max_age(const struct transfer *t, struct http_answer *out)
     out->max_age_s = many ? 0 : least;
 }
 
+/* As C strings: the library takes none with NUL in it for a header. */
+static size_t take_fields(struct transfer *t, struct http_field *fields)
+{
+    size_t n = 0;
+    struct curl_header *at = NULL;
+    while (n < HTTP_FIELDS_MAX && (at = curl_easy_nextheader(t->easy, CURLH_HEADER, -1, at)))
+        fields[n++] = (struct http_field){at->name, at->value};
+    t->too_large = t->too_large || (at && curl_easy_nextheader(t->easy, CURLH_HEADER, -1, at));
+    return n;
+}
+
 static void finish(struct http_client *h, struct transfer *t, CURLcode code, struct instant now)
 {
-    struct http_answer a = {.end = end_of(t, code)};
+    struct http_answer a = {.end = end_of(t, code), .sent = t->tries > 0};
+    struct http_field fields[HTTP_FIELDS_MAX];
     /* Off the list first: whoever is told may cancel what he likes. */
     struct transfer **p = &h->transfers;
     while (*p != t)
@@ -362,6 +447,11 @@ static void finish(struct http_client *h, struct transfer *t, CURLcode code, str
         (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
         (void)curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
         (void)curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry);
+        if (t->wants_fields)
+            a.n_fields = take_fields(t, fields);
+        a.fields = fields;
+        if (t->too_large)
+            a.end = HTTP_TOO_LARGE;
         a.status = status > 0 && status < 600 ? (unsigned)status : 0;
         a.content_type = type;
         a.body = bytes_of(t->body, t->body_n);
@@ -371,6 +461,11 @@ static void finish(struct http_client *h, struct transfer *t, CURLcode code, str
     }
     h->done(h->user, t->id, &a, now);
     transfer_free(t);
+}
+
+uint64_t http_client_deadline_ms(const struct http_client *h)
+{
+    return h->timer_ms;
 }
 
 uint64_t http_client_turn(struct http_client *h, struct instant now)

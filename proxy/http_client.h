@@ -1,5 +1,5 @@
-/* HTTP towards authorization servers, on our loop. The only user of libcurl,
- * but for ship_carrier.c, which blocks a thread of its own.
+/* HTTP towards authorization servers and devices, on our loop. The only user
+ * of libcurl, but for ship_carrier.c, which blocks a thread of its own.
  *
  * The server's certificate and name are always verified; there is no way to
  * turn that off. Redirects are not followed, no proxy or cookie or file of
@@ -18,6 +18,9 @@ enum http_client_limits {
     HTTP_CONNECTIONS_PER_HOST = 4,
     HTTP_CONNECT_MS = 5000,
     HTTP_HEADERS_MAX = 4, /* of a question's own */
+    HTTP_KEEP_S = 60,     /* a connection that nobody used so long is not used again */
+    HTTP_FIELDS_MAX = 64,
+    HTTP_HEADER_MAX = 16384, /* bytes of an answer's header, interim ones included */
 };
 
 /* Why there is no status. */
@@ -29,15 +32,20 @@ enum http_end {
     HTTP_TOO_LARGE,
 };
 
+struct http_field {
+    const char *name, *value;
+};
+
 enum http_auth { HTTP_AUTH_NONE = 0, HTTP_AUTH_BASIC, HTTP_AUTH_BEARER };
 
-/* All but `body` is text, borrowed for the question's life. */
+/* All but `body` is text, borrowed for the question's life; what follows
+ * `wait_ms`, `url` and `content_type` only until http_client_ask() returns. */
 struct http_question {
     const char *url;
-    const char *content_type; /* NULL: GET */
-    const char *accept;
-    struct bytes body; /* copied */
-    bool put;          /* PUT, not POST */
+    const char *content_type; /* NULL: GET, unless `method` says otherwise */
+    const char *accept;       /* NULL: anything */
+    struct bytes body;        /* copied */
+    bool put;                 /* PUT, not POST */
     struct {
         const char *name, *value; /* "X-M2M-RI", without what ends a line */
     } headers[HTTP_HEADERS_MAX];
@@ -47,11 +55,25 @@ struct http_question {
     struct bytes ca;               /* PEM; n 0: the system's */
     struct bytes certificate, key; /* PEM, for mutual TLS; n 0: none */
     uint64_t wait_ms;
+
+    const char *method;       /* NULL: GET, or POST with a content type */
+    const char *const *lines; /* further "Name: value" lines, free of control characters */
+    size_t n_lines;
+    const char *connect_to; /* "192.0.2.1:80", "[2001:db8::1]:80": where the URL's host is */
+    size_t answer_max;      /* 0: HTTP_ANSWER_MAX */
+    bool fields;            /* the answer's header fields are wanted */
+    /* Never sent a second time: else it is, where a kept connection turns out
+     * to be closed and nothing came (RFC 9110 9.2.2). */
+    bool once;
+    bool probe; /* opens a connection, with its handshake, and asks nothing */
 };
 
 struct http_answer {
-    enum http_end end;        /* other than HTTP_ANSWERED: nothing else is said */
-    unsigned status;          /* 200, ... */
+    enum http_end end;               /* other than HTTP_ANSWERED: only `sent` is said */
+    bool sent;                       /* it may have arrived there */
+    unsigned status;                 /* 200, ...; 0 of a probe */
+    const struct http_field *fields; /* without those of interim answers and trailers */
+    size_t n_fields;
     const char *content_type; /* as it came, parameters included; NULL: none */
     struct bytes body;
     uint32_t retry_s; /* Retry-After; 0: none */
@@ -66,6 +88,9 @@ typedef void http_done_fn(void *user, uint64_t id, const struct http_answer *a, 
 
 MUST_USE struct http_client *http_client_new(struct loop *l, http_done_fn *done, void *user);
 void http_client_free(struct http_client *h); /* nobody is told */
+/* Other bounds than HTTP_CONNECTIONS, _PER_HOST; 0: the questions are bound
+ * otherwise. `kept`: connections that may be idle. */
+void http_client_allow(struct http_client *h, size_t connections, size_t per_host, size_t kept);
 
 /* False: out of memory, or something of *q is unusable. */
 MUST_USE bool http_client_ask(struct http_client *h, uint64_t id, const struct http_question *q,
@@ -74,5 +99,6 @@ void http_client_cancel(struct http_client *h, uint64_t id); /* without a word *
 
 /* Of every turn. Returns the next deadline in ms, UINT64_MAX: none. */
 uint64_t http_client_turn(struct http_client *h, struct instant now);
+uint64_t http_client_deadline_ms(const struct http_client *h); /* as of now */
 
 #endif
