@@ -87,6 +87,16 @@ enum limits {
     WATCH_MAIL_MS = 20,     /* nor for a word to another worker */
     WATCH_RECORD_MS = 1000, /* one audit record for those that are permitted in it */
 
+    /* Devices by HTTP (uplink_http.h). A body is put together, or kept for its
+     * blocks, here: images and firmware go elsewhere. */
+    HTTP_BODY_MAX = 256 << 10,
+    HTTP_BODIES_BYTES = 8 << 20, /* of a worker; the oldest give way */
+    HTTP_WINDOW = 4,             /* unless told: each is a connection */
+    HTTP_WINDOW_MAX = 64,
+    HTTP_KEPT = 64, /* idle connections of a worker */
+    /* For an answer, all in all a minute, as web proxies wait. */
+    HTTP_ANSWER_MS = 60000,
+
     DEVICE_QUEUE = 128,   /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5, /* Max-Age of that 5.03 */
     /* Threads that `auto` means at most: what one can do is far beyond a
