@@ -226,7 +226,7 @@ static void expire(struct device *d, struct exchange *x, struct instant now)
     }
     if (uplink_is_reliable(w->link)) { /* it waits for the answer alone */
         x->up_tries = MAX_RETRANSMIT + 1;
-        flight_arm(d, x, now, SEPARATE_WAIT_MS);
+        flight_arm(d, x, now, uplink_answer_ms(w->link));
         if (unheard)
             way_suspect(w, now);
         return;

@@ -234,6 +234,8 @@ void flight_leave(struct device *d, struct exchange *x)
         uint16_t place = (uint16_t)(x->up_token & 0xffff);
         assert(d->places[place] == x && (x->up_kept || d->n_free < d->n_places));
         d->places[place] = NULL;
+        if (flight_is_current(d, x))
+            uplink_forget(d->ways[x->up_way].link, x->up_token);
         tagmap_remove(&d->by_mid, mid_tag(x->up_mid), place);
         if (!x->up_kept)
             d->free_places[d->n_free++] = place;

@@ -36,7 +36,7 @@ struct discovery_device {
     const char *host;       /* found by Uri-Host, or NULL: by path */
     struct forward_map map; /* n_prefix 0 with host */
     bool elsewhere;         /* another worker has it, and learns from it */
-    bool mute;              /* it is never asked: a CSE publishes no links */
+    bool mute;              /* it is never asked: a CSE, or a web server, publishes no links */
 };
 
 MUST_USE struct discovery *discovery_new(const struct discovery_device *devices, size_t n);

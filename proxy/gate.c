@@ -481,7 +481,8 @@ static bool open_discovery(struct gate *g)
     for (size_t i = 0; i < c->n_devices; i++) {
         const struct device_config *d = &c->devices[i].upstream;
         devices[i] = (struct discovery_device){d->name, d->host, gate_device_map(d),
-                                               gate_is_elsewhere(g, (int)i), d->cse != NULL};
+                                               gate_is_elsewhere(g, (int)i),
+                                               d->cse || device_url_is_http(&d->urls[0])};
     }
     g->discovery = discovery_new(devices, c->n_devices);
     free(devices);

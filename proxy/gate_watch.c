@@ -350,6 +350,8 @@ enum observe_taken gate_watch(struct gate *g, const struct arrival *in, int devi
                               const struct msg *out)
 {
     if (msg_uint(in->m, OPT_OBSERVE) != OBSERVE_REGISTER ||
+        /* HTTP answers once: the answer without the option says so (RFC 7641 2). */
+        device_url_is_http(&upstream_config(g->upstreams, device)->urls[0]) ||
         watch_of(in->assoc, in->m->token, in->m->token_n))
         return OBSERVE_PLAIN;
     struct watch *w = watch_add(g->watches, in->assoc, in->m);

@@ -15,11 +15,15 @@ void uplinks_clear(struct uplinks *all)
     if (all->conns)
         conns_free(all->conns);
     all->conns = NULL;
+    http_uplinks_free(all->http);
+    all->http = NULL;
 }
 
 struct uplink *uplink_new(struct uplinks *all, const struct uplink_config *c, struct buf *diag)
 {
-    return c->stream ? uplink_stream_new(all, c, diag) : uplink_datagram_new(all, c, diag);
+    return c->url      ? uplink_http_new(all, c, diag)
+           : c->stream ? uplink_stream_new(all, c, diag)
+                       : uplink_datagram_new(all, c, diag);
 }
 
 void uplink_init(struct uplink *l, const struct uplink_kind *kind, struct uplinks *all,
@@ -105,6 +109,17 @@ void uplink_send(struct uplink *l, struct bytes message, struct instant now)
     uplink_pend(l);
 }
 
+void uplink_forget(struct uplink *l, uint64_t token)
+{
+    if (uplink_is_open(l) && l->kind->forget)
+        l->kind->forget(l, token);
+}
+
+uint32_t uplink_answer_ms(const struct uplink *l)
+{
+    return l->kind->answer_ms;
+}
+
 uint64_t uplink_deadline_ms(const struct uplink *l)
 {
     if (l->state == UPLINK_OVER)
@@ -123,6 +138,12 @@ void uplink_expire(struct uplink *l, struct instant now)
         l->kind->expire(l, now);
 }
 
+void uplinks_take(struct uplinks *all, struct instant now)
+{
+    if (all->http)
+        http_uplinks_turn(all->http, now);
+}
+
 /* Streams first: what ends there may be sent elsewhere. */
 void uplinks_turn(struct uplinks *all, struct instant now)
 {
@@ -139,5 +160,6 @@ void uplinks_turn(struct uplinks *all, struct instant now)
 
 uint64_t uplinks_deadline_ms(const struct uplinks *all)
 {
-    return all->conns_due_ms;
+    uint64_t http = all->http ? http_uplinks_deadline_ms(all->http) : UINT64_MAX;
+    return http < all->conns_due_ms ? http : all->conns_due_ms;
 }

@@ -1,5 +1,6 @@
-/* One connection to one address of a device: plain UDP, DTLS, or a stream.
- * way.c opens and replaces them; what is above does not know which it is.
+/* One connection to one address of a device: plain UDP, DTLS, or a stream; or
+ * what stands for the several that HTTP has. way.c opens and replaces them;
+ * what is above does not know which it is.
  *
  * A message has the form of RFC 7252 3 on every kind. A stream (RFC 8323) has
  * no types and no message IDs, so they mean nothing there: what comes is a
@@ -16,7 +17,10 @@
 
 struct uplink;
 struct conns;
+struct device_config;
+struct device_url;
 struct dtls_out;
+struct http_uplinks;
 struct tls;
 
 /* Why there is none, or none any more. */
@@ -42,6 +46,7 @@ struct uplinks {
     struct loop *loop;
     struct conns *conns;    /* NULL: there are no streams */
     uint64_t conns_due_ms;  /* when they want their turn */
+    struct http_uplinks *http; /* NULL: there are none yet */
     struct uplink *pending; /* with something to flush or to free */
 };
 
@@ -51,6 +56,9 @@ struct uplink_config {
     bool stream;
     struct dtls_out *dtls; /* of datagrams; NULL: plain */
     struct tls *tls;       /* of a stream; NULL: plain */
+    /* By HTTP: the device, and where it is; NULL: it is one of the others. */
+    const struct device_config *device;
+    const struct device_url *url;
     const struct uplink_ops *ops;
     void *user;
 };
@@ -78,10 +86,16 @@ bool uplink_takes(const struct uplink *l, size_t n);
 bool uplink_check(struct uplink *l, struct instant now);
 /* What is not open, or cannot take it now, drops it: as on a wire. */
 void uplink_send(struct uplink *l, struct bytes message, struct instant now);
+/* Nobody waits for the answer with this token any more, if it is to come. */
+void uplink_forget(struct uplink *l, uint64_t token);
+/* A reliable one: how long an answer may take from when it is missed. */
+uint32_t uplink_answer_ms(const struct uplink *l);
 
 uint64_t uplink_deadline_ms(const struct uplink *l); /* UINT64_MAX: none */
 void uplink_expire(struct uplink *l, struct instant now);
 
+/* At the beginning of a turn: answers by HTTP come. */
+void uplinks_take(struct uplinks *all, struct instant now);
 /* Of every turn: what was sent leaves, what is dead is freed. */
 void uplinks_turn(struct uplinks *all, struct instant now);
 uint64_t uplinks_deadline_ms(const struct uplinks *all); /* of its turn; UINT64_MAX: none */

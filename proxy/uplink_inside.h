@@ -8,8 +8,10 @@ enum uplink_state { UPLINK_FRESH = 0, UPLINK_OPENING, UPLINK_OPEN, UPLINK_OVER }
 
 struct uplink_kind {
     bool reliable;
+    uint32_t answer_ms; /* of a reliable one: see uplink_answer_ms() */
     void (*start)(struct uplink *l, struct instant now);
     void (*send)(struct uplink *l, struct bytes message, struct instant now);
+    void (*forget)(struct uplink *l, uint64_t token); /* NULL: it has nothing to forget */
     bool (*takes)(const struct uplink *l, size_t n);
     bool (*check)(struct uplink *l, struct instant now);
     void (*close)(struct uplink *l, struct instant now); /* the goodbye alone */
@@ -43,6 +45,14 @@ void uplink_ended(struct uplink *l, enum uplink_end how, const char *reason, str
 /* uplink_datagram.c */
 struct uplink *uplink_datagram_new(struct uplinks *all, const struct uplink_config *c,
                                    struct buf *diag);
+
+/* uplink_http.c */
+struct uplink *uplink_http_new(struct uplinks *all, const struct uplink_config *c,
+                               struct buf *diag);
+struct http_uplinks *http_uplinks_new(struct loop *loop);
+void http_uplinks_free(struct http_uplinks *all); /* NULL is fine */
+void http_uplinks_turn(struct http_uplinks *all, struct instant now);
+uint64_t http_uplinks_deadline_ms(const struct http_uplinks *all);
 
 /* uplink_stream.c */
 struct conns *uplink_stream_conns(struct loop *l, size_t max);

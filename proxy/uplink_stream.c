@@ -153,6 +153,7 @@ static void give_up(struct uplink *l, struct instant now)
 
 static const struct uplink_kind kind = {
     .reliable = true,
+    .answer_ms = SEPARATE_WAIT_MS,
     .start = start,
     .send = send_message,
     .takes = takes,

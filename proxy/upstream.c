@@ -46,7 +46,9 @@ static size_t count_streams(const struct upstreams *u)
     size_t n = 0;
     for (size_t i = 0; i < u->n; i++)
         for (size_t k = 0; k < u->configs[i].n_urls; k++)
-            n += u->configs[i].urls[k].scheme >= DEVICE_COAP_TCP ? 2 : 0;
+            if (u->configs[i].urls[k].scheme == DEVICE_COAP_TCP ||
+                u->configs[i].urls[k].scheme == DEVICE_COAPS_TCP)
+                n += 2;
     return n;
 }
 
@@ -173,6 +175,7 @@ uint64_t upstreams_deadline_ms(struct upstreams *u)
 
 void upstreams_expire(struct upstreams *u, struct instant now)
 {
+    uplinks_take(&u->shared.uplinks, now);
     for (struct deadline *d; (d = deadlines_pop(&u->shared.deadlines, instant_ms(now)));) {
         struct exchange *x =
             (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, up_deadline));

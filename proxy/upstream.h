@@ -19,6 +19,8 @@ enum device_scheme {
     DEVICE_COAPS = 1,
     DEVICE_COAP_TCP = 2,
     DEVICE_COAPS_TCP = 3, /* RFC 8323 */
+    DEVICE_HTTP = 4,      /* RFC 7252 10.1, or oneM2M's TS-0009 */
+    DEVICE_HTTPS = 5,
 };
 
 struct device_url {
@@ -31,7 +33,12 @@ struct device_url {
 
 static inline bool device_url_is_secure(const struct device_url *u)
 {
-    return u->scheme == DEVICE_COAPS || u->scheme == DEVICE_COAPS_TCP;
+    return u->scheme == DEVICE_COAPS || u->scheme == DEVICE_COAPS_TCP || u->scheme == DEVICE_HTTPS;
+}
+
+static inline bool device_url_is_http(const struct device_url *u)
+{
+    return u->scheme == DEVICE_HTTP || u->scheme == DEVICE_HTTPS;
 }
 
 /* Who we are to a device and whom we take for it: identity and psk, or ca

@@ -19,6 +19,11 @@ static bool is_stream(const struct way *w)
     return w->url->scheme == DEVICE_COAP_TCP || w->url->scheme == DEVICE_COAPS_TCP;
 }
 
+static bool is_http(const struct way *w)
+{
+    return device_url_is_http(w->url);
+}
+
 bool way_has_sessions(const struct way *w)
 {
     return w->url->scheme != DEVICE_COAP;
@@ -167,6 +172,8 @@ static bool open_uplink(struct way *w, struct instant now, struct buf *diag)
                                     .stream = is_stream(w),
                                     .dtls = w->dtls,
                                     .tls = w->tls,
+                                    .device = w->config,
+                                    .url = is_http(w) ? w->url : NULL,
                                     .ops = &uplink_ops,
                                     .user = w};
     w->coming = uplink_new(w->uplinks, &c, diag);
@@ -307,7 +314,7 @@ void way_tick(struct way *w, struct instant now)
 static const char *load(struct way *w, const struct way_config *c)
 {
     const char *why = NULL;
-    if (!device_url_is_secure(c->url))
+    if (!device_url_is_secure(c->url) || is_http(w)) /* libcurl has its own */
         return NULL;
     const struct device_tls *t = c->device->tls;
     const struct dtls_out_config dc = {
@@ -331,6 +338,7 @@ bool way_init(struct way *w, const struct way_config *c, struct buf *diag)
     *w = (struct way){.ops = c->ops,
                       .user = c->user,
                       .device = c->device->name,
+                      .config = c->device,
                       .url = c->url,
                       .uplinks = c->uplinks,
                       .resolver = c->resolver,

@@ -41,6 +41,7 @@ struct way {
     const struct way_ops *ops;
     void *user;
     const char *device; /* its name, for the log */
+    const struct device_config *config;
     const struct device_url *url;
     struct uplinks *uplinks;
     struct resolver *resolver;
