@@ -136,7 +136,10 @@ static void read_device(struct config_reader *r, const struct yaml_node *n, stru
         read_prefix(r, path, d);
     else
         read_host(r, host, d);
-    if (window && yaml_int(r->y, window, 1, WINDOW_MAX, &v))
+    bool http = d->upstream.n_urls > 0 && device_url_is_http(&d->upstream.urls[0]);
+    if (http) /* NSTART is for who has a datagram's worth of memory */
+        d->upstream.window = HTTP_WINDOW;
+    if (window && yaml_int(r->y, window, 1, http ? HTTP_WINDOW_MAX : WINDOW_MAX, &v))
         d->upstream.window = (unsigned)v;
     if (queue && yaml_int(r->y, queue, 0, QUEUE_MAX, &v))
         d->upstream.queue = (unsigned)v;

@@ -77,6 +77,11 @@ void config_read_m2m(struct config_reader *r, struct yaml_map *m, const struct y
 /* The listener of ours that the URL leads to, or NULL. */
 const struct config_listener *config_find_loop(const struct config *c, const struct device_url *u);
 
-enum config_ports { COAP_PORT = 5683, COAPS_PORT = 5684 }; /* RFC 7252 12.6, 12.7 */
+enum config_ports {
+    COAP_PORT = 5683, /* RFC 7252 12.6, 12.7 */
+    COAPS_PORT = 5684,
+    HTTP_PORT = 80, /* RFC 9110 4.2 */
+    HTTPS_PORT = 443,
+};
 
 #endif

@@ -43,10 +43,10 @@ static bool read_scheme(const struct url *url, struct device_url *u)
         const char *name;
         enum device_scheme scheme;
         int port;
-    } schemes[] = {{"coap", DEVICE_COAP, COAP_PORT},
-                   {"coaps", DEVICE_COAPS, COAPS_PORT},
-                   {"coap+tcp", DEVICE_COAP_TCP, COAP_PORT},
-                   {"coaps+tcp", DEVICE_COAPS_TCP, COAPS_PORT}};
+    } schemes[] = {
+        {"coap", DEVICE_COAP, COAP_PORT},         {"coaps", DEVICE_COAPS, COAPS_PORT},
+        {"coap+tcp", DEVICE_COAP_TCP, COAP_PORT}, {"coaps+tcp", DEVICE_COAPS_TCP, COAPS_PORT},
+        {"http", DEVICE_HTTP, HTTP_PORT},         {"https", DEVICE_HTTPS, HTTPS_PORT}};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (bytes_equal_str(url->scheme, schemes[i].name)) {
             u->scheme = schemes[i].scheme;
@@ -69,7 +69,8 @@ static void read_url(struct config_reader *r, const struct yaml_node *n, struct 
     }
     if (!read_scheme(&url, u)) {
         yaml_error(r->y, n,
-                   "'%.*s' to a device is not supported; coap, coaps, coap+tcp and coaps+tcp are",
+                   "'%.*s' to a device is not supported; coap, coaps, coap+tcp, coaps+tcp, http "
+                   "and https are",
                    url.scheme.n > 32 ? 32 : (int)url.scheme.n, (const char *)url.scheme.p);
         return;
     }
@@ -93,6 +94,9 @@ static void check_among(struct config_reader *r, const struct yaml_node *n,
         yaml_error(r->y, n, "the URLs of one device have the same path");
     if (device_url_is_secure(u) != device_url_is_secure(first))
         yaml_error(r->y, n, "the URLs of one device are all secure, or none is");
+    /* What is kept of a body, or of an ETag, is good for one of the two. */
+    if (device_url_is_http(u) != device_url_is_http(first))
+        yaml_error(r->y, n, "the URLs of one device are all of HTTP, or none is");
 }
 
 static void read_urls(struct config_reader *r, const struct yaml_node *n, struct config_device *d)
@@ -193,6 +197,7 @@ static void read_tls(struct config_reader *r, const struct yaml_node *n, struct 
     const struct yaml_node *key = yaml_map_get(m, "key");
     const struct yaml_node *any = psk ? psk : ca ? ca : certificate ? certificate : key;
     bool secure = d->upstream.n_urls > 0 && device_url_is_secure(&d->upstream.urls[0]);
+    bool http = d->upstream.n_urls > 0 && device_url_is_http(&d->upstream.urls[0]);
     read_psk(r, psk, d);
     read_pem(r, ca, false, &d->ca);
     read_pem(r, certificate, false, &d->certificate);
@@ -202,9 +207,11 @@ static void read_tls(struct config_reader *r, const struct yaml_node *n, struct 
     else if (!certificate != !key)
         yaml_error(r->y, n, "'certificate' and 'key' go together; '%s' is missing",
                    key ? "certificate" : "key");
-    else if (certificate && !ca)
+    else if (psk && http)
+        yaml_error(r->y, psk, "a device is not reached by HTTP with a psk");
+    else if (certificate && !ca && !http)
         yaml_error(r->y, n, "'ca' is missing: what the device is known by");
-    else if (secure && !any)
+    else if (secure && !any && !http) /* of the web's, the system's certificates vouch */
         yaml_error(r->y, n, "a secure device needs psk, or ca to know it by");
     else if (any && !secure && d->upstream.n_urls > 0 && d->upstream.urls[0].host)
         yaml_error(r->y, any, "there is no TLS to this device: its URL is plain");
@@ -212,7 +219,7 @@ static void read_tls(struct config_reader *r, const struct yaml_node *n, struct 
     d->tls.ca = blob(&d->ca);
     d->tls.certificate = blob(&d->certificate);
     d->tls.key = blob(&d->key);
-    if (secure && yaml_ok(r->y))
+    if (secure && (psk || ca) && yaml_ok(r->y))
         check_tls(r, any, d);
     d->upstream.tls = secure ? &d->tls : NULL;
 }

@@ -98,8 +98,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *user)
     (void)p;
     struct transfer *t = user;
     n *= size;
-    t->header_n += n < HTTP_HEADER_MAX ? n : HTTP_HEADER_MAX;
-    t->too_large = t->too_large || t->header_n > HTTP_HEADER_MAX;
+    t->header_n += n < HTTP_HEADER_BYTES ? n : HTTP_HEADER_BYTES;
+    t->too_large = t->too_large || t->header_n > HTTP_HEADER_BYTES;
     return t->too_large ? 0 : n;
 }
 

@@ -20,7 +20,7 @@ enum http_client_limits {
     HTTP_HEADERS_MAX = 4, /* of a question's own */
     HTTP_KEEP_S = 60,     /* a connection that nobody used so long is not used again */
     HTTP_FIELDS_MAX = 64,
-    HTTP_HEADER_MAX = 16384, /* bytes of an answer's header, interim ones included */
+    HTTP_HEADER_BYTES = 16384, /* bytes of an answer's header, interim ones included */
 };
 
 /* Why there is no status. */

@@ -279,8 +279,8 @@ static bool ask_server(struct http_uplinks *all, struct ask *a, const struct msg
     q.method = r->method;
     q.content_type = r->content_type;
     q.accept = r->accept;
-    q.headers = r->lines;
-    q.n_headers = r->n_lines;
+    q.lines = r->lines;
+    q.n_lines = r->n_lines;
     q.body = r->body;
     q.answer_max = HTTP_BODY_MAX;
     q.fields = true;
