@@ -164,7 +164,8 @@ struct assocs *assocs_new(const struct assocs_config *c, const struct dtls_confi
         t->by_peer = calloc(buckets, sizeof *t->by_peer);
         t->by_id = calloc(buckets, sizeof *t->by_id);
         if (c->max_waiting)
-            t->lobby = lobby_new(c->max_waiting, c->max_waiting_per_net, c->max_waiting_per_host);
+            t->lobby = lobby_new(c->max_waiting, c->max_waiting_per_net, c->max_waiting_per_host,
+                                 c->budget);
         ok = (deadlines_init(&t->deadlines, c->max_half + 1) && t->by_peer && t->by_id &&
               (t->lobby || c->max_waiting == 0) && crypto_random(t->seed, sizeof t->seed)) ||
              complain(diag, "associations: out of memory");
@@ -433,10 +434,17 @@ struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struc
     return NULL;
 }
 
+static void serve(struct assocs *t, struct assoc *a, struct instant now)
+{
+    touch(t, a, now);
+    if (t->config.budget)
+        budget_served(t->config.budget, now);
+}
+
 void assoc_touch(struct assocs *t, struct assoc *a, struct instant now)
 {
     t->now = now;
-    touch(t, a, now);
+    serve(t, a, now);
 }
 
 /* ---- datagrams ---- */
@@ -583,24 +591,16 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
     return a;
 }
 
-static uint64_t cpu_us(const struct assocs *t)
-{
-    return t->config.cpu_us ? t->config.cpu_us() : 0;
-}
-
 bool assocs_serve(struct assocs *t, struct instant now, struct assoc **out)
 {
     struct lobby_guest guest;
-    bool busy = t->served_ms && instant_ms(now) < t->served_ms + HANDSHAKE_BUSY_MS;
-    if (!t->lobby || !lobby_next(t->lobby, busy, now, &guest, &t->stats.dropped))
+    if (!t->lobby || !lobby_next(t->lobby, now, &guest, &t->stats.dropped))
         return false;
-    uint64_t before = cpu_us(t);
+    budget_begin(t->config.budget);
     t->serving = true;
     *out = assocs_receive(t, guest.listener, &guest.peer, guest.datagram, now);
     t->serving = false;
-    uint64_t spent = cpu_us(t) - before;
-    lobby_spend(t->lobby, spent);
-    t->stats.handshake_us += spent;
+    budget_end(t->config.budget);
     return true;
 }
 
@@ -626,10 +626,8 @@ struct bytes assoc_read(struct assocs *t, struct assoc *a, struct instant now, u
         return BYTES_NONE;
     enum dtls_event e;
     struct bytes plain = dtls_read(a->live->dtls, now, storage, cap, &e);
-    if (plain.n) {
-        touch(t, a, now);
-        t->served_ms = instant_ms(now);
-    }
+    if (plain.n)
+        serve(t, a, now);
     if (e == DTLS_CLOSED)
         lost_live(t, a);
     return plain;

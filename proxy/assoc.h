@@ -33,6 +33,7 @@
 #include "limits.h"
 
 struct assoc_cid;
+struct budget;
 struct conn;
 struct exchange;
 struct watch;
@@ -110,14 +111,13 @@ struct assocs_config {
     /* Places for datagrams of handshakes that wait for assocs_serve(), of
      * them from one network and one host; 0: they are taken when they come. */
     size_t max_waiting, max_waiting_per_net, max_waiting_per_host;
-    uint64_t (*cpu_us)(void); /* what this thread has used; NULL: nothing is */
+    struct budget *budget; /* their time; borrowed. NULL without such places */
 };
 
 struct assocs_stats {
     uint64_t established, half_open, asleep; /* now */
     uint64_t hellos, cookies, handshakes, completed, failed, evicted, refused, stray;
     uint64_t waited, dropped; /* datagrams of handshakes: queued; no place, or too late */
-    uint64_t handshake_us;    /* processor time of those that were queued */
     uint64_t slept, woken, restored;
     uint64_t moved; /* associations whose client came from another address, by connection ID */
     uint64_t tried; /* records that were not a sleeper's, as was found out on a copy */

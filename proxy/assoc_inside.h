@@ -37,7 +37,6 @@ struct assocs {
     struct slab small;          /* associations */
     struct lobby *lobby;        /* NULL: they are taken when they come */
     bool serving;               /* one that waited there */
-    uint64_t served_ms;         /* when something was last read from a client */
     /* A sleeper's copy, on which a record was tried that was not its own:
      * kept for the next of its kind. It never writes. */
     struct dtls_session *trial;

@@ -312,7 +312,11 @@ void conn_go_on(struct conn *c, struct instant now)
 static void on_event(void *user, struct instant now)
 {
     struct conn *c = user;
-    if (!c->dead)
+    if (c->dead)
+        return;
+    if (stream_is_due(c->stream))
+        conn_enter(c, CONN_TURN);
+    else
         conn_go_on(c, now);
 }
 

@@ -12,7 +12,8 @@
  *
  * Strangers are those that were accepted and have not shown a CSM yet, or
  * have no TLS. They are few, in all and of one network, have little time, and
- * give way to newer ones; others never do. A frame that was begun must come
+ * give way to newer ones unless it is we who let them wait; others never do. A
+ * frame that was begun must come
  * whole in time.
  */
 #ifndef POSTERN_CONN_H
@@ -21,6 +22,7 @@
 #include "coap_signal.h"
 #include "stream.h"
 
+struct budget;
 struct conns;
 struct conn;
 
@@ -48,6 +50,8 @@ struct conns_config {
     size_t max_message;                /* that we take; at most MESSAGE_MAX */
     unsigned worker, workers;          /* of several tables that listen together, from 0 */
     uint64_t idle_ms;                  /* an open one without a word is closed; UINT64_MAX: never */
+    struct budget *budget; /* of TLS handshakes of those who connect to us, which go on in
+                              conns_serve(); borrowed. NULL: when they come */
 };
 
 struct conns_stats {
@@ -110,6 +114,9 @@ void conns_wake(struct conns *t, bool (*visit)(void *user, struct conn *c), void
 struct conn *conns_find_stranger(struct conns *t, int tag, const struct peer *peer);
 void conns_each(struct conns *t, void (*visit)(void *user, struct conn *c), void *user);
 
+/* The next step of a handshake that waited, after all else of a turn. False:
+ * none does, or there is no time for it. */
+MUST_USE bool conns_serve(struct conns *t, struct instant now);
 /* Of every turn of the loop. The next deadline in ms; UINT64_MAX: none. */
 uint64_t conns_turn(struct conns *t, struct instant now);
 void conns_get_stats(const struct conns *t, struct conns_stats *out);

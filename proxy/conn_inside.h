@@ -12,6 +12,7 @@ enum conn_link {
     CONN_ALL = 0,
     CONN_STRANGE, /* accepted, and no CSM yet or no TLS; oldest first */
     CONN_AGAIN,   /* has more to read than it took in its turn */
+    CONN_TURN,    /* its handshake waits for conns_serve(); first come, first served */
     CONN_CHECKED, /* something waits until it is not busy */
     CONN_DEAD,    /* to be freed; and in no other */
     CONN_LINKS,

@@ -1,6 +1,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "budget.h"
 #include "conn_inside.h"
 #include "tcp.h"
 
@@ -52,20 +53,30 @@ void conns_free(struct conns *t)
 
 /* ---- accepting ---- */
 
+static bool waits(const struct conn *c)
+{
+    return c->links[CONN_TURN].in;
+}
+
 /* Room for one more stranger: first of its network, then of all, the oldest
- * gives way. False: there is room for none. */
+ * gives way that does not wait for us. False: there is room for none. */
 static bool make_room(struct conns *t, const struct peer *from)
 {
     struct conn *oldest = NULL;
     size_t of_net = 0;
     for (struct conn *c = t->lists[CONN_STRANGE].first; c; c = c->links[CONN_STRANGE].next)
         if (peer_net(&c->peer) == peer_net(from)) {
-            oldest = oldest ? oldest : c;
+            oldest = oldest || waits(c) ? oldest : c;
             of_net++;
         }
-    if (of_net < t->config.max_half_per_net)
-        oldest =
-            t->lists[CONN_STRANGE].n >= t->config.max_half ? t->lists[CONN_STRANGE].first : NULL;
+    if (of_net < t->config.max_half_per_net) {
+        oldest = NULL;
+        if (t->lists[CONN_STRANGE].n >= t->config.max_half)
+            for (oldest = t->lists[CONN_STRANGE].first; oldest && waits(oldest);)
+                oldest = oldest->links[CONN_STRANGE].next;
+    } else if (!oldest) {
+        return false;
+    }
     if (oldest) {
         t->stats.evicted++;
         conn_end(oldest, "evicted");
@@ -84,7 +95,7 @@ static void accepted(struct conn_listener *l, int fd, const struct peer *from, s
         return;
     }
     c->accepted = true;
-    c->stream = stream_accept(t->loop, fd, l->tls, &conn_stream_ops, c);
+    c->stream = stream_accept(t->loop, fd, l->tls, t->config.budget != NULL, &conn_stream_ops, c);
     if (!c->stream) {
         t->stats.refused++;
         free(c);
@@ -211,6 +222,18 @@ static void reap(struct conns *t, struct instant now)
     }
 }
 
+bool conns_serve(struct conns *t, struct instant now)
+{
+    struct conn *c = t->lists[CONN_TURN].first;
+    if (!c || !budget_has(t->config.budget, now))
+        return false;
+    conn_leave(c, CONN_TURN);
+    budget_begin(t->config.budget);
+    stream_step(c->stream, now);
+    budget_end(t->config.budget);
+    return true;
+}
+
 uint64_t conns_turn(struct conns *t, struct instant now)
 {
     if (t->resume_ms && instant_ms(now) >= t->resume_ms)
@@ -227,6 +250,8 @@ uint64_t conns_turn(struct conns *t, struct instant now)
         conn_expire((struct conn *)(void *)((char *)d - offsetof(struct conn, deadline)), now);
     reap(t, now);
     uint64_t next = again->first ? instant_ms(now) : deadlines_next(&t->deadlines);
+    if (t->lists[CONN_TURN].first && budget_deadline_ms(t->config.budget) < next)
+        next = budget_deadline_ms(t->config.budget);
     return t->resume_ms && t->resume_ms < next ? t->resume_ms : next;
 }
 

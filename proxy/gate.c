@@ -371,13 +371,22 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
         g->stats.unread++;
 }
 
-/* Datagrams of handshakes, when all else of the turn is done and sent. */
+/* Handshakes, when all else of the turn is done and sent. */
 static bool take_handshakes(struct gate *g)
 {
+    struct assoc *a;
     bool any = false;
-    for (struct assoc *a; assocs_serve(g->assocs, g->now, &a); any = true)
-        if (a)
-            (void)take_plain(g, a, a->listener, &a->peer);
+    for (bool more = true; more; any |= more) {
+        /* By turns: neither kind of strangers keeps the other out. */
+        more = g->conns_first && g->conns && conns_serve(g->conns, g->now);
+        if (assocs_serve(g->assocs, g->now, &a)) {
+            more = true;
+            if (a)
+                (void)take_plain(g, a, a->listener, &a->peer);
+        }
+        more |= !g->conns_first && g->conns && conns_serve(g->conns, g->now);
+        g->conns_first ^= more;
+    }
     return any;
 }
 
@@ -521,7 +530,7 @@ static bool open_tables(struct gate *g, struct buf *diag)
                                .max_waiting = HANDSHAKES_WAITING,
                                .max_waiting_per_net = HANDSHAKES_WAITING_PER_NET,
                                .max_waiting_per_host = HANDSHAKES_WAITING_PER_HOST,
-                               .cpu_us = g->cpu_us};
+                               .budget = &g->budget};
     g->assocs = assocs_new(&ac, &c->dtls, &gate_assoc_ops, g, diag);
     if (!g->assocs)
         return false;
@@ -587,7 +596,7 @@ struct gate *gate_new(const struct gate_config *c, struct buf *diag)
     g->others_user = c->others_user;
     g->check = c->check;
     g->check_user = c->check_user;
-    g->cpu_us = c->cpu_us;
+    budget_init(&g->budget, c->cpu_us);
     g->forward.access_token = c->config->access_token_option;
     g->rates = c->rates;
     if (!open_tables(g, diag)) {
@@ -642,4 +651,5 @@ void gate_get_stats(const struct gate *g, struct gate_stats *out)
     out->watches = *watches_stats(g->watches);
     if (g->conns)
         conns_get_stats(g->conns, &out->conns);
+    out->handshake_us = g->budget.spent_us;
 }

@@ -64,6 +64,7 @@ struct gate_stats {
     uint64_t unread; /* records at an association's address: forged, or replayed */
     uint64_t echoed; /* answers with an Echo: too long for an address that has not shown itself */
     uint64_t held_back;    /* and retransmissions to it that were not sent */
+    uint64_t handshake_us; /* processor time of handshakes that waited for their turn */
     uint64_t rate_refused; /* 4.29 by a rate; among those denied */
     struct assocs_stats assocs;
     struct conns_stats conns;

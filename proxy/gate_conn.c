@@ -88,7 +88,8 @@ bool gate_open_conns(struct gate *g, struct buf *diag)
                                     .worker = g->worker,
                                     .workers = n,
                                     .max_message = MESSAGE_MAX,
-                                    .idle_ms = UINT64_MAX}; /* its association's */
+                                    .idle_ms = UINT64_MAX, /* its association's */
+                                    .budget = &g->budget};
     for (size_t i = 0; i < c->n_listeners; i++) {
         const struct config_listener *l = &c->listeners[i];
         if (!l->tcp)

@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "crew.h"
 #include "gate.h"
+#include "budget.h"
 #include "echo.h"
 #include "kept.h"
 #include "listing.h"
@@ -81,8 +82,9 @@ struct gate {
     void *hear_user;
     void (*check)(void *user, struct pep_check *c);
     void *check_user;
-    uint64_t (*cpu_us)(void);
-    uint64_t replied; /* the question whose waiters are being called */
+    struct budget budget; /* of handshakes */
+    bool conns_first;     /* of them have the next turn */
+    uint64_t replied;     /* the question whose waiters are being called */
     uint16_t plain_mid;
     struct echo echo; /* for plain coap */
     struct gate_stats stats;

@@ -18,15 +18,11 @@ struct lobby {
     size_t max, per_net, per_host, n;
     uint64_t last;         /* number of the newest */
     struct place *serving; /* lent by lobby_next() */
-    bool busy;
-    uint64_t turn_us, turn_spent_us; /* the moment of this turn, and what it spent */
-    int64_t left_us;                 /* below 0: owed */
+    struct budget *budget;
     struct place places[];
 };
 
-enum { BURST_US = HANDSHAKE_BURST_MS * 1000 };
-
-struct lobby *lobby_new(size_t max, size_t per_net, size_t per_host)
+struct lobby *lobby_new(size_t max, size_t per_net, size_t per_host, struct budget *b)
 {
     struct lobby *l = calloc(1, sizeof *l + max * sizeof *l->places);
     if (!l)
@@ -34,7 +30,7 @@ struct lobby *lobby_new(size_t max, size_t per_net, size_t per_host)
     l->max = max;
     l->per_net = per_net;
     l->per_host = per_host;
-    l->left_us = BURST_US;
+    l->budget = b;
     return l;
 }
 
@@ -108,32 +104,12 @@ static struct place *oldest(struct lobby *l)
     return first;
 }
 
-static uint64_t percent(const struct lobby *l)
-{
-    return l->busy ? HANDSHAKE_BUSY_PERCENT : HANDSHAKE_PERCENT;
-}
-
-/* Within a turn the moment stays the same (loop.h). */
-static void begin_turn(struct lobby *l, bool busy, struct instant now)
-{
-    l->busy = busy;
-    if (now.mono_us <= l->turn_us)
-        return;
-    uint64_t passed = now.mono_us - l->turn_us;
-    uint64_t full = (uint64_t)(BURST_US - l->left_us) * 100 / percent(l);
-    l->left_us = passed >= full ? BURST_US : l->left_us + (int64_t)(passed * percent(l) / 100);
-    l->turn_us = now.mono_us;
-    l->turn_spent_us = 0;
-}
-
-bool lobby_next(struct lobby *l, bool busy, struct instant now, struct lobby_guest *out,
-                uint64_t *late)
+bool lobby_next(struct lobby *l, struct instant now, struct lobby_guest *out, uint64_t *late)
 {
     if (l->serving)
         release(l, l->serving);
     l->serving = NULL;
-    begin_turn(l, busy, now);
-    while (l->n > 0 && l->left_us > 0 && l->turn_spent_us < HANDSHAKE_TURN_US) {
+    while (l->n > 0 && budget_has(l->budget, now)) {
         struct place *p = oldest(l);
         if (instant_ms(now) >= p->since_ms + HANDSHAKE_WAIT_MS) {
             release(l, p);
@@ -147,17 +123,7 @@ bool lobby_next(struct lobby *l, bool busy, struct instant now, struct lobby_gue
     return false;
 }
 
-void lobby_spend(struct lobby *l, uint64_t us)
-{
-    l->turn_spent_us += us;
-    l->left_us -= (int64_t)us;
-}
-
 uint64_t lobby_deadline_ms(const struct lobby *l)
 {
-    if (l->n == 0)
-        return UINT64_MAX;
-    if (l->left_us > 0)
-        return l->turn_us / 1000;
-    return (l->turn_us + (uint64_t)(1 - l->left_us) * 100 / percent(l)) / 1000 + 1;
+    return l->n > 0 ? budget_deadline_ms(l->budget) : UINT64_MAX;
 }

@@ -1,12 +1,5 @@
-/* Where datagrams of handshakes wait for their turn.
- *
- * A flight of a handshake with ECDHE or certificates takes a processor for
- * about a millisecond, some hundred times as long as a request of a client
- * that is known, and anybody who receives at its address can ask for one. So
- * they do not run when they come, but after what came from established
- * clients, for so long a turn and for such a part of the time. What is spent
- * is measured, since what a flight costs is the processor's and the suite's
- * matter: handshakes by pre-shared key hardly wait.
+/* Where datagrams of handshakes wait for their turn, which is when there is
+ * time for them (budget.h).
  *
  * Places are few, with a share for each host and each network; who finds none
  * sends again by its own timer (RFC 6347 4.2.4). First come, first served:
@@ -17,7 +10,7 @@
 #ifndef POSTERN_LOBBY_H
 #define POSTERN_LOBBY_H
 
-#include "instant.h"
+#include "budget.h"
 #include "peer.h"
 
 struct lobby;
@@ -30,19 +23,18 @@ struct lobby_guest {
     struct bytes datagram;
 };
 
-MUST_USE struct lobby *lobby_new(size_t max, size_t per_net, size_t per_host);
+/* The budget is borrowed. */
+MUST_USE struct lobby *lobby_new(size_t max, size_t per_net, size_t per_host, struct budget *b);
 void lobby_free(struct lobby *l); /* NULL is fine */
 
 /* Copies it. LOBBY_FULL: no place, or none of its network's or host's. */
 MUST_USE enum lobby_put lobby_put(struct lobby *l, int listener, const struct peer *from,
                                   struct bytes datagram, struct instant now);
 /* The next, if there is time for one now; borrowed until the next call of
- * this. `busy`: established clients are being served. What waited for too
- * long, its client having sent again, is left out and added to *late. */
-MUST_USE bool lobby_next(struct lobby *l, bool busy, struct instant now, struct lobby_guest *out,
+ * this. What waited for too long, its client having sent again, is left out
+ * and added to *late. */
+MUST_USE bool lobby_next(struct lobby *l, struct instant now, struct lobby_guest *out,
                          uint64_t *late);
-/* What the last took. */
-void lobby_spend(struct lobby *l, uint64_t us);
 /* When there is time for the next; UINT64_MAX: nobody waits. */
 uint64_t lobby_deadline_ms(const struct lobby *l);
 

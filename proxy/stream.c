@@ -21,7 +21,7 @@ struct stream {
     struct stream_ops ops;
     void *user;
     const char *reason;
-    bool paused, parked;
+    bool paused, parked, in_steps, due;
     unsigned watched; /* what for; 0: not at all */
     /* what could not leave yet, from out_at on: there only while there is any */
     uint8_t *out;
@@ -37,7 +37,8 @@ static void watch(struct stream *s)
     if (s->state == STREAM_CONNECTING)
         io = LOOP_WRITE;
     else if (s->state != STREAM_CLOSED)
-        io = (s->paused || s->parked ? 0u : LOOP_READ) | (s->out_n > s->out_at ? LOOP_WRITE : 0u);
+        io = (s->paused || s->parked || s->due ? 0u : LOOP_READ) |
+             (s->out_n > s->out_at ? LOOP_WRITE : 0u);
     if (io == s->watched)
         return;
     if (s->watched)
@@ -186,10 +187,13 @@ static struct stream *started(struct stream *s, enum stream_state state)
     return NULL;
 }
 
-struct stream *stream_accept(struct loop *l, int fd, struct tls *tls, const struct stream_ops *ops,
-                             void *user)
+struct stream *stream_accept(struct loop *l, int fd, struct tls *tls, bool in_steps,
+                             const struct stream_ops *ops, void *user)
 {
-    return started(stream_new(l, fd, tls, ops, user), tls ? STREAM_HANDSHAKE : STREAM_OPEN);
+    struct stream *s = stream_new(l, fd, tls, ops, user);
+    if (s)
+        s->in_steps = in_steps;
+    return started(s, tls ? STREAM_HANDSHAKE : STREAM_OPEN);
 }
 
 struct stream *stream_connect(struct loop *l, const struct peer *to, struct tls *tls,
@@ -252,9 +256,26 @@ static void on_io(void *user, int fd, unsigned io, struct instant now)
         begin(s);
     else if (io & LOOP_WRITE)
         flush(s);
-    if (s->state == STREAM_HANDSHAKE && !s->parked && (io & LOOP_READ))
+    bool more = s->state == STREAM_HANDSHAKE && !s->parked && (io & LOOP_READ);
+    if (more && s->in_steps)
+        s->due = true;
+    else if (more)
         follow(s, tls_handshake(s->tls));
     watch(s);
+    s->ops.event(s->user, now);
+}
+
+bool stream_is_due(const struct stream *s)
+{
+    return s->state == STREAM_HANDSHAKE && s->due;
+}
+
+void stream_step(struct stream *s, struct instant now)
+{
+    if (!stream_is_due(s))
+        return;
+    s->due = false;
+    follow(s, tls_handshake(s->tls));
     s->ops.event(s->user, now);
 }
 

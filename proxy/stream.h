@@ -34,9 +34,10 @@ struct stream_ops {
     void (*event)(void *user, struct instant now);
 };
 
-/* A connection that was accepted; `fd` is taken over. `tls` NULL: none. NULL:
- * out of memory, and the socket is closed. */
-MUST_USE struct stream *stream_accept(struct loop *l, int fd, struct tls *tls,
+/* A connection that was accepted; `fd` is taken over. `tls` NULL: none.
+ * `in_steps`: its handshake goes on in stream_step() only. NULL: out of
+ * memory, and the socket is closed. */
+MUST_USE struct stream *stream_accept(struct loop *l, int fd, struct tls *tls, bool in_steps,
                                       const struct stream_ops *ops, void *user);
 /* NULL: no socket, or there is no way to `to`. */
 MUST_USE struct stream *stream_connect(struct loop *l, const struct peer *to, struct tls *tls,
@@ -46,6 +47,9 @@ void stream_free(struct stream *s); /* NULL is fine */
 bool stream_is_open(const struct stream *s); /* connected, and its handshake is done */
 bool stream_is_closed(const struct stream *s);
 bool stream_is_parked(const struct stream *s); /* its handshake waits for a key */
+/* Something has come for its handshake, which waits for stream_step(). */
+bool stream_is_due(const struct stream *s);
+void stream_step(struct stream *s, struct instant now);
 void stream_wake(struct stream *s, struct instant now);
 
 /* The next bytes into `to`; n 0: none now. Call until it returns none: the

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "../pep/crypto.h"
+#include "../proxy/budget.h"
 #include "../proxy/conn.h"
 #include "../proxy/limits.h"
 #include "poll_loop.h"
@@ -151,6 +152,8 @@ static void c_closed(void *user, struct conn *c, const char *reason, struct inst
 static uint64_t turn(void)
 {
     uint64_t a = conns_turn(st.server, st.loop.now), b = conns_turn(st.client, st.loop.now);
+    while (conns_serve(st.server, st.loop.now))
+        a = conns_turn(st.server, st.loop.now);
     return a < b ? a : b;
 }
 
@@ -885,6 +888,63 @@ static void test_established_stay(void **state)
     end();
 }
 
+/* Handshakes wait until there is time for them, and nobody turns with the
+ * loop meanwhile. */
+static void test_no_time(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct conns_config late = usual;
+    late.budget = &budget;
+    begin(&late, server_tls(false), psk_tls(bytes_str("panel"), bytes_of(KEY, 16)));
+    budget_init(&budget, NULL);
+    assert_true(budget_has(&budget, st.loop.now));
+    budget_spend(&budget, 1000000);
+    connect_client();
+    UNTIL(stats().accepted == 1);
+    while (poll_loop_once(&st.loop, 20))
+        (void)turn();
+    assert_int_equal(st.c_opened, 0);
+    uint64_t due_ms = turn();
+    assert_true(due_ms > instant_ms(st.loop.now) + 500 && due_ms < instant_ms(st.loop.now) + 5000);
+    pass(due_ms - instant_ms(st.loop.now));
+    UNTIL(st.n_opened == 1 && st.c_opened == 1);
+    echo();
+    end();
+}
+
+/* Who waits for us does not give way; who lets us wait does. */
+static void test_no_time_and_no_room(void **state)
+{
+    (void)state;
+    static const char hello[] = "16 03 01 0004 01 0000fc";
+    struct budget budget;
+    struct conns_config late = usual;
+    late.budget = &budget;
+    begin(&late, server_tls(false), NULL);
+    budget_init(&budget, NULL);
+    assert_true(budget_has(&budget, st.loop.now));
+    budget_spend(&budget, 100000000);
+    int fds[6];
+    for (size_t i = 0; i < N(fds); i++) {
+        fds[i] = raw();
+        UNTIL(stats().accepted == i + 1);
+        if (i != 1)
+            say(fds[i], hello);
+        while (poll_loop_once(&st.loop, 20))
+            (void)turn();
+    }
+    /* The fifth took the place of the one that said nothing; the sixth had none. */
+    assert_int_equal(stats().evicted, 1);
+    assert_int_equal(stats().refused, 1);
+    assert_int_equal(stats().half_open, usual.max_half_per_net);
+    for (size_t i = 0; i < N(fds); i++)
+        close(fds[i]);
+    pass(CONN_HALF_MS);
+    assert_int_equal(stats().half_open, 0);
+    end();
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -943,6 +1003,8 @@ int main(void)
         cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_not_tls),
         cmocka_unit_test(test_established_stay),
+        cmocka_unit_test(test_no_time),
+        cmocka_unit_test(test_no_time_and_no_room),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_refused_and_unreachable),
     };

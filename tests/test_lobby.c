@@ -1,4 +1,4 @@
-/* Places, shares and time in the lobby: whose datagram waits, and until when. */
+/* Places and shares in the lobby, and the time for it: whose datagram waits, and until when. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,9 +37,12 @@ static struct peer peer_at(const char *address, uint16_t port)
     return p;
 }
 
+static struct budget budget;
+
 static struct lobby *new_lobby(void)
 {
-    struct lobby *l = lobby_new(MAX, PER_NET, PER_HOST);
+    budget_init(&budget, NULL);
+    struct lobby *l = lobby_new(MAX, PER_NET, PER_HOST, &budget);
     assert_non_null(l);
     return l;
 }
@@ -56,7 +59,8 @@ static const char *next(struct lobby *l, bool busy, uint64_t us)
     static char text[32];
     struct lobby_guest g;
     uint64_t late = 0;
-    if (!lobby_next(l, busy, at(us), &g, &late))
+    budget.served_ms = busy ? instant_ms(at(us)) : 0;
+    if (!lobby_next(l, at(us), &g, &late))
         return late ? "late" : "";
     memcpy(text, g.datagram.p, g.datagram.n);
     text[g.datagram.n] = 0;
@@ -176,7 +180,7 @@ static uint64_t spent_in_a_second(bool busy, uint64_t flight_us)
             (void)put(l, "192.0.2.1", 1, text, us);
         }
         for (const char *got; *(got = next(l, busy, us)) && strcmp(got, "late") != 0;) {
-            lobby_spend(l, flight_us);
+            budget_spend(&budget, flight_us);
             turn += flight_us;
         }
         /* Of a turn no more than its part, and the end of what began in it. */
@@ -222,7 +226,7 @@ static void test_burst(void **state)
         assert_int_equal(put(l, "192.0.2.1", 1, "a", us), LOBBY_TAKEN);
         if (!*next(l, true, us))
             break;
-        lobby_spend(l, 1000);
+        budget_spend(&budget, 1000);
     }
     assert_in_range(n, HANDSHAKE_BURST_MS, HANDSHAKE_BURST_MS * 11 / 10 + 2);
     lobby_free(l);

@@ -7,6 +7,7 @@
  *   hellos     ClientHellos without a cookie, each from another port
  *   ecdhe      the cookie is fetched and returned, and then nothing more is said:
  *              RATE returned cookies a second, each of a new ClientHello
+ *   tls        the same over TCP: a connection, a ClientHello, and nothing more
  *   tokens     the datagrams of FILE, one a line in hexadecimal, over and over,
  *              with a message ID and token of their own (CoAP)
  *   noise      random bytes, as records of an association and as none
@@ -103,6 +104,20 @@ static size_t make_hello(uint8_t *p, const uint8_t random[32], const uint8_t *co
     return n + sizeof rest;
 }
 
+/* RFC 5246 7.4.1.2: what a stock client with ECDHE offers. */
+static size_t make_tls_hello(uint8_t *p, const uint8_t random[32])
+{
+    static const uint8_t head[] = {22, 3, 1, 0, 0x4d, 1, 0, 0, 0x49, 3, 3};
+    static const uint8_t rest[] = {0x00, 0x00, 0x04, 0xc0, 0x2b, 0xc0, 0xae, 0x01, 0x00, 0x00,
+                                   0x1c, 0x00, 0x0a, 0x00, 0x04, 0x00, 0x02, 0x00, 0x17, 0x00,
+                                   0x0b, 0x00, 0x02, 0x01, 0x00, 0x00, 0x0d, 0x00, 0x0a, 0x00,
+                                   0x08, 0x04, 0x03, 0x05, 0x03, 0x06, 0x03, 0x02, 0x03};
+    memcpy(p, head, sizeof head);
+    memcpy(p + sizeof head, random, 32);
+    memcpy(p + sizeof head + 32, rest, sizeof rest);
+    return sizeof head + 32 + sizeof rest;
+}
+
 /* A random in the socket's last hello: its cookie is looked for in the answer. */
 static uint8_t randoms[SOCKETS][32];
 
@@ -127,6 +142,32 @@ static void hear(size_t i, bool go_on)
             continue;
         put(fds[i], hello, make_hello(hello, randoms[i], in + 28, cookie_n));
     }
+}
+
+/* Host i of 127.9.9.0/24. */
+static struct sockaddr_in host(size_t i)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(0x7f090901 + (uint32_t)i % 16)};
+}
+
+/* The connection in this place gives way to a new one. */
+static void say_tls_hello(size_t i, const struct sockaddr_in *to)
+{
+    uint8_t out[128], random[32];
+    struct sockaddr_in from = host(i);
+    for (size_t k = 0; k < sizeof random; k += 8) {
+        uint64_t r = random64();
+        memcpy(random + k, &r, sizeof r);
+    }
+    close(fds[i]);
+    fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fds[i] < 0 || bind(fds[i], (const struct sockaddr *)&from, sizeof from) != 0)
+        bench_fail("cannot open a socket");
+    (void)!connect(fds[i], (const struct sockaddr *)to, sizeof *to);
+    size_t n = make_tls_hello(out, random);
+    if (send(fds[i], out, n, MSG_NOSIGNAL) == (ssize_t)n) /* there was a place for it */
+        n_sent++;
 }
 
 static void say_noise(size_t i)
@@ -179,14 +220,10 @@ static void read_lines(const char *file)
         bench_fail("no datagrams");
 }
 
-static void open_sockets(uint16_t port, uint16_t source)
+static void open_sockets(const struct sockaddr_in *to, uint16_t source)
 {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (size_t i = 0; i < SOCKETS; i++) {
-        /* Hosts of one network, 127.9.9.0/24. */
-        struct sockaddr_in local = {.sin_family = AF_INET,
-                                    .sin_addr.s_addr = htonl(0x7f090901 + (uint32_t)i % 16)};
+        struct sockaddr_in local = host(i);
         if (source && i > 0) {
             fds[i] = fds[0];
             continue;
@@ -196,7 +233,7 @@ static void open_sockets(uint16_t port, uint16_t source)
             local.sin_port = htons(source);
         }
         fds[i] = bench_socket(&local);
-        if (connect(fds[i], (const struct sockaddr *)&to, sizeof to) != 0)
+        if (connect(fds[i], (const struct sockaddr *)to, sizeof *to) != 0)
             bench_fail("cannot connect");
     }
 }
@@ -207,20 +244,25 @@ int main(int argc, char **argv)
     double seconds = argc > 4 ? atof(argv[3]) : 0, rate = argc > 4 ? atof(argv[4]) : 0;
     bool hellos = strcmp(kind, "hellos") == 0, ecdhe = strcmp(kind, "ecdhe") == 0;
     bool tokens = strcmp(kind, "tokens") == 0, noise = strcmp(kind, "noise") == 0;
-    bool replay = strcmp(kind, "replay") == 0;
-    if (!(hellos || ecdhe || tokens || noise || replay) || seconds <= 0 || seconds > SECONDS_MAX ||
-        rate <= 0 || rate > RATE_MAX)
-        bench_fail(
-            "bench_flood hellos|ecdhe|tokens|noise|replay PORT SECONDS RATE [FILE [SOURCE_PORT]]");
+    bool replay = strcmp(kind, "replay") == 0, tls = strcmp(kind, "tls") == 0;
+    if (!(hellos || ecdhe || tls || tokens || noise || replay) || seconds <= 0 ||
+        seconds > SECONDS_MAX || rate <= 0 || rate > RATE_MAX)
+        bench_fail("bench_flood hellos|ecdhe|tls|tokens|noise|replay PORT SECONDS RATE [FILE "
+                   "[SOURCE_PORT]]");
     if (tokens || replay)
         read_lines(argc > 5 ? argv[5] : NULL);
-    open_sockets((uint16_t)atoi(argv[2]), replay && argc > 6 ? (uint16_t)atoi(argv[6]) : 0);
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)atoi(argv[2])),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    open_sockets(&to, replay && argc > 6 ? (uint16_t)atoi(argv[6]) : 0);
     uint64_t from = clock_us(), until = from + (uint64_t)(seconds * 1e6), now = from, due = from;
     for (uint64_t k = 0; now < until; now = clock_us()) {
         for (; due <= now; due = from + (uint64_t)((double)++k * 1e6 / rate)) {
             size_t i = k % SOCKETS;
             hear(i, ecdhe); /* before the next hello has another random */
-            if (hellos || ecdhe)
+            if (tls)
+                say_tls_hello(i, &to);
+            else if (hellos || ecdhe)
                 say_hello(i);
             else if (noise)
                 say_noise(i);

@@ -130,11 +130,10 @@ def stop_all():
 _given = set()
 
 
-def free_port():
-    """A UDP port that is free, as is the next one, and that was not given before."""
+def free_port(kind=socket.SOCK_DGRAM):
+    """A port that is free, as is the next one, and that was not given before."""
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as a, \
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
+        with socket.socket(socket.AF_INET, kind) as a, socket.socket(socket.AF_INET, kind) as b:
             a.bind(("127.0.0.1", 0))
             port = a.getsockname()[1]
             try:

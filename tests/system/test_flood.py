@@ -46,6 +46,13 @@ class Flood(unittest.TestCase):
         flooded_ms = 1000 * (r["flood"]["seconds"] + 10)  # and what the machine delays
         self.assertLess(c["handshake_cpu_ms"], 100 + flooded_ms / 10, self.said)
 
+    def test_tls_handshakes_that_never_finish(self):
+        c, r = self.flood("tls", 0.5)
+        self.assertGreater(c["connections_accepted"], 10, self.said)
+        self.assertGreater(c["handshake_cpu_ms"], 10, self.said)
+        flooded_ms = 1000 * (r["flood"]["seconds"] + 10)
+        self.assertLess(c["handshake_cpu_ms"], 100 + flooded_ms / 10, self.said)
+
     def test_forged_tokens(self):
         c, _ = self.flood("tokens", 1)
         self.assertGreater(c["signatures_forged"], 10, self.said)
