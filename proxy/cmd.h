@@ -44,8 +44,9 @@ struct cmd {
     int (*run)(const struct cmd *c, const struct cmd_values *o, const struct cmd_values *args);
 };
 
-extern const struct cmd cmd_check, cmd_explain, cmd_introspect, cmd_key_new, cmd_reload, cmd_revoke,
-    cmd_status, cmd_token_new, cmd_token_show;
+extern const struct cmd cmd_check, cmd_enrol, cmd_enrol_ca, cmd_enrolled, cmd_explain,
+    cmd_introspect, cmd_key_new, cmd_reload, cmd_revoke, cmd_status, cmd_token_new, cmd_token_show,
+    cmd_unenrol;
 
 /* Reads the arguments behind the command's name and runs it. */
 int cmd_main(const struct cmd *c, int argc, char **argv);

@@ -143,6 +143,26 @@ static inline int compat_check_pair(const mbedtls_pk_context *pub, const mbedtls
 #endif
 }
 
+/* Of a certificate that is being written: big-endian. */
+static inline int compat_set_serial(mbedtls_x509write_cert *crt, const uint8_t *serial, size_t n)
+{
+#if MBEDTLS_VERSION_MAJOR < 3
+    mbedtls_mpi number;
+    mbedtls_mpi_init(&number);
+    int ret = mbedtls_mpi_read_binary(&number, serial, n);
+    if (ret == 0)
+        ret = mbedtls_x509write_crt_set_serial(crt, &number);
+    mbedtls_mpi_free(&number);
+    return ret;
+#else
+    unsigned char copy[MBEDTLS_X509_RFC5280_MAX_SERIAL_LEN];
+    if (n > sizeof copy)
+        return MBEDTLS_ERR_X509_BAD_INPUT_DATA;
+    memcpy(copy, serial, n);
+    return mbedtls_x509write_crt_set_serial_raw(crt, copy, n);
+#endif
+}
+
 /* The client offers no suite that we have, or none that our key serves. */
 static inline bool compat_is_no_suite(int ret)
 {

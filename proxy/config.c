@@ -382,7 +382,10 @@ struct config *config_load(const char *file, struct buf *diag)
     return NULL;
 }
 
-bool config_find_control(const char *file, char **out, struct buf *diag)
+/* One path of a file of which nothing else is looked at: of the mapping
+ * `within`, or of the top. */
+static bool find_path(const char *file, const char *within, const char *key, char **out,
+                      struct buf *diag)
 {
     struct loaded l = {0};
     uint8_t *text = NULL;
@@ -397,14 +400,26 @@ bool config_find_control(const char *file, char **out, struct buf *diag)
     } else if ((y = yaml_load(file, bytes_of(text, n), diag)) &&
                yaml_map_open(y, yaml_root(y), &m)) {
         struct config_reader r = {y, &l};
-        const struct yaml_node *control = yaml_map_get(&m, "control");
+        const struct yaml_node *in = within ? yaml_map_get(&m, within) : NULL;
+        ok = !in || yaml_map_open(y, in, &m);
+        const struct yaml_node *at = ok && (in || !within) ? yaml_map_get(&m, key) : NULL;
         const char *path = NULL;
-        ok = !control || (config_read_path(&r, control, &path) && (*out = strdup(path)));
+        ok = ok && (!at || (config_read_path(&r, at, &path) && (*out = strdup(path))));
     }
     yaml_free(y);
     free(text);
     arena_clear(&l.arena);
     return ok;
+}
+
+bool config_find_control(const char *file, char **out, struct buf *diag)
+{
+    return find_path(file, NULL, "control", out, diag);
+}
+
+bool config_find_client_ca(const char *file, char **out, struct buf *diag)
+{
+    return find_path(file, "identity", "client-ca", out, diag);
 }
 
 /* How diagnostics and records call the policy: beside the configuration as

@@ -81,6 +81,10 @@ void config_free(struct config *c);
  * configuration names none. */
 MUST_USE bool config_find_control(const char *file, char **out, struct buf *diag);
 
+/* The file that `identity: client-ca` names, which need not be there yet, in
+ * the same way. */
+MUST_USE bool config_find_client_ca(const char *file, char **out, struct buf *diag);
+
 /* Reads the policy that the configuration names, and holds it against the
  * configuration: a device's authority must be one of the policy's. */
 MUST_USE struct policy *config_load_policy(const struct config *c, struct buf *diag);

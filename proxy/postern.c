@@ -3,9 +3,11 @@
 
 #include <stdio.h>
 
-static const struct cmd *const commands[] = {&cmd_check,      &cmd_explain,    &cmd_token_new,
-                                             &cmd_token_show, &cmd_introspect, &cmd_key_new,
-                                             &cmd_reload,     &cmd_revoke,     &cmd_status};
+/* `enrol ca` before `enrol`, which takes any word. */
+static const struct cmd *const commands[] = {
+    &cmd_check,    &cmd_explain,   &cmd_enrol_ca,   &cmd_enrol,      &cmd_unenrol,
+    &cmd_enrolled, &cmd_token_new, &cmd_token_show, &cmd_introspect, &cmd_key_new,
+    &cmd_reload,   &cmd_revoke,    &cmd_status};
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

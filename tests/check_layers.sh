@@ -67,7 +67,8 @@ only 'libevent only in loop' '#include +[<"]event' proxy/loop.c
 only 'libcoap only in msg' '#include +(<coap|"coap3?/)' proxy/msg.c
 only 'libcbor only in cbor' '#include +(<cbor|"cbor/)' pep/cbor.c pep/compat_cbor.h
 TLS_FILES='proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c
-    proxy/dtls_out_engine.h proxy/tls.c proxy/tls_setup.c proxy/tls_engine.h proxy/compat_mbedtls.h'
+    proxy/dtls_out_engine.h proxy/tls.c proxy/tls_setup.c proxy/tls_engine.h proxy/compat_mbedtls.h
+    proxy/certify.c'
 only 'mbedtls TLS and X.509 only in dtls, tls' '#include +[<"]mbedtls/(ssl|x509|debug|net_)' \
     $TLS_FILES
 only 'mbedtls only in dtls and crypto_mbedtls, _rsa, _jose' '#include +[<"](mbedtls|psa)/' \
@@ -77,6 +78,7 @@ only 'mbedtls only in dtls and crypto_mbedtls, _rsa, _jose' '#include +[<"](mbed
 only 'libcurl only in http_client, ship_carrier' '#include +[<"]curl' \
     proxy/http_client.c proxy/ship_carrier.c
 only 'libfyaml only in yaml' '#include +[<"]libfyaml' policy/yaml.c
+only 'libqrencode only in cmd_qr' '#include +[<"]qrencode' proxy/cmd_qr.c
 only 'jansson only in json_doc' '#include +[<"]jansson' pep/json_doc.c
 only 'libsodium only in crypto_sodium' '#include +[<"]sodium' pep/crypto_sodium.c
 only 'lmdb only in store_lmdb' '#include +[<"]lmdb' pep/store_lmdb.c
