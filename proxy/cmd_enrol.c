@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "../pep/crypto.h"
-#include "../pep/m2m_id.h"
 #include "../policy/hex.h"
+#include "../policy/m2m_name.h"
 #include "cmd_qr.h"
 #include "json.h"
 
@@ -46,10 +46,12 @@ static void list_of(const struct cmd_values *o, struct enrol_list *l)
         l->of[l->n++] = o->v[i];
 }
 
-/* It names files, and stands in certificates and identities. */
+/* It names files, and stands in certificates and identities: the characters of
+ * TS-0003 10.5. */
 static bool is_name(const char *s)
 {
-    return m2m_is_kpsa_name(bytes_str(s)) && s[0] != '.' && s[0] != '-' && strlen(s) <= 63;
+    size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return n > 0 && n <= 63 && s[n] == '\0' && s[0] != '.' && s[0] != '-';
 }
 
 static int read_expiry(struct enrolment *e)
@@ -72,6 +74,21 @@ static int read_expiry(struct enrolment *e)
                                          : enrol_misused(e, "--expires: that is over already");
 }
 
+/* The policy takes other originators too, as some CSEs have them; a name that
+ * is given out here is one of TS-0001 table 7.2-1. */
+static const char *ae_id_check(const char *text)
+{
+    static const struct m2m_home anywhere;
+    struct m2m_name name;
+    const char *wrong = m2m_originator_check(bytes_str(text));
+    if (wrong)
+        return wrong;
+    m2m_name_read(bytes_str(text), &anywhere, &name);
+    return name.kind != M2M_NAME_OTHER
+               ? NULL
+               : "expected an AE-ID such as Cae1, /cse1/Cae1 or //sp.example/Sae1";
+}
+
 static int read_m2m(struct enrolment *e)
 {
     struct enrol_entry *x = &e->entry;
@@ -81,12 +98,15 @@ static int read_m2m(struct enrolment *e)
     if (x->cse && x->originators.n)
         return enrol_misused(e,
                              "--cse and --originator exclude each other: it is a CSE, or has AEs");
-    if (x->cse && !m2m_is_cse_id(bytes_str(x->cse)))
-        return enrol_misused(e, "--cse wants a CSE-ID such as /cse1 or //sp.example/cse1");
+    const char *wrong = x->cse ? m2m_cse_id_check(bytes_str(x->cse)) : NULL;
+    if (wrong)
+        return enrol_misused(e, "--cse %s: %s", x->cse, wrong);
     for (size_t i = 0; i < x->originators.n; i++)
-        if (!m2m_is_ae_id(bytes_str(x->originators.of[i])))
-            return enrol_misused(e, "--originator wants an AE-ID such as Cae1, /cse1/Cae1 or "
-                                    "//sp.example/cse1/Cae1");
+        if ((wrong = ae_id_check(x->originators.of[i])))
+            return enrol_misused(e, "--originator %s: %s", x->originators.of[i], wrong);
+    for (size_t i = 0; i < x->may_register.n; i++)
+        if ((wrong = m2m_may_register_check(bytes_str(x->may_register.of[i]))))
+            return enrol_misused(e, "--may-register %s: %s", x->may_register.of[i], wrong);
     return CMD_OK;
 }
 
@@ -103,7 +123,7 @@ static int read_kind(struct enrolment *e)
         return enrol_misused(e, "--dns and --ca-key are for certificates");
     if (o[O_IDENTITY].n && o[O_DOMAIN].n)
         return enrol_misused(e, "--identity and --domain exclude each other");
-    if (o[O_DOMAIN].n && !m2m_is_fqdn(bytes_str(cmd_value(&o[O_DOMAIN]))))
+    if (o[O_DOMAIN].n && !enrol_is_domain(cmd_value(&o[O_DOMAIN])))
         return enrol_misused(e, "--domain wants a domain name such as sp.example");
     if (o[O_QR].n && !qr_is_there())
         return enrol_misused(e, "--qr: this build has no QR codes (libqrencode)");

@@ -54,6 +54,8 @@ struct enrolment {
 
 #define enrol_misused(e, ...) cmd_fail((e)->c, CMD_USAGE, __VA_ARGS__)
 
+MUST_USE bool enrol_is_domain(const char *text);
+
 /* What is in no file yet; CMD_OK, or the exit status with the reason told. */
 int enrol_make_psk(struct enrolment *e);
 int enrol_make_certificate(struct enrolment *e);

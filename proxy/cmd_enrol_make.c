@@ -7,7 +7,7 @@
 
 #include "../pep/crypto.h"
 #include "../pep/key_file.h"
-#include "../pep/m2m_id.h"
+#include "../policy/m2m_name.h"
 #include "cmd_key.h"
 #include "file.h"
 
@@ -144,6 +144,14 @@ static int take_key(struct enrolment *e)
     return ok ? CMD_OK : cmd_fail(e->c, CMD_INPUT, "%s: %s", file, why);
 }
 
+bool enrol_is_domain(const char *text)
+{
+    char at[300];
+    struct bytes name, domain;
+    int n = snprintf(at, sizeof at, "x@%s", text);
+    return n > 0 && (size_t)n < sizeof at && m2m_at_domain(bytes_of(at, (size_t)n), &name, &domain);
+}
+
 static int read_names(struct enrolment *e)
 {
     struct certify_names *n = &e->names;
@@ -154,7 +162,7 @@ static int read_names(struct enrolment *e)
     for (size_t i = 0; i < x->originators.n; i++)
         n->uris[n->n_uris++] = x->originators.of[i];
     for (size_t i = 0; i < e->o[O_DNS].n; i++) {
-        if (!m2m_is_fqdn(bytes_str(e->o[O_DNS].v[i])))
+        if (!enrol_is_domain(e->o[O_DNS].v[i]))
             return enrol_misused(e, "--dns wants a domain name such as cse1.sp.example");
         n->dns[n->n_dns++] = e->o[O_DNS].v[i];
     }
