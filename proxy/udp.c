@@ -34,8 +34,15 @@ struct udp {
      * 32 and mostly brings a few. `n_stale` headers the last one wrote to. */
     size_t n_stale;
     struct mmsghdr in_headers[DATAGRAM_BATCH], out_headers[DATAGRAM_BATCH];
-    struct iovec in_iov[DATAGRAM_BATCH], out_iov[DATAGRAM_BATCH];
-    struct slot in[DATAGRAM_BATCH], out[DATAGRAM_BATCH];
+    struct iovec in_iov[DATAGRAM_BATCH], out_iov[DATAGRAM_BATCH]; /* one a header */
+    struct slot in[DATAGRAM_BATCH];
+    /* What is to leave: n_out datagrams, one right behind the other, so that a
+     * batch is in few lines of the cache and a run is one piece. */
+    size_t out_sizes[DATAGRAM_BATCH], out_used;
+    uint8_t runs[DATAGRAM_BATCH]; /* how many a header has */
+    struct peer out_peers[DATAGRAM_BATCH];
+    _Alignas(struct cmsghdr) uint8_t out_control[DATAGRAM_BATCH][CONTROL];
+    uint8_t out[DATAGRAM_BATCH * DATAGRAM_MAX];
 };
 
 /* ---- opening ---- */
@@ -289,16 +296,16 @@ bool udp_receive(struct udp *u,
 /* ---- sending ---- */
 
 /* Answers leave from the address that was asked: a client takes no others. */
-static void set_local(struct slot *s, struct msghdr *m)
+static void set_local(const struct peer *to, uint8_t control[CONTROL], struct msghdr *m)
 {
-    const struct in6_addr *local = &s->peer.local;
+    const struct in6_addr *local = &to->local;
     if (IN6_IS_ADDR_UNSPECIFIED(local))
         return;
-    m->msg_control = s->control;
+    m->msg_control = control;
     m->msg_controllen = CONTROL;
-    memset(s->control, 0, CONTROL);
+    memset(control, 0, CONTROL);
     struct cmsghdr *c = CMSG_FIRSTHDR(m);
-    if (s->peer.sa.sa_family == AF_INET) {
+    if (to->sa.sa_family == AF_INET) {
         struct in_pktinfo info = {0};
         memcpy(&info.ipi_spec_dst, local->s6_addr + 12, 4);
         c->cmsg_level = IPPROTO_IP;
@@ -309,7 +316,7 @@ static void set_local(struct slot *s, struct msghdr *m)
     } else {
         struct in6_pktinfo info = {.ipi6_addr = *local};
         if (IN6_IS_ADDR_LINKLOCAL(local))
-            info.ipi6_ifindex = s->peer.local_if;
+            info.ipi6_ifindex = to->local_if;
         c->cmsg_level = IPPROTO_IPV6;
         c->cmsg_type = IPV6_PKTINFO;
         c->cmsg_len = CMSG_LEN(sizeof info);
@@ -322,7 +329,7 @@ struct buf udp_slot(struct udp *u)
 {
     if (u->n_out == DATAGRAM_BATCH)
         udp_flush(u);
-    return buf_on(u->out[u->n_out].data, DATAGRAM_MAX);
+    return buf_on(u->out + u->out_used, DATAGRAM_MAX);
 }
 
 void udp_commit(struct udp *u, const struct peer *to, const struct buf *slot)
@@ -331,18 +338,21 @@ void udp_commit(struct udp *u, const struct peer *to, const struct buf *slot)
         u->stats.dropped_out++;
         return;
     }
-    struct slot *s = &u->out[u->n_out];
-    u->out_iov[u->n_out] = (struct iovec){s->data, slot->n};
-    if (!u->connected) { /* else gather() */
-        struct msghdr *m = &u->out_headers[u->n_out].msg_hdr;
-        *m = (struct msghdr){.msg_iov = &u->out_iov[u->n_out], .msg_iovlen = 1};
-        s->peer = *to;
-        m->msg_name = &s->peer.in6;
-        m->msg_namelen = s->peer.len;
-        if (u->wildcard)
-            set_local(s, m);
-    }
-    u->n_out++;
+    size_t i = u->n_out++;
+    u->out_sizes[i] = slot->n;
+    u->out_used += slot->n;
+    if (u->connected) /* gather() */
+        return;
+    struct msghdr *m = &u->out_headers[i].msg_hdr;
+    u->out_peers[i] = *to;
+    u->out_iov[i] = (struct iovec){slot->p, slot->n};
+    u->runs[i] = 1;
+    *m = (struct msghdr){.msg_name = &u->out_peers[i].in6,
+                         .msg_namelen = u->out_peers[i].len,
+                         .msg_iov = &u->out_iov[i],
+                         .msg_iovlen = 1};
+    if (u->wildcard)
+        set_local(&u->out_peers[i], u->out_control[i], m);
 }
 
 void udp_send(struct udp *u, const struct peer *to, struct bytes datagram)
@@ -356,23 +366,21 @@ void udp_send(struct udp *u, const struct peer *to, struct bytes datagram)
  * be shorter. */
 static size_t run_of(const struct udp *u, size_t from)
 {
-    const struct iovec *iov = u->out_iov;
-    size_t size = iov[from].iov_len, end = from + 1;
+    size_t size = u->out_sizes[from], end = from + 1;
     if (!u->in_runs || size > SEGMENT_MAX)
         return 1;
-    while (end < u->n_out && iov[end].iov_len == size)
+    while (end < u->n_out && u->out_sizes[end] == size)
         end++;
-    if (end < u->n_out && iov[end].iov_len < size)
+    if (end < u->n_out && u->out_sizes[end] < size)
         end++;
     return end - from;
 }
 
-static void set_segment(struct slot *s, struct msghdr *m)
+static void set_segment(uint16_t size, uint8_t control[CONTROL], struct msghdr *m)
 {
-    uint16_t size = (uint16_t)m->msg_iov->iov_len;
-    m->msg_control = s->control;
+    m->msg_control = control;
     m->msg_controllen = CMSG_SPACE(sizeof size);
-    memset(s->control, 0, CMSG_SPACE(sizeof size));
+    memset(control, 0, CMSG_SPACE(sizeof size));
     struct cmsghdr *c = CMSG_FIRSTHDR(m);
     c->cmsg_level = IPPROTO_UDP;
     c->cmsg_type = UDP_SEGMENT;
@@ -380,22 +388,29 @@ static void set_segment(struct slot *s, struct msghdr *m)
     memcpy(CMSG_DATA(c), &size, sizeof size);
 }
 
-/* The headers of what is left from `done` on; returns how many. To a device a
- * run of datagrams is one to the kernel until its last step (UDP_SEGMENT), for
- * a third of the time of its way through it. */
-static size_t gather(struct udp *u, size_t done)
+/* The headers of what is left from `done` on, which begins at `at`; returns how
+ * many. To a device a run of datagrams is one to the kernel until its last step
+ * (UDP_SEGMENT), for a third of the time of its way through it. */
+static size_t gather(struct udp *u, size_t done, uint8_t *at)
 {
     _Static_assert(DATAGRAM_BATCH <= 64, "segments that every kernel takes");
     size_t n = 0;
-    for (size_t run; u->connected && done < u->n_out; done += run) {
+    if (!u->connected)
+        return u->n_out;
+    for (size_t run; done < u->n_out; done += run, n++) {
         struct msghdr *m = &u->out_headers[n].msg_hdr;
+        size_t size = 0;
         run = run_of(u, done);
-        *m = (struct msghdr){.msg_iov = &u->out_iov[done], .msg_iovlen = run};
+        for (size_t i = 0; i < run; i++)
+            size += u->out_sizes[done + i];
+        u->runs[n] = (uint8_t)run;
+        u->out_iov[n] = (struct iovec){at, size};
+        at += size;
+        *m = (struct msghdr){.msg_iov = &u->out_iov[n], .msg_iovlen = 1};
         if (run > 1)
-            set_segment(&u->out[n], m);
-        n++;
+            set_segment((uint16_t)u->out_sizes[done], u->out_control[n], m);
     }
-    return u->connected ? n : u->n_out - done;
+    return n;
 }
 
 void udp_flush(struct udp *u)
@@ -409,13 +424,13 @@ void udp_flush(struct udp *u)
         tried = true;
         (void)reconnect(u);
     }
-    n_headers = gather(u, 0);
+    n_headers = gather(u, 0, u->out);
     while (next < n_headers && !u->away) {
         int n = sendmmsg(u->fd, u->out_headers + next, (unsigned)(n_headers - next), 0);
-        size_t run = u->out_headers[next].msg_hdr.msg_iovlen;
+        size_t run = u->runs[next];
         if (n > 0) {
             for (; n > 0; n--)
-                done += u->out_headers[next++].msg_hdr.msg_iovlen;
+                done += u->runs[next++];
         } else if (errno == EINTR) {
             continue;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -424,7 +439,7 @@ void udp_flush(struct udp *u)
             told = true;
         } else if (run > 1 && !may_pass(errno)) {
             u->in_runs = false; /* then each by itself, which IP may cut in pieces */
-            n_headers = gather(u, done);
+            n_headers = gather(u, done, u->out_iov[next].iov_base);
             next = 0;
         } else if (u->connected && !tried && (may_pass(errno) || errno == EINVAL)) {
             tried = true; /* EINVAL: the address that we send from is gone */
@@ -438,7 +453,7 @@ void udp_flush(struct udp *u)
     lost += u->n_out - done;
     u->stats.out += u->n_out - lost;
     u->stats.dropped_out += lost;
-    u->n_out = 0;
+    u->n_out = u->out_used = 0;
 }
 
 bool udp_pending(const struct udp *u)
