@@ -313,6 +313,8 @@ static void put_grant(struct buf *out, const struct pep_decision *d)
 {
     if (d->grant)
         put_number(out, NAME("grant"), d->grant);
+    if (d->decided_by)
+        put_text(out, TEXT("decided_by"), bytes_str(d->decided_by), CUT_SHORT);
 }
 
 static void put_originator(struct buf *out, const struct request *r)

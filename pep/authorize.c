@@ -4,6 +4,7 @@
 #include "asked.h"
 #include "bind.h"
 #include "code.h"
+#include "consult.h"
 #include "hints.h"
 #include "judge.h"
 #include "m2m_hold.h"
@@ -377,11 +378,49 @@ static void take_verdict(const struct pep *p, const struct pep_session *s, int64
         make_offers(p, s, a, d, out);
 }
 
+/* What others said goes before the policy's own word (consult.h). */
+static void take_consulted(const struct pep *p, const struct consulting *c,
+                           struct pep_decision *out)
+{
+    const struct pep_basis basis = {
+        .kind = PEP_ON_DECISION, .grant = p->loads, .revoked = p->revokes};
+    out->decided_by = c->by;
+    if (!c->reason)
+        return;
+    out->verdict = c->verdict;
+    out->reason = c->reason;
+    out->rule = c->rule;
+    out->missing = NULL;
+    if (c->verdict == POLICY_DENY) {
+        out->code = CODE(4, 3); /* it is known, and no other token helps */
+        out->n_offers = 0;
+        return;
+    }
+    out->basis = basis;
+    out->ends_s = c->ends_s;
+    out->authority = NULL;
+    out->grant = 0;
+    for (uint8_t i = 0; i < out->n_offers; i++) {
+        out->offers[i].rule = c->rule;
+        out->offers[i].credit.basis = basis;
+        out->offers[i].credit.ends_s = c->ends_s;
+    }
+}
+
+static enum pep_err judge(struct pep *p, struct pep_session *s, const struct request *r,
+                          int64_t now_s, struct asked *a, struct policy_decision *d)
+{
+    policy_decide(p->policy, &a->q, d);
+    return d->verdict == POLICY_DENY && a->n_stale > 0 ? ask_stale(p, s, r, now_s, a, d) : PEP_OK;
+}
+
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out)
 {
     struct asked a;
     struct policy_decision d;
+    struct consulting c;
+    p->n_used = 0;
     out->outcome = PEP_DENY;
     out->code = CODE(4, 1);
     out->retry_s = 0;
@@ -392,7 +431,7 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     out->n_offers = 0;
     out->verdict = POLICY_DENY;
     out->rule = (struct policy_rule_ref){NULL, 0};
-    out->missing = out->authority = out->policy_hash = NULL;
+    out->missing = out->authority = out->decided_by = out->policy_hash = NULL;
     out->load = p->loads;
     out->grant = 0;
     out->basis.kind = PEP_ON_NOTHING;
@@ -409,16 +448,29 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
         out->reason = policy_reason_str(POLICY_NOT_METHOD);
         out->code = code_of(POLICY_NOT_METHOD, s && a.q.n_held);
     } else {
-        policy_decide(p->policy, &a.q, &d);
-        if (d.verdict == POLICY_DENY && a.n_stale > 0)
-            err = ask_stale(p, s, r, now_s, &a, &d);
-        if (err == PEP_OK)
+        err = judge(p, s, r, now_s, &a, &d);
+        c.by = NULL;
+        if (err == PEP_OK) {
+            consult(p, s, r, &a, &d, now_s, &c);
+            err = c.err;
+            a.learned.wait = c.wait;
+            a.learned.retry_s = c.retry_s;
+        }
+        if (err == PEP_OK) {
+            d.verdict = c.verdict;
             take_verdict(p, s, now_s, &a, &d, out);
-        else
+            take_consulted(p, &c, out);
+        } else {
             deny_err(p, err, &a, out);
+            out->decided_by = c.by;
+            if (c.by && err != PEP_PENDING)
+                out->reason = c.reason;
+        }
     }
-    if (out->outcome == PEP_WAIT)
+    if (out->outcome == PEP_WAIT) {
+        learn_hold_used(p, out->wait);
         return;
+    }
     if (out->verdict == POLICY_PERMIT) {
         out->outcome = PEP_FORWARD;
         out->code = 0;

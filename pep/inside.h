@@ -16,6 +16,8 @@
 #include "store.h"
 #include "subjects.h"
 
+enum { PEP_USED_MAX = 16 };
+
 struct pep {
     struct pep_config config;
     struct policy *policy;
@@ -30,6 +32,10 @@ struct pep {
     struct answers *answers;
     struct fresh *fresh;
     struct published *published;
+    struct policy_grant *nothing; /* that grants nothing, of this policy; made when needed */
+    /* What was used of `answers` to judge the request that is being judged. */
+    struct answer *used[PEP_USED_MAX];
+    size_t n_used;
     int64_t reply_s; /* when the last reply came */
     int64_t look_s;  /* when an enrolment ends next */
     struct pep_taken by_identity;

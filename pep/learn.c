@@ -6,6 +6,7 @@
 
 #include "../policy/cursor.h"
 #include "code.h"
+#include "consult.h"
 #include "crypto.h"
 #include "cwt.h"
 #include "inside.h"
@@ -51,6 +52,18 @@ static int reference_authority(const struct pep *p, int device)
 
 /* ---- asking ---- */
 
+void learn_note_use(struct pep *p, struct answer *a)
+{
+    if (p->n_used < PEP_USED_MAX)
+        p->used[p->n_used++] = a;
+}
+
+void learn_hold_used(struct pep *p, uint64_t question)
+{
+    for (size_t i = 0; i < p->n_used; i++)
+        answers_hold(p->used[i], question);
+}
+
 static enum pep_err known(struct pep *p, struct answer *a, struct learned *out)
 {
     switch (a->state) {
@@ -64,6 +77,7 @@ static enum pep_err known(struct pep *p, struct answer *a, struct learned *out)
                 p->of[a->authority].hits++;
         }
         a->served = true;
+        learn_note_use(p, a);
         return PEP_OK;
     case ANSWER_INACTIVE:
         return PEP_INACTIVE;
@@ -156,8 +170,11 @@ bool learn_is_fresh(struct pep *p, const struct grant *g, int64_t now_s)
     if (grant_is_fresh(g, now_s))
         return true;
     /* An answer that must not be kept holds for those who waited for it. */
-    const struct answer *a = answers_find(p->answers, g->raw, g->authority, now_s);
-    return a && a->state == ANSWER_ACTIVE && !g->dormant;
+    struct answer *a = answers_find(p->answers, g->raw, g->authority, now_s);
+    if (!a || a->state != ANSWER_ACTIVE || g->dormant)
+        return false;
+    learn_note_use(p, a);
+    return true;
 }
 
 enum pep_err learn_again(struct pep *p, const struct grant *g, const struct policy_peer *from,
@@ -184,7 +201,7 @@ static struct introspect_about about(const struct pep *p, const struct answer *a
                                      .unwrapped = a->unwrapped};
 }
 
-static void fail(struct pep *p, struct answer *a, enum pep_err err, uint32_t retry_s)
+void learn_fail(struct pep *p, struct answer *a, enum pep_err err, uint32_t retry_s)
 {
     a->state = ANSWER_FAILED;
     a->err = err;
@@ -198,8 +215,14 @@ static void fail(struct pep *p, struct answer *a, enum pep_err err, uint32_t ret
 bool pep_next_question(struct pep *p, int64_t now_s, struct pep_question *out)
 {
     struct answer *a;
-    (void)now_s;
     while ((a = answers_take(p->answers)) != NULL) {
+        if (a->ask != PEP_ASK_INTROSPECT) {
+            uint8_t *to = answers_body(a, CONSULT_BODY_MAX);
+            struct buf text = buf_on(to, to ? CONSULT_BODY_MAX : 0);
+            *out = (struct pep_question){.id = a->id, .ask = a->ask, .authority = a->authority};
+            consult_write(p, a, now_s, &text, out);
+            return true;
+        }
         struct introspect_about q = about(p, a);
         if ((size_t)a->authority < p->n_of)
             p->of[a->authority].asked++;
@@ -337,18 +360,18 @@ static void take_reply(struct pep *p, struct answer *a, const struct pep_reply *
     case INTROSPECT_ACTIVE:
         err = take_in(p, a, &in, &storage, now_s);
         if (err != PEP_OK)
-            fail(p, a, err, 0);
+            learn_fail(p, a, err, 0);
         break;
     case INTROSPECT_INACTIVE:
         a->state = ANSWER_INACTIVE;
         a->kept = policy_authority(p->policy, (size_t)a->authority)->wire.cache_s > 0;
         break;
     case INTROSPECT_UNUSABLE:
-        fail(p, a, in.err, 0);
+        learn_fail(p, a, in.err, 0);
         break;
     case INTROSPECT_REFUSED:
     case INTROSPECT_NOTHING:
-        fail(p, a, PEP_AWAY, r->retry_s);
+        learn_fail(p, a, PEP_AWAY, r->retry_s);
         break;
     }
     crypto_wipe(&in.claims, sizeof in.claims);
@@ -364,8 +387,12 @@ void pep_take_reply(struct pep *p, uint64_t id, const struct pep_reply *r, int64
 {
     struct answer *a = answers_by_id(p->answers, id);
     p->reply_s = now_s;
-    if (a && a->state == ANSWER_ASKED)
+    if (!a || a->state != ANSWER_ASKED)
+        return;
+    if (a->ask == PEP_ASK_INTROSPECT)
         take_reply(p, a, r, false, now_s);
+    else
+        consult_take_reply(p, a, r, now_s);
 }
 
 void learn_take_told(struct pep *p, struct bytes told, int64_t now_s)

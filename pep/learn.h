@@ -36,6 +36,12 @@ void learn_take_told(struct pep *p, struct bytes told, int64_t now_s);
 /* What is known here of g, which a colleague took, or which is of before the
  * start. May end g. */
 void learn_freshen(struct pep *p, struct grant *g, int64_t now_s);
+/* A question has no answer to be used; PEP_AWAY: and when to come again. */
+void learn_fail(struct pep *p, struct answer *a, enum pep_err err, uint32_t retry_s);
+/* The request that is being judged rests on it. */
+void learn_note_use(struct pep *p, struct answer *a);
+/* ... and waits for this question now. */
+void learn_hold_used(struct pep *p, uint64_t question);
 /* A new policy is in force. */
 void learn_reload(struct pep *p, const struct policy *old, int64_t now_s);
 

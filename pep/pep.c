@@ -60,6 +60,7 @@ void pep_free(struct pep *p)
     cache_free(p->cache);
     checks_free(p->checks);
     answers_free(p->answers);
+    policy_grant_free(p->nothing);
     fresh_free(p->fresh);
     published_free(p->published);
     grants_free(p->grants);

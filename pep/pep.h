@@ -158,8 +158,8 @@ enum pep_outcome {
 
 /* What a permission rests on, so that it can be asked whether it still does. */
 struct pep_basis {
-    enum { PEP_ON_NOTHING = 0, PEP_ON_ENROLMENT, PEP_ON_GRANT, PEP_ON_TOKEN } kind;
-    uint64_t grant;
+    enum { PEP_ON_NOTHING = 0, PEP_ON_ENROLMENT, PEP_ON_GRANT, PEP_ON_TOKEN, PEP_ON_DECISION } kind;
+    uint64_t grant;              /* or the pep_load() before a decision point decided */
     uint8_t token[TOKEN_HASH];   /* of the request's own token */
     uint64_t authority, revoked; /* pep's own: whose it was, and what was revoked by then */
 };
@@ -201,8 +201,9 @@ struct pep_decision {
     const char *reason;          /* static text: "permitted", "not-method", "token-expired", ... */
     struct policy_rule_ref rule; /* borrowed from the policy in force */
     const char *missing;
-    const char *authority; /* name, or NULL */
-    uint64_t grant;        /* id of the grant it rests on, 0: none */
+    const char *authority;  /* name, or NULL */
+    const char *decided_by; /* a decision point or authority that was asked, or NULL */
+    uint64_t grant;         /* id of the grant it rests on, 0: none */
     struct pep_basis basis;
     int64_t ends_s; /* when that grant ends: an answer that comes later is 4.01 to the
                        client (RFC 9200 5.10.3). INT64_MAX: never */

@@ -159,6 +159,8 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
             return has_authority(p, b->authority);
         return learn_find(p, b->token, now_s, &l) &&
                judge_token(p, l.said, l.answer && l.answer->reference, now_s, &j) == PEP_OK;
+    case PEP_ON_DECISION:
+        return b->grant == p->loads && b->revoked == p->revokes;
     case PEP_ON_NOTHING:
     default:
         return true;

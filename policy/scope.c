@@ -331,6 +331,17 @@ bool policy_grants_resources(const struct policy *p, int authority)
            p->may_grant[authority].resources;
 }
 
+size_t policy_grant_roles(const struct policy_grant *g, struct bytes *out, size_t max)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < g->held.n && n < max; i++) {
+        const struct holder *h = &g->policy->holders[g->held.ids[i]];
+        if (h->is_role)
+            out[n++] = bytes_str(h->name);
+    }
+    return n;
+}
+
 const struct policy *policy_grant_policy(const struct policy_grant *g)
 {
     return g->policy;

@@ -75,6 +75,7 @@ struct observer {
 /* A question that went out to an authorization server. */
 struct asked {
     uint64_t id;
+    enum pep_ask ask;
     int authority;
     struct mail body;
 };
@@ -371,6 +372,7 @@ static bool take_question(void *user, const struct pep_question *q, struct insta
         return false;
     w->question_tail++;
     a->id = q->id;
+    a->ask = q->ask;
     a->authority = q->authority;
     a->body.n = q->body.n;
     memcpy(a->body.p, q->body.p, q->body.n);
@@ -1225,7 +1227,7 @@ static bool authority_gets(struct world *w, int authority, char **words, size_t 
     struct minted *t = n == 2 ? token_named(w, words[1] + 1) : NULL;
     if (!t)
         return fail(w, "authority NAME gets question @TOKEN | nothing");
-    if (!any || q->authority != authority)
+    if (!any || q->authority != authority || q->ask == PEP_ASK_DECISION)
         return fail(w, "the authority got no question");
     w->question_head++;
     w->question = *q;
@@ -1263,6 +1265,98 @@ static bool verb_authority(struct world *w, char **words, size_t n)
     return reply(w, &r);
 }
 
+/* ---- decision points ---- */
+
+/* "KEY=VALUE" of a question's JSON: a text, a number, or one of a list; "!KEY"
+ * is not there. */
+static bool tells(const struct mail *body, const char *word)
+{
+    char name[64], want[300];
+    const char *is = strchr(word, '=');
+    snprintf(name, sizeof name, "\"%.*s\":", is ? (int)(is - word) : 60, word + (*word == '!'));
+    if (!is)
+        snprintf(name, sizeof name, "\"%s\":", word + 1);
+    const char *at = memmem(body->p, body->n, name, strlen(name));
+    if (*word == '!' || !at)
+        return *word == '!' && !at;
+    at += strlen(name);
+    const char *end = (const char *)body->p + body->n;
+    snprintf(want, sizeof want, *at == '"' || *at == '[' ? "\"%s\"" : "%s", is + 1);
+    if (*at != '[')
+        return (size_t)(end - at) > strlen(want) && memcmp(at, want, strlen(want)) == 0 &&
+               strchr(",}", at[strlen(want)]);
+    const char *close = memchr(at, ']', (size_t)(end - at));
+    return close && memmem(at, (size_t)(close - at), want, strlen(want));
+}
+
+static bool point_gets(struct world *w, int point, char **words, size_t n)
+{
+    bool any = w->question_head != w->question_tail;
+    struct asked *q = &w->questions[w->question_head % INBOX];
+    if (n == 1 && strcmp(words[0], "nothing") == 0)
+        return !any || fail(w, "a decision point got a question");
+    if (!any || q->ask != PEP_ASK_DECISION || q->authority != point)
+        return fail(w, "the decision point got no question");
+    w->question_head++;
+    w->question = *q;
+    for (size_t i = 0; i < n; i++)
+        if (!tells(&q->body, words[i]))
+            return fail(w, "no %s in %.*s", words[i], (int)q->body.n, (const char *)q->body.p);
+    return true;
+}
+
+/* Members of an answer, and what stands around it: code=, rsc=, max-age=. */
+static bool point_answers(struct world *w, char **words, size_t n)
+{
+    static const struct {
+        const char *word, *json;
+    } known[] = {{"permit", "\"dec\":1,\"sus\":1"},
+                 {"deny", "\"dec\":2,\"sus\":1"},
+                 {"not-applicable", "\"sus\":2"}};
+    char text[1024] = "{\"m2m:auds\":{";
+    struct pep_reply r = {.code = MSG_CODE(2, 4), .content_format = PEP_FORMAT_JSON};
+    for (size_t i = 0; i < n; i++) {
+        size_t at = strlen(text), k = 0;
+        char *v = strchr(words[i], '=');
+        while (k < 3 && strcmp(words[i], known[k].word) != 0)
+            k++;
+        if (k < 3)
+            snprintf(text + at, sizeof text - at, "%s,", known[k].json);
+        else if (!v)
+            return fail(w, "answers permit | deny | not-applicable | KEY=VALUE");
+        else if (strncmp(words[i], "code=", 5) == 0)
+            r.code = (uint8_t)code_named(v + 1);
+        else if (strncmp(words[i], "rsc=", 4) == 0)
+            r.rsc = (uint16_t)atoi(v + 1);
+        else if (strncmp(words[i], "max-age=", 8) == 0)
+            r.has_max_age = true, r.max_age_s = (uint32_t)atoi(v + 1);
+        else
+            snprintf(text + at, sizeof text - at,
+                     strspn(v + 1, "0123456789") == strlen(v + 1) ? "\"%.*s\":%s,"
+                                                                  : "\"%.*s\":\"%s\",",
+                     (int)(v - words[i]), words[i], v + 1);
+    }
+    size_t end = strlen(text);
+    snprintf(text + end - (text[end - 1] == ','), 3, "}}");
+    r.body = bytes_str(text);
+    return reply(w, &r);
+}
+
+/* point NAME gets KEY=VALUE ... | gets nothing | answers permit | deny |
+ * not-applicable | KEY=VALUE ... | is away. As `authority`. */
+static bool verb_point(struct world *w, char **words, size_t n)
+{
+    int point = n >= 2 ? policy_point_find(pep_policy(w->pep), bytes_str(words[0])) : -1;
+    if (point < 0)
+        return fail(w, "point NAME gets|answers|is ...");
+    if (strcmp(words[1], "gets") == 0)
+        return point_gets(w, point, words + 2, n - 2);
+    if (strcmp(words[1], "is") == 0)
+        return reply(w, &(struct pep_reply){.away = true, .content_format = PEP_FORMAT_NONE});
+    return strcmp(words[1], "answers") == 0 ? point_answers(w, words + 2, n - 2)
+                                            : fail(w, "what does '%s' mean?", words[1]);
+}
+
 static bool run_words(struct world *w, char **words, size_t n);
 
 /* times N LINE */
@@ -1285,7 +1379,8 @@ static const struct {
     {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
     {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
     {"authority", verb_authority}, {"clock", verb_clock},     {"times", verb_times},
-    {"name", verb_name},           {"house", verb_house},     {"sleepers", verb_sleepers},
+    {"point", verb_point},         {"name", verb_name},       {"house", verb_house},
+    {"sleepers", verb_sleepers},
 };
 
 /* ---- what a client does ---- */
