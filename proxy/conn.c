@@ -57,6 +57,11 @@ static uint64_t idle_ms(const struct conn *c)
     return c->plain && c->accepted ? CONN_PLAIN_IDLE_MS : c->table->config.idle_ms;
 }
 
+static bool is_kept(const struct conn *c)
+{
+    return c->table->config.keep_ms > 0 && !c->accepted && c->open && !c->pinged && !c->released;
+}
+
 /* When it is to be looked at again. The end of its idleness is not moved with
  * every message: it is looked at when it comes. */
 static uint64_t due_ms(const struct conn *c)
@@ -66,6 +71,8 @@ static uint64_t due_ms(const struct conn *c)
         at = least(at, later(c->frame_ms, CONN_FRAME_MS));
     if (c->pinged)
         at = least(at, later(c->ping_ms, CONN_PONG_MS));
+    if (is_kept(c))
+        at = least(at, later(c->used_ms, c->table->config.keep_ms));
     if (c->released)
         at = least(at, later(c->release_ms, CONN_RELEASE_MS));
     return at;
@@ -456,6 +463,8 @@ void conn_expire(struct conn *c, struct instant now)
         conn_end(c, "released");
     } else if (c->in_n > 0 && ms >= later(c->frame_ms, CONN_FRAME_MS)) {
         abort_with(c, 0, "half a message");
+    } else if (is_kept(c) && ms < later(c->used_ms, idle_ms(c))) {
+        conn_ping(c, now);
     } else {
         conn_end(c, c->pinged ? "silent" : "idle");
     }

@@ -50,6 +50,7 @@ struct conns_config {
     size_t max_message;                /* that we take; at most MESSAGE_MAX */
     unsigned worker, workers;          /* of several tables that listen together, from 0 */
     uint64_t idle_ms;                  /* an open one without a word is closed; UINT64_MAX: never */
+    uint64_t keep_ms;                  /* one that we began: silent for so long, a Ping; 0: none */
     struct budget *budget; /* of TLS handshakes of those who connect to us, which go on in
                               conns_serve(); borrowed. NULL: when they come */
 };

@@ -174,9 +174,14 @@ static void on_ready(void *user, struct way *w, struct instant now)
     clear_flight(user, w, false, UP_SILENT, now);
 }
 
+/* What is observed was observed by that connection (RFC 8323 A.4): another is
+ * opened for it, whether somebody asks or not. */
 static void on_lost(void *user, struct way *w, struct instant now)
 {
-    clear_flight(user, w, false, UP_SILENT, now);
+    struct device *d = user;
+    if (d->n_ears > 0 && w == d->in_use)
+        way_want(w);
+    clear_flight(d, w, false, UP_SILENT, now);
 }
 
 static void on_failed(void *user, struct way *w, enum uplink_end how, struct instant now)

@@ -186,6 +186,10 @@ enum limits {
     CONN_FRAME_MS = 30000,      /* from the first byte of a message to its last */
     CONN_PLAIN_IDLE_MS = 60000, /* without TLS: a stranger's place is for questions, not to keep */
     CONN_PONG_MS = 20000,       /* a Ping without any word after it */
+    /* A device by TCP says nothing for so long: a Ping. NATs and firewalls
+     * forget who is silent, some after two minutes (RFC 5382 REQ-5 asks for
+     * two hours), and nobody is told. */
+    CONN_KEEP_MS = 100000,
     CONN_RELEASE_MS = 30000,    /* after a Release, what is under way may finish */
     CONN_OUT_HIGH = 16384,      /* waits for a slow reader: nothing more is read from it */
     CONN_MESSAGES = 32,         /* of one connection a turn, as DATAGRAM_BATCH */

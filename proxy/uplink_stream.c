@@ -72,7 +72,8 @@ struct conns *uplink_stream_conns(struct loop *l, size_t max)
                                    .max_half = max,
                                    .max_half_per_net = max,
                                    .max_message = MESSAGE_MAX,
-                                   .idle_ms = UINT64_MAX};
+                                   .idle_ms = UINT64_MAX,
+                                   .keep_ms = CONN_KEEP_MS};
     return conns_new(l, &c, &ops, NULL);
 }
 

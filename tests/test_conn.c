@@ -404,6 +404,38 @@ static void test_many_at_once(void **state)
 
 /* ---- time ---- */
 
+/* One that we began and that is silent is asked whether it is there. */
+static void test_kept(void **state)
+{
+    (void)state;
+    struct conns_config keeps = usual;
+    keeps.keep_ms = 30000; /* below CONN_PLAIN_IDLE_MS, of the other side */
+    begin(&usual, NULL, NULL);
+    conns_free(st.client);
+    static const struct conn_ops client = {
+        .opened = c_opened, .message = c_message, .closed = c_closed};
+    st.client = conns_new(&st.loop, &keeps, &client, &st);
+    connect_client();
+    UNTIL(st.n_opened == 1 && st.c_opened == 1);
+    uint64_t due_ms = turn();
+    assert_true(due_ms <= instant_ms(st.loop.now) + keeps.keep_ms);
+    for (int i = 0; i < 5; i++) { /* its Pong counts as a word */
+        pass(keeps.keep_ms);
+        while (poll_loop_once(&st.loop, 20))
+            (void)turn();
+        pass(CONN_PONG_MS);
+        assert_int_equal(st.c_closed, 0);
+    }
+    /* A NAT has forgotten it: what it says is never heard. */
+    pass(keeps.keep_ms);
+    pass(CONN_PONG_MS - 1);
+    assert_int_equal(st.c_closed, 0);
+    pass(1);
+    assert_int_equal(st.c_closed, 1);
+    assert_string_equal(st.c_reason, "silent");
+    end();
+}
+
 static const struct {
     const char *name, *hex;
     uint64_t ms;
@@ -988,25 +1020,16 @@ static void test_refused_and_unreachable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_ways),
-        cmocka_unit_test(test_peers),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_patience),
-        cmocka_unit_test(test_drip),
-        cmocka_unit_test(test_ping),
-        cmocka_unit_test(test_custody_and_release),
-        cmocka_unit_test(test_room),
-        cmocka_unit_test(test_accept_rate),
-        cmocka_unit_test(test_slow_reader),
-        cmocka_unit_test(test_psk),
-        cmocka_unit_test(test_parked),
-        cmocka_unit_test(test_certificates),
-        cmocka_unit_test(test_not_tls),
-        cmocka_unit_test(test_established_stay),
-        cmocka_unit_test(test_no_time),
-        cmocka_unit_test(test_no_time_and_no_room),
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_refused_and_unreachable),
+        cmocka_unit_test(test_both_ways),    cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_patience),     cmocka_unit_test(test_drip),
+        cmocka_unit_test(test_ping),         cmocka_unit_test(test_custody_and_release),
+        cmocka_unit_test(test_room),         cmocka_unit_test(test_accept_rate),
+        cmocka_unit_test(test_slow_reader),  cmocka_unit_test(test_psk),
+        cmocka_unit_test(test_parked),       cmocka_unit_test(test_certificates),
+        cmocka_unit_test(test_not_tls),      cmocka_unit_test(test_established_stay),
+        cmocka_unit_test(test_no_time),      cmocka_unit_test(test_no_time_and_no_room),
+        cmocka_unit_test(test_full),         cmocka_unit_test(test_refused_and_unreachable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

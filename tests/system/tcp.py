@@ -40,8 +40,8 @@ def path(text, *more):
 class Peer:
     """`tls`: an ssl.SSLContext, or None."""
 
-    def __init__(self, port, tls=None, csm=CSM, host="127.0.0.1"):
-        self.sock = socket.create_connection((host, port), timeout=DEADLINE)
+    def __init__(self, port, tls=None, csm=CSM, host="127.0.0.1", accepted=None):
+        self.sock = accepted or socket.create_connection((host, port), timeout=DEADLINE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.sock = tls.wrap_socket(self.sock, server_hostname="gateway.test")

@@ -11,6 +11,7 @@ import unittest
 
 import house
 import rig
+import tcp
 from house import House, PSK
 
 KEY = b"device-test-key!"  # for tests only
@@ -296,6 +297,33 @@ class Tcp(Devices):
         self.assertEqual(who(), str(first.port).encode())
         first.stop(signal.SIGKILL)
         self.assertEqual(who(), str(second.port).encode())
+
+    def test_an_observation_outlives_its_connection(self):
+        """Nobody asks for anything, and the device's word is good for an hour:
+        it is the lost connection that says that it must be observed again."""
+        with socket.socket() as door:
+            door.bind(("127.0.0.1", 0))
+            door.listen(8)
+            door.settimeout(rig.DEADLINE)
+            gw = self.gateway([{"name": "cse", "url": "coap+tcp://127.0.0.1:%d" %
+                                door.getsockname()[1]}])
+            c = rig.Process(["coap-client-openssl", "-v", "7", "-s", "60", "-B", "60", "-u",
+                             "panel", "-k", PSK, gw.coaps("/cse/door")])
+            self.addCleanup(lambda: c.stop() if c.proc.poll() is None else None)
+            for state in (b"shut", b"open"):
+                sock, _ = door.accept()
+                sock.settimeout(rig.DEADLINE)
+                p = tcp.Peer(0, accepted=sock)
+                while True:
+                    code, token, rest = p.receive()
+                    if code == 1 and rest[:1] == b"\x60":  # GET, Observe: 0
+                        break
+                    if code < 32:
+                        p.send(tcp.frame(0x84, token))
+                p.send(tcp.frame(0x45, token, tcp.options((6, b"\x05"), (14, b"\x0e\x10")) +
+                                 b"\xff" + state))
+                c.wait_line(r"c:2\.05 .*Observe:\d+.*:: '%s'" % state.decode())
+                p.close()
 
     def test_who_accepts_and_says_nothing(self):
         """No CSM: no connection, and no end of the world."""
