@@ -1,6 +1,7 @@
 /* One request, judged: who asks, what they hold now, what the policy says,
  * and what that becomes on the wire. Allocates nothing and hashes nothing
  * but a token that comes with the request, and a path for AIF's Dynamic. */
+#include "../policy/m2m_name.h"
 #include "asked.h"
 #include "bind.h"
 #include "code.h"
@@ -31,7 +32,12 @@ static struct bytes join_query(const struct request *r, uint8_t *storage)
 static bool speaks(struct pep_session *s, const struct request *r)
 {
     const char *originator = s ? pep_session_originator(s) : NULL;
-    return originator && r->m2m && bytes_equal_str(r->m2m->originator, originator);
+    const struct pep_config *c = s ? &s->pep->config : NULL;
+    if (!originator || !r->m2m || r->device < 0 || (size_t)r->device >= c->n_devices)
+        return false;
+    const struct pep_device *d = &c->devices[r->device];
+    struct m2m_home home = m2m_home_of(d->cse_id, d->sp_id);
+    return m2m_same(r->m2m->originator, bytes_str(originator), &home);
 }
 
 /* The Access-Token option: it counts if this association proves its key. It

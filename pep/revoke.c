@@ -153,7 +153,10 @@ bool pep_basis_holds(struct pep *p, struct pep_session *s, const struct pep_basi
         for (size_t i = 0; s->held && i < s->held->n; i++)
             if (s->held->of[i]->id == b->grant)
                 return true;
-        return false;
+        /* oneM2M: not its key's, but its originator's; which that is, each
+         * request and notification is asked anew. */
+        const struct grant *g = grants_by_id(p->grants, b->grant);
+        return g && g->key.kind == CNF_HOLDER;
     case PEP_ON_TOKEN:
         if (b->revoked == p->revokes)
             return has_authority(p, b->authority);
