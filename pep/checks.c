@@ -26,6 +26,8 @@ struct checks {
     uint64_t next_id;
     struct check of[CHECKS_MAX];
     size_t n_strangers; /* NEW or TAKEN */
+    size_t n_out;       /* TAKEN */
+    unsigned in_row;    /* clients' in a row, while strangers waited */
     struct checks_stats stats;
 };
 
@@ -83,6 +85,7 @@ static void release(struct checks *t, struct check *c)
     if (is_under_way(c)) {
         t->stats.under_way--;
         t->n_strangers -= c->stranger;
+        t->n_out -= c->state == TAKEN;
     }
     c->state = FREE;
     crypto_wipe(c->raw, c->raw_n);
@@ -114,16 +117,39 @@ enum pep_err checks_ask(struct checks *t, struct bytes raw, bool associated,
     }
     if (c->state == DONE)
         return c->err;
+    if (associated && c->stranger) { /* for this one, too */
+        c->stranger = false;
+        t->n_strangers--;
+    }
     *id = c->id;
     return PEP_PENDING;
 }
 
+static struct check *oldest(struct checks *t, bool stranger)
+{
+    struct check *first = NULL;
+    for (size_t i = 0; i < CHECKS_MAX; i++) {
+        struct check *c = &t->of[i];
+        if (c->state == NEW && c->stranger == stranger && (!first || c->id < first->id))
+            first = c;
+    }
+    return first;
+}
+
+static struct check *find_next(struct checks *t)
+{
+    struct check *client = oldest(t, false), *stranger = oldest(t, true);
+    if (!client || !stranger || t->in_row + 1 == CHECKS_STRANGER_EACH) {
+        t->in_row = 0;
+        return stranger ? stranger : client;
+    }
+    t->in_row++;
+    return client;
+}
+
 struct pep_check *checks_take(struct checks *t, struct keys *keys)
 {
-    struct check *next = NULL;
-    for (size_t i = 0; i < CHECKS_MAX; i++)
-        if (t->of[i].state == NEW && (!next || t->of[i].id < next->id))
-            next = &t->of[i];
+    struct check *next = t->n_out < CHECKS_OUT_MAX ? find_next(t) : NULL;
     if (!next)
         return NULL;
     struct pep_check *c = calloc(1, sizeof *c);
@@ -136,6 +162,7 @@ struct pep_check *checks_take(struct checks *t, struct keys *keys)
     c->id = next->id;
     c->keys = keys_ref(keys);
     next->state = TAKEN;
+    t->n_out++;
     return c;
 }
 

@@ -6,7 +6,11 @@
  * own. So checks are bounded in total, for those who have no association, and
  * for each network; what is beyond is refused as busy. A token whose
  * signature is good is in the cache when its check is over, a forgery nowhere:
- * it costs another check each time, out of its own network's share. */
+ * it costs another check each time, out of its own network's share.
+ *
+ * Few are handed out at a time, so that a client with an association comes
+ * before the strangers that wait; but every fourth is a stranger's, whatever
+ * one client does. */
 #ifndef POSTERN_CHECKS_H
 #define POSTERN_CHECKS_H
 
@@ -19,7 +23,9 @@ enum checks_limits {
     CHECKS_MAX = 64,           /* about 60 ms of one thread */
     CHECKS_STRANGERS_MAX = 48, /* of those; the rest is for clients with an association */
     CHECKS_PER_NET_MAX = 16,   /* of strangers' checks, from one /24 or /56 */
-    CHECKS_BUSY_S = 1,         /* Max-Age of the refusal */
+    CHECKS_OUT_MAX = 3,        /* handed out: one runs, and its thread finds the next at once */
+    CHECKS_STRANGER_EACH = 4,
+    CHECKS_BUSY_S = 1, /* Max-Age of the refusal */
 };
 
 /* One check on its way; a thread of its own may have it. */
@@ -38,8 +44,8 @@ void checks_free(struct checks *t); /* NULL is fine */
  * good, and is to be looked for in the cache. */
 MUST_USE enum pep_err checks_ask(struct checks *t, struct bytes raw, bool associated,
                                  const struct policy_peer *from, uint64_t *id);
-/* The next that was not taken yet, with a reference on `keys`. NULL: none, or
- * no memory for it now. */
+/* The next that was not taken yet, with a reference on `keys`. NULL: none,
+ * enough are out, or there is no memory for it now. */
 MUST_USE struct pep_check *checks_take(struct checks *t, struct keys *keys);
 /* It came back; `keys`: those in force. A check by others is forgotten, and
  * who waited asks anew. */

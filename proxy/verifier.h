@@ -1,8 +1,8 @@
 /* A thread beside a worker that checks signatures of tokens, so that no
  * client's request waits for a stranger's token. It runs at a lower priority
  * than the workers: where there is one processor for both, established
- * clients go first. How many checks may be under way is pep's to say
- * (pep/checks.h). */
+ * clients go first. How many checks may be under way, and which comes next, is
+ * pep's to say (pep/checks.h). */
 #ifndef POSTERN_VERIFIER_H
 #define POSTERN_VERIFIER_H
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -172,6 +173,79 @@ static void who_is_associated_has_a_share_of_its_own(void **state)
     checks_free(t);
 }
 
+/* Which comes next, as the letters of who asked: clients 'c', strangers 's';
+ * small letters ask, a capital is one more client for the last stranger's
+ * token; each that is handed out comes back before the next. */
+static void clients_come_first(void **state)
+{
+    static const struct {
+        const char *name, *asked, *wanted;
+    } rows[] = {
+        {"strangers in order", "sss", "sss"},
+        {"clients in order", "ccc", "ccc"},
+        {"a client behind strangers", "ssssssc", "cssssss"},
+        {"clients behind strangers", "sssscc", "ccssss"},
+        {"no client's part is all of it", "ssccccccc", "cccscccsc"},
+        {"a stranger's token that a client brings, too", "sssC", "css"},
+    };
+    (void)state;
+    struct policy *policy = house_policy(&house, NULL, NULL);
+    assert_non_null(policy);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct checks *t = checks_new((struct siphash_key){1, 2});
+        char why[256];
+        struct buf diag = buf_on(why, sizeof why);
+        struct keys *keys = keys_load(policy, house.dir, &diag);
+        assert_non_null(t);
+        assert_non_null(keys);
+        char who[64] = "", got[64] = "";
+        size_t n = 0;
+        uint64_t ids[64] = {0}, id;
+        for (const char *a = rows[i].asked; *a; a++) {
+            uint8_t raw = (uint8_t)(*a == 'C' ? n - 1 : n);
+            const struct policy_peer from = {.family = 4, .addr = {10, 0, raw, 0}};
+            assert_int_equal(checks_ask(t, bytes_of(&raw, 1), *a != 's', &from, &id), PEP_PENDING);
+            ids[raw] = id;
+            who[raw] = *a == 's' ? 's' : 'c';
+            n += *a != 'C';
+        }
+        for (struct pep_check *c; (c = checks_take(t, keys));) {
+            size_t k = 0;
+            while (ids[k] != c->id)
+                k++;
+            got[strlen(got)] = who[k];
+            c->err = PEP_OK;
+            checks_done(t, c, keys);
+            pep_check_free(c);
+        }
+        if (strcmp(got, rows[i].wanted) != 0)
+            fail_msg("%s: got %s, wanted %s", rows[i].name, got, rows[i].wanted);
+        keys_free(keys);
+        checks_free(t);
+    }
+    policy_unref(policy);
+}
+
+static void few_are_out_at_a_time(void **state)
+{
+    (void)state;
+    struct pep_check *out[CHECKS_OUT_MAX];
+    assert_int_equal(fill(1, CHECKS_OUT_MAX + 2, &near), CHECKS_OUT_MAX + 2);
+    for (size_t i = 0; i < CHECKS_OUT_MAX; i++)
+        assert_non_null(out[i] = pep_next_check(pep));
+    assert_null(pep_next_check(pep));
+    pep_check_run(out[0]);
+    pep_take_check(pep, out[0]);
+    out[0] = pep_next_check(pep);
+    assert_non_null(out[0]);
+    assert_null(pep_next_check(pep));
+    for (size_t i = 0; i < CHECKS_OUT_MAX; i++) {
+        pep_check_run(out[i]);
+        pep_take_check(pep, out[i]);
+    }
+    assert_int_equal(run_all(), 1);
+}
+
 static void a_check_by_keys_that_went_counts_for_nothing(void **state)
 {
     (void)state;
@@ -211,6 +285,8 @@ int main(void)
         WITH_PEP(a_mac_is_checked_in_place),
         WITH_PEP(each_network_has_a_share),
         cmocka_unit_test(who_is_associated_has_a_share_of_its_own),
+        WITH_PEP(clients_come_first),
+        WITH_PEP(few_are_out_at_a_time),
         WITH_PEP(a_check_by_keys_that_went_counts_for_nothing),
         WITH_PEP(a_check_outlives_who_asked),
     };
