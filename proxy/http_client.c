@@ -18,7 +18,9 @@ struct transfer {
     uint8_t *body;
     size_t body_n, body_cap, body_max, header_n;
     bool too_large;
-    bool once, wants_fields;
+    bool once, wants_fields, is_probe;
+    bool in_body;   /* the header of the answer that comes is complete */
+    int64_t length; /* its Content-Length; -1: not told */
     unsigned tries; /* times that it was about to be sent */
 };
 
@@ -92,15 +94,39 @@ static size_t on_body(char *p, size_t size, size_t n, void *user)
     return n;
 }
 
+/* A length that is none, or two that differ: whoever believes the other one
+ * finds the next answer at another place (RFC 9112 6.3). The library takes the
+ * last. */
+static bool takes_length(struct transfer *t, const char *p, size_t n)
+{
+    static const char name[] = "content-length:";
+    int64_t v = 0;
+    if (n < sizeof name - 1 || strncasecmp(p, name, sizeof name - 1) != 0)
+        return true;
+    size_t at = sizeof name - 1, digits = 0;
+    while (at < n && (p[at] == ' ' || p[at] == '\t'))
+        at++;
+    for (; at < n && p[at] >= '0' && p[at] <= '9' && digits < 18; at++, digits++)
+        v = v * 10 + (p[at] - '0');
+    while (at < n && strchr(" \t\r\n", p[at]) && p[at] != 0)
+        at++;
+    bool sound = digits > 0 && at == n && (t->length < 0 || t->length == v);
+    t->length = v;
+    return sound;
+}
+
 /* A status line or a field, of an interim answer, too. */
 static size_t on_header(char *p, size_t size, size_t n, void *user)
 {
-    (void)p;
     struct transfer *t = user;
     n *= size;
     t->header_n += n < HTTP_HEADER_BYTES ? n : HTTP_HEADER_BYTES;
     t->too_large = t->too_large || t->header_n > HTTP_HEADER_BYTES;
-    return t->too_large ? 0 : n;
+    bool begins = n >= 5 && memcmp(p, "HTTP/", 5) == 0;
+    if (begins)
+        t->length = -1;
+    t->in_body = !begins && (t->in_body || p[0] == '\r' || p[0] == '\n');
+    return !t->too_large && takes_length(t, p, n) ? n : 0;
 }
 
 /* There is a connection to send it on, and perhaps not for the first time. */
@@ -338,9 +364,11 @@ bool http_client_ask(struct http_client *h, uint64_t id, const struct http_quest
         return false;
     t->client = h;
     t->id = id;
+    t->length = -1;
     t->body_max = q->answer_max ? q->answer_max : HTTP_ANSWER_MAX;
     t->once = q->once;
     t->wants_fields = q->fields;
+    t->is_probe = q->probe;
     t->next = h->transfers;
     h->transfers = t;
     t->easy = curl_easy_init();
@@ -440,6 +468,9 @@ static void finish(struct http_client *h, struct transfer *t, CURLcode code, str
     while (*p != t)
         p = &(*p)->next;
     *p = t->next;
+    /* One whose header breaks off is whole to the library. */
+    if (a.end == HTTP_ANSWERED && !t->in_body && !t->is_probe)
+        a.end = HTTP_UNREACHABLE;
     if (a.end == HTTP_ANSWERED) {
         long status = 0;
         char *type = NULL;

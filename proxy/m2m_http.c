@@ -357,6 +357,8 @@ static uint32_t rsc_of(uint8_t code)
         return 4005;
     case MSG_CODE(4, 6):
         return 5207;
+    case MSG_CODE(4, 13):
+        return 4102; /* CONTENTS_UNACCEPTABLE */
     case MSG_CODE(4, 15):
         return 4015;
     case C_NOT_IMPLEMENTED:

@@ -124,6 +124,10 @@ class WebDevice:
 
     def stop(self):
         self.over.set()
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        except OSError:
+            pass
         self.sock.close()
         with self.news:
             for c in self.open:
