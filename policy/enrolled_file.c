@@ -63,7 +63,8 @@ static bool read_fingerprint(struct reader *r, const struct yaml_node *n,
         int high = hex_digit(s.p[2 * i]), low = hex_digit(s.p[2 * i + 1]);
         /* One way to write it, so that a second entry for it is found. */
         ok = high >= 0 && low >= 0 && (s.p[2 * i] & s.p[2 * i + 1] & 0x20);
-        out[i] = (uint8_t)(high << 4 | low);
+        if (ok)
+            out[i] = (uint8_t)(high << 4 | low);
     }
     if (n && !ok)
         yaml_error(r->y, n, "expected the SHA-256 of a certificate in %d small hexadecimal digits",

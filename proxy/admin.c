@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "enrolled.h"
 #include "json.h"
 #include "log.h"
 #include "notify.h"
@@ -192,6 +193,19 @@ static void put_revocations(const struct admin *a, struct buf *out)
     close_object(out);
 }
 
+static void put_enrolments(const struct admin *a, struct instant now, struct buf *out)
+{
+    struct enrolled_sum s;
+    enrolled_sum(pep_policy(a->pep), now.wall_s, &s);
+    open_object(out, "enrolments");
+    json_member_u64(out, "subjects", s.subjects);
+    json_member_u64(out, "ended", s.ended);
+    json_member_u64(out, "ending_soon", s.soon);
+    json_member(out, "next", s.next ? s.next->name : NULL);
+    json_member_u64(out, "next_ends", s.next ? (uint64_t)s.next->expires_s : 0);
+    close_object(out);
+}
+
 /* What each does, for those who look for one that does too much. */
 static void put_workers(const struct admin *a, struct buf *out)
 {
@@ -246,6 +260,7 @@ static void put_status(const struct admin *a, struct instant now, struct buf *ou
     json_member_u64(out, "limit", a->config->cache_bytes);
     close_object(out);
     put_revocations(a, out);
+    put_enrolments(a, now, out);
     json_member_u64(out, "device_count", a->config->n_devices);
     json_member_u64(out, "audit_lost", a->audit ? audit_sink_lost(a->audit) : 0);
     put_shipping(a, out);

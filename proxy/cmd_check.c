@@ -50,16 +50,17 @@ static void put_text(struct buf *out, const char *key, struct bytes text)
  * (yaml.h). */
 static void put_diagnostic(struct buf *out, struct bytes head, struct bytes excerpt)
 {
-    static const char mark[] = ": error: ";
+    static const char error[] = ": error: ", warning[] = ": warning: ";
     struct bytes where = head;
     uint64_t line, column;
+    const char *mark = find(head, warning) < head.n ? warning : error;
     size_t at = find(head, mark);
     if (out->n > 0 && out->p[out->n - 1] == '}')
         buf_put_u8(out, ',');
     buf_put_u8(out, '{');
     if (at < head.n) {
         where.n = at;
-        head = bytes_of(head.p + at + sizeof mark - 1, head.n - at - sizeof mark + 1);
+        head = bytes_of(head.p + at + strlen(mark), head.n - at - strlen(mark));
         bool two = cut_number(&where, &column), placed = two && cut_number(&where, &line);
         if (two && !placed) /* a line alone */
             line = column;
@@ -69,6 +70,7 @@ static void put_diagnostic(struct buf *out, struct bytes head, struct bytes exce
         if (placed)
             json_member_u64(out, "column", column);
     }
+    json_member_bool(out, "warning", mark == warning);
     put_text(out, "message", head);
     if (excerpt.n > 0)
         put_text(out, "excerpt", excerpt);
@@ -135,10 +137,9 @@ static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd
     bool good = setup_check(file, cmd_now(), &diag);
     if (o[O_JSON].n)
         return print_json(c, file, good, bytes_of(text, diag.n));
-    if (!good)
-        return cmd_complain(CMD_CONFIG, &diag);
-    printf("%s: ok\n", file);
-    return CMD_OK;
+    if (good)
+        printf("%s: ok\n", file);
+    return cmd_complain(good ? CMD_OK : CMD_CONFIG, &diag); /* warnings, or why */
 }
 
 const struct cmd cmd_check = {
@@ -146,8 +147,8 @@ const struct cmd cmd_check = {
     .summary = "check configuration, policy and keys",
     .about = "Reads everything as the daemon would and opens nothing. Run it as the user that\n"
              "the daemon runs as, since it looks at permissions too. Diagnostics go to stderr\n"
-             "as FILE:LINE:COLUMN, or with --json to stdout. Exit status: 0 good, 78 bad, 64\n"
-             "misused.\n",
+             "as FILE:LINE:COLUMN, or with --json to stdout; warnings of enrolments that end\n"
+             "within 30 days as well. Exit status: 0 good, 78 bad, 64 misused.\n",
     .options = options,
     .run = run,
 };

@@ -131,6 +131,16 @@ static void print_status(const struct cmd_answer *a)
     if (number(cmd_answer_text_in(a, revoked, "corrupt")) > 0)
         printf("               %s DAMAGED RECORDS IN THE STATE DIRECTORY\n",
                cmd_answer_text_in(a, revoked, "corrupt"));
+    const struct yaml_node *enrolled = cmd_answer_get(a, "enrolments");
+    printf("enrolments     %s", cmd_answer_text_in(a, enrolled, "subjects"));
+    if (number(cmd_answer_text_in(a, enrolled, "ended")) > 0)
+        printf(", %s HAVE ENDED", cmd_answer_text_in(a, enrolled, "ended"));
+    if (number(cmd_answer_text_in(a, enrolled, "ending_soon")) > 0)
+        printf(", %s end within 30 days", cmd_answer_text_in(a, enrolled, "ending_soon"));
+    if (number(cmd_answer_text_in(a, enrolled, "next_ends")) > 0)
+        printf("; next '%s' on %s", cmd_answer_text_in(a, enrolled, "next"),
+               cmd_time_text(since, number(cmd_answer_text_in(a, enrolled, "next_ends"))));
+    printf("\n");
     if (number(cmd_answer_text(a, "audit_lost")) > 0)
         printf("audit          %s RECORDS LOST\n", cmd_answer_text(a, "audit_lost"));
     print_shipping(a);

@@ -1,4 +1,5 @@
 #include "gate_internal.h"
+#include "enrolled.h"
 #include "gate_m2m.h"
 
 #include <stdlib.h>
@@ -417,6 +418,16 @@ static bool turn(struct gate *g, uint64_t *conns)
     return unsent;
 }
 
+/* At the start, after each reload, once a day. */
+static void tell_enrolments(struct gate *g)
+{
+    if (instant_ms(g->now) < g->enrolled_ms)
+        return;
+    g->enrolled_ms = instant_ms(g->now) + ENROLMENT_TELL_MS;
+    if (g->worker == 0 && pep_policy(g->pep))
+        enrolled_log(pep_policy(g->pep), g->now.wall_s);
+}
+
 uint64_t gate_turn(struct gate *g, struct instant now)
 {
     uint64_t conns;
@@ -425,6 +436,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     if (take_handshakes(g)) /* what came of them leaves in this turn, too */
         unsent = turn(g, &conns);
 
+    tell_enrolments(g);
     uint64_t next = exchanges_deadline_ms(g->exchanges);
     uint64_t others[] = {upstreams_deadline_ms(g->upstreams),
                          assocs_deadline_ms(g->assocs),
@@ -433,6 +445,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
                          blocks_deadline_ms(g->blocks),
                          observes_deadline_ms(g->observes),
                          watches_deadline_ms(g->watches),
+                         g->enrolled_ms,
                          conns};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)

@@ -67,6 +67,7 @@ struct gate {
     struct deadlines ends; /* associations whose last grant will end */
     struct instant now;    /* of the entry point that runs */
     int64_t pep_expire_s;
+    uint64_t enrolled_ms; /* when enrolments that end are told next; by worker 0 */
     uint32_t policies; /* that came into force; the same at all workers */
     bool draining, forgotten;
     bool shut; /* it could not follow the others: nobody is let in, nothing goes out */

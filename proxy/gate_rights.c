@@ -133,6 +133,7 @@ bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct
         if (changed)
             put_in_force(g);
         tell_changes(g, all, n);
+        g->enrolled_ms = 0;
         gate_reloaded(g, now);
         at_others(g, load_at, &l);
     }

@@ -153,6 +153,9 @@ enum limits {
     AMPLIFICATION = 3,
     ECHO_LIFE_S = 60,     /* an Echo value is good for one to two of these (RFC 9175 2.3) */
     COOKIE_LIFE_S = 60,   /* a DTLS cookie is good for one to two of these */
+    ENROLMENT_SOON_S = 30 * 86400, /* told of before its end: time to visit a device */
+    ENROLMENT_TELL_MS = 86400000,  /* and how often */
+    ENROLMENTS_TOLD = 20,          /* by name; the rest is counted */
     ASSOC_IDLE_S = 86400, /* an association without traffic is closed */
     GRANTS = 10000,       /* live grants held; then new ones are refused */
     /* Counts of `rate:` that are not full again, of all limits and clients

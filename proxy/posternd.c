@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     struct setup s = {0};
     int64_t now_s = time(NULL);
     if (check)
-        return setup_check(file, now_s, &diag) ? EX_OK : complain(&diag, EX_CONFIG);
+        return complain(&diag, setup_check(file, now_s, &diag) ? EX_OK : EX_CONFIG);
     if (!setup_open(&s, file, true, now_s, &diag))
         return complain(&diag, EX_CONFIG);
     int status = serve(&s, now_s, &diag);

@@ -4,6 +4,7 @@
 
 #include "../pep/crypto.h"
 #include "../pep/store.h"
+#include "enrolled.h"
 
 static bool open_crew(struct setup *s, unsigned n, struct buf *diag)
 {
@@ -115,6 +116,8 @@ bool setup_check(const char *file, int64_t now_s, struct buf *diag)
     if (!setup_open(&s, file, false, now_s, diag))
         return false;
     struct dtls *d = dtls_new(&s.config->dtls, &ops, NULL, diag);
+    if (d)
+        enrolled_warn(pep_policy(s.pep), now_s, diag);
     dtls_free(d);
     setup_close(&s);
     return d != NULL;

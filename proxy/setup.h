@@ -28,7 +28,8 @@ MUST_USE bool setup_open(struct setup *s, const char *file, bool with_store, int
                          struct buf *diag);
 void setup_close(struct setup *s); /* zeroed is fine */
 
-/* All that can be known before sockets open, DTLS credentials included. */
+/* All that can be known before sockets open, DTLS credentials included. What
+ * is good may leave warnings in `diag`. */
 MUST_USE bool setup_check(const char *file, int64_t now_s, struct buf *diag);
 
 #endif
