@@ -70,7 +70,8 @@ static void put_diagnostic(struct buf *out, struct bytes head, struct bytes exce
         if (placed)
             json_member_u64(out, "column", column);
     }
-    json_member_bool(out, "warning", mark == warning);
+    if (mark == warning)
+        json_member_bool(out, "warning", true);
     put_text(out, "message", head);
     if (excerpt.n > 0)
         put_text(out, "excerpt", excerpt);

@@ -336,6 +336,17 @@ class Enrol(house.House):
         self.assertIn("short-lived", r.text)
         self.assertNotIn("long-lived", r.text)
         self.enrol("--within", "1d", command="enrolled", check=0)
+        # the daemon, before anybody asks
+        self.gw.proc.wait_line(r"enrolment-ends subject=short-lived at=\S+ days=4")
+        self.assertNotIn("enrolment-ends subject=long-lived", self.gw.proc.output())
+        self.assertRegex(self.enrol(command="status").text,
+                         r"enrolments +\d+, \d+ end within 30 days; next '")
+        r = self.enrol(command="check")
+        self.assertRegex(r.err, r"enrolled\.yaml:\d+: warning: the enrolment of 'short-lived' ends")
+        self.assertEqual(r.text, "postern.yaml: ok\n")
+        found = json.loads(self.enrol("-j", command="check").text)
+        self.assertTrue(found["ok"])
+        self.assertTrue(all(d["warning"] for d in found["diagnostics"]))
         all_ = json.loads(self.enrol("-j", command="enrolled").text)["enrolled"]
         mine = [s for s in all_ if s["name"] == "short-lived"][0]
         self.assertTrue(mine["by_command"])
