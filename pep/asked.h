@@ -15,6 +15,7 @@ struct asked_source {
     const struct token *token; /* that came with the request, kept nowhere */
     const uint8_t *key;        /* that proves the token; NULL: a bearer token */
     int64_t ends_s;            /* of the token, or the enrolment */
+    const char *unassociated;  /* who holds it without an association, as the policy has it */
     int permission;            /* of a oneM2M token, from 0; -1: none of them */
 };
 
@@ -23,6 +24,7 @@ struct asked {
     struct policy_holding held[POLICY_GRANTS_MAX];
     struct asked_source of[POLICY_GRANTS_MAX];
     bool own_token; /* one came with the request, and counts */
+    bool speaks;    /* the association speaks for the request's originator, without any token */
     /* Live, but their authority must be asked before they count. */
     struct grant *stale[POLICY_GRANTS_MAX];
     size_t n_stale;

@@ -1,13 +1,13 @@
 /* One request, judged: who asks, what they hold now, what the policy says,
  * and what that becomes on the wire. Allocates nothing and hashes nothing
  * but a token that comes with the request, and a path for AIF's Dynamic. */
-#include "../policy/m2m_name.h"
 #include "asked.h"
 #include "bind.h"
 #include "code.h"
 #include "consult.h"
 #include "hints.h"
 #include "judge.h"
+#include "originator.h"
 #include "m2m_hold.h"
 
 /* Options joined by '&'. An option that holds one itself could be read as
@@ -28,18 +28,6 @@ static struct bytes join_query(const struct request *r, uint8_t *storage)
     return b.full ? BYTES_LIT("%") : buf_bytes(&b);
 }
 
-/* Whether the session speaks for the originator of a oneM2M request by itself. */
-static bool speaks(struct pep_session *s, const struct request *r)
-{
-    const char *originator = s ? pep_session_originator(s) : NULL;
-    const struct pep_config *c = s ? &s->pep->config : NULL;
-    if (!originator || !r->m2m || r->device < 0 || (size_t)r->device >= c->n_devices)
-        return false;
-    const struct pep_device *d = &c->devices[r->device];
-    struct m2m_home home = m2m_home_of(d->cse_id, d->sp_id);
-    return m2m_same(r->m2m->originator, bytes_str(originator), &home);
-}
-
 /* The Access-Token option: it counts if this association proves its key. It
  * is kept nowhere. */
 static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct request *r,
@@ -51,7 +39,7 @@ static enum pep_err add_token(struct pep *p, struct pep_session *s, const struct
         return err;
     struct cached *c = a->learned.said;
     if (c->token.claims.permissions.n > 0)
-        return m2m_hold_one(p, s, r, r->token, speaks(s, r), now_s, a);
+        return m2m_hold_one(p, s, r, r->token, a->speaks, now_s, a);
     err = judge_token(p, c, a->learned.answer && a->learned.answer->reference, now_s, &j);
     if (err == PEP_OK && !r->continued)
         err = judge_cnonce(p, &c->token, now_s);
@@ -109,12 +97,24 @@ static void add_grant(struct asked *a, const struct pep_session *s, const struct
     asked_hold(a, &h, (struct asked_source){.grant = g});
 }
 
+/* The roles that the policy gives to who comes without an association. */
+static void hold_unassociated(const struct pep *p, int entry, struct asked *a)
+{
+    const struct policy_unassociated *u = policy_unassociated(p->policy, (size_t)entry);
+    asked_hold(a,
+               &(struct policy_holding){.grant = subjects_unassociated(p->subjects, entry),
+                                        .covers = true,
+                                        .strength = POLICY_STRENGTH_NONE},
+               (struct asked_source){.unassociated = u->originators[0]});
+}
+
 static enum pep_err ask(struct pep *p, struct pep_session *s, const struct request *r,
-                        int64_t now_s, struct asked *a)
+                        int64_t now_s, bool speaks, struct asked *a)
 {
     enum pep_err err = PEP_OK;
     bool dynamic = false;
     a->own_token = false;
+    a->speaks = speaks;
     a->n_stale = 0;
     a->learned = (struct learned){0};
     a->q = (struct policy_question){
@@ -155,7 +155,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         dynamic = s->wants_created;
     }
     if (r->m2m)
-        err = m2m_hold(p, s, r, speaks(s, r), now_s, a);
+        err = m2m_hold(p, s, r, a->speaks, now_s, a);
     if (r->has_token && err == PEP_OK)
         err = s ? add_token(p, s, r, now_s, a, &dynamic) : PEP_CONFIRMATION;
     if (r->n_query && (a->own_token || (s && s->wants_query)))
@@ -223,7 +223,7 @@ static const char *reason_of_nothing(const struct pep *p, const struct pep_sessi
 static void credit(const struct pep *p, const struct asked *a, int held, struct pep_credit *out)
 {
     *out = (struct pep_credit){.ends_s = INT64_MAX, .basis.kind = PEP_ON_NOTHING};
-    if (held < 0 || (size_t)held >= a->q.n_held)
+    if (held < 0 || (size_t)held >= a->q.n_held || a->of[held].unassociated)
         return;
     const struct grant *g = a->of[held].grant;
     const struct token *t = a->of[held].token;
@@ -268,7 +268,10 @@ static void count_for(const struct pep *p, const struct pep_session *s, const st
     struct bytes sub = g ? g->sub : t ? t->claims.sub : BYTES_NONE;
     int authority = g ? g->authority : t ? t->authority : -1;
     const uint8_t *key = g ? (g->key.kind == CNF_NONE ? NULL : g->key.id) : a->of[held].key;
-    if (authority < 0) {
+    if (a->of[held].unassociated) {
+        who[0] = BYTES_LIT("\0unassociated");
+        who[1] = bytes_str(a->of[held].unassociated);
+    } else if (authority < 0) {
         who[0] = BYTES_LIT("\0subject");
         who[1] = bytes_str(session_subject(s)->said->name);
     } else if (sub.n > 0) {
@@ -420,11 +423,62 @@ static enum pep_err judge(struct pep *p, struct pep_session *s, const struct req
     return d->verdict == POLICY_DENY && a->n_stale > 0 ? ask_stale(p, s, r, now_s, a, d) : PEP_OK;
 }
 
+/* Denials in the words of the binding (TS-0008 table 6.2.4-1), which has no
+ * 4.01 and tells nobody what would have been possible instead. What is for
+ * CoAP to say of size, format and rate keeps its code. */
+static void take_rsc(struct pep_decision *out)
+{
+    if (out->outcome != PEP_DENY || out->rsc > 0)
+        return;
+    if (out->code != CODE(4, 1) && out->code != CODE(4, 3) && out->code != CODE(4, 5) &&
+        out->code != CODE(4, 0))
+        return;
+    out->code = CODE(4, 3);
+    out->rsc = M2M_NO_PRIVILEGE;
+}
+
+static void refuse_originator(const struct originator_ruling *by, struct pep_decision *out)
+{
+    out->rsc = by->rsc;
+    out->code = by->code;
+    out->reason = by->reason;
+}
+
+/* A token that came with the request names its originator as its holder, and
+ * proves the association by its key (m2m_hold.h). */
+static bool is_vouched(const struct asked *a)
+{
+    for (size_t i = 0; i < a->q.n_held; i++)
+        if (a->of[i].token && a->of[i].token->claims.permissions.n > 0)
+            return true;
+    return false;
+}
+
+/* False: it may not be from whom it says. True with by->rsc: unless a token
+ * that it brings says so, too. */
+static bool may_be_from(struct pep *p, struct pep_session *s, const struct request *r,
+                        int64_t now_s, struct originator_ruling *by, struct pep_decision *out)
+{
+    if (s) {
+        pep_look(p, now_s);
+        session_refresh(s);
+    }
+    originator_judge(p, s, r, by);
+    if (by->vouchable && m2m_hold_vouches(p, s, r, now_s))
+        by->rsc = 0;
+    if (by->rsc == 0 ||
+        (by->vouchable && (r->has_token || r->m2m->n_tkns + r->m2m->n_tids + r->m2m->n_ltids > 0)))
+        return true;
+    refuse_originator(by, out);
+    return false;
+}
+
 void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s,
                    struct pep_decision *out)
 {
     struct asked a;
     struct policy_decision d;
+    struct originator_ruling by = {.unassociated = -1};
     struct consulting c;
     p->n_used = 0;
     out->outcome = PEP_DENY;
@@ -435,6 +489,8 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     out->payload_n = 0;
     out->size1 = 0;
     out->n_offers = 0;
+    out->rsc = 0;
+    out->ati = out->tqf = BYTES_NONE;
     out->verdict = POLICY_DENY;
     out->rule = (struct policy_rule_ref){NULL, 0};
     out->missing = out->authority = out->decided_by = out->policy_hash = NULL;
@@ -447,7 +503,16 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
         return;
     out->policy_hash = policy_hash(p->policy);
 
-    enum pep_err err = ask(p, s, r, now_s, &a);
+    /* Not the policy's to try out: in report mode too. */
+    if (r->m2m && !may_be_from(p, s, r, now_s, &by, out))
+        return;
+    enum pep_err err = ask(p, s, r, now_s, by.speaks, &a);
+    if (by.unassociated >= 0)
+        hold_unassociated(p, by.unassociated, &a);
+    if (err == PEP_OK && by.rsc > 0 && !is_vouched(&a)) {
+        refuse_originator(&by, out);
+        return;
+    }
     if (err != PEP_OK) {
         deny_err(p, err, &a, out);
     } else if (r->method < 1 || r->method > 7) {
@@ -485,14 +550,16 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     /* Without an association nothing is ever forwarded, report or not. */
     if (s && policy_mode(p->policy) == POLICY_REPORT)
         out->outcome = PEP_FORWARD;
-    if (out->code == CODE(4, 1))
+    if (r->m2m)
+        take_rsc(out);
+    else if (out->code == CODE(4, 1))
         hint(p, r, &a.q, now_s, out);
 }
 
 uint32_t pep_methods(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s)
 {
     struct asked a;
-    if (!p->policy || ask(p, s, r, now_s, &a) != PEP_OK)
+    if (!p->policy || ask(p, s, r, now_s, false, &a) != PEP_OK)
         return 0;
     return policy_methods(p->policy, &a.q);
 }

@@ -12,6 +12,7 @@
 #include "keys.h"
 #include "pep.h"
 #include "published.h"
+#include "registered.h"
 #include "revocation.h"
 #include "store.h"
 #include "subjects.h"
@@ -36,6 +37,7 @@ struct pep {
     /* What was used of `answers` to judge the request that is being judged. */
     struct answer *used[PEP_USED_MAX];
     size_t n_used;
+    struct registered *registered;
     int64_t reply_s; /* when the last reply came */
     int64_t look_s;  /* when an enrolment ends next */
     struct pep_taken by_identity;

@@ -38,11 +38,12 @@ struct pep *pep_new(const struct pep_config *c)
         p->answers = answers_new(seed);
         p->fresh = fresh_new(c->nonce_key);
         p->published = published_new();
+        p->registered = registered_new(seed);
     }
     p->next_id = pep_id_after(p, 0);
     if (!p->cover || !p->device_authority || !p->grants || !p->cache ||
         (c->checks_elsewhere && !p->checks) || !p->created || !p->revocations || !p->answers ||
-        !p->fresh || !p->published) {
+        !p->fresh || !p->published || !p->registered) {
         pep_free(p);
         return NULL;
     }
@@ -63,6 +64,7 @@ void pep_free(struct pep *p)
     policy_grant_free(p->nothing);
     fresh_free(p->fresh);
     published_free(p->published);
+    registered_free(p->registered);
     grants_free(p->grants);
     created_free(p->created);
     revocations_free(p->revocations);

@@ -242,6 +242,25 @@ uint32_t pep_methods(struct pep *p, struct pep_session *s, const struct request 
 void pep_note_created(struct pep *p, struct pep_session *s, const struct bytes *path,
                       size_t n_path);
 
+/* ---- oneM2M ----
+ *
+ * AE-IDs are learned from what CSEs answered to requests that were permitted,
+ * and are the subject's of that session from then on, at that device, over
+ * restarts and for all workers. They may come in any form (m2m_name.h). */
+
+/* It created an AE (2.01, RSC 2001) and called it `ae_id`. `at` is where its
+ * resource is, as the `to` of a request, or empty: not known. False: it is not
+ * the subject's (not one that it may register, or another's), and so cannot be
+ * used; or there is no room for more. */
+bool pep_note_registered(struct pep *p, struct pep_session *s, int device, struct bytes ae_id,
+                         struct bytes at);
+/* It deleted what is at `to` (2.02, RSC 2002): nothing happens unless that was
+ * such an AE. */
+void pep_note_deregistered(struct pep *p, int device, struct bytes to);
+/* Whether the session speaks for this AE, or is this CSE, at that device: then
+ * what is for that one goes there. */
+bool pep_session_speaks_for(struct pep_session *s, int device, struct bytes ae_id);
+
 /* ---- tokens ---- */
 
 enum pep_via { PEP_VIA_AUTHZ_INFO = 0, PEP_VIA_IDENTITY = 1, PEP_VIA_OPTION = 2 };

@@ -32,6 +32,7 @@ enum store_kind {
     STORE_REVOCATION = 'r',
     STORE_FRESH = 'f',
     STORE_KEYS = 'k',
+    STORE_REGISTERED = 'n',
     STORE_ANSWER = 'a', /* told to colleagues only (pep_config), never written */
     STORE_RESTART = 'o', /* which restart was the last (proxy/restart.c) */
 };

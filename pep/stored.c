@@ -222,6 +222,12 @@ static bool is_owner(void *user, const uint8_t owner[PEP_KEY_ID])
     return grants_of_key(p->grants, owner) || subjects_by_id(p->subjects, owner) >= 0;
 }
 
+static bool is_enrolled(void *user, struct bytes owner)
+{
+    const struct pep *p = user;
+    return policy_subject_find(p->policy, owner) >= 0;
+}
+
 void stored_load(struct pep *p, int64_t now_s)
 {
     struct stored l = {p, now_s, false};
@@ -234,6 +240,8 @@ void stored_load(struct pep *p, int64_t now_s)
     if (!store_each(p->config.store, STORE_GRANT, take_record, &l))
         p->stats.store_errors++;
     if (!created_load(p->created, p->config.store, is_owner, p))
+        p->stats.store_errors++;
+    if (!registered_load(p->registered, p->config.store, is_enrolled, p))
         p->stats.store_errors++;
 }
 
@@ -265,6 +273,9 @@ void pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
     case STORE_FRESH:
         fresh_take_change(p->fresh, op);
         judge_end_numbered(p, now_s);
+        break;
+    case STORE_REGISTERED:
+        registered_take_change(p->registered, op);
         break;
     case STORE_CREATED:
         created_take_change(p->created, op, first);

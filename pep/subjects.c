@@ -10,9 +10,13 @@
 struct subjects {
     uint8_t (*out)[2][PEP_KEY_ID]; /* certificates: fingerprint, and as a proof key */
     size_t n_out;
+    struct policy_grant **unassociated;
+    size_t n_unassociated;
     size_t n;
     struct subject list[];
 };
+
+enum { ROLES_MAX = 64 }; /* of one subject */
 
 static const uint8_t zero[PEP_KEY_ID];
 
@@ -46,6 +50,17 @@ static bool credential_id(uint8_t kind, struct bytes name, struct bytes key,
     return ok;
 }
 
+/* Roles past ROLES_MAX grant nothing. */
+static struct policy_grant *compile_roles(struct policy *p, const char *const *names, size_t n)
+{
+    struct bytes roles[ROLES_MAX];
+    struct policy_claims claims = {.authority = -1, .roles = roles};
+    struct policy_grant_report report;
+    for (; claims.n_roles < n && claims.n_roles < ROLES_MAX; claims.n_roles++)
+        roles[claims.n_roles] = bytes_str(names[claims.n_roles]);
+    return policy_grant_new(p, &claims, &report);
+}
+
 static bool enroll(struct policy *p, const char *dir, struct subject *s, struct buf *diag)
 {
     const struct policy_subject *said = s->said;
@@ -66,19 +81,30 @@ static bool enroll(struct policy *p, const char *dir, struct subject *s, struct 
         complain(diag, p, said, "the name of the certificate is too long");
         return false;
     }
-    struct bytes roles[64];
-    struct policy_claims claims = {.authority = -1, .roles = roles, .n_roles = said->n_roles};
-    struct policy_grant_report report;
-    if (said->n_roles > sizeof roles / sizeof *roles) {
+    if (said->n_roles > ROLES_MAX) {
         complain(diag, p, said, "has more than 64 roles");
         return false;
     }
-    for (size_t i = 0; i < said->n_roles; i++)
-        roles[i] = bytes_str(said->roles[i]);
-    s->compiled = policy_grant_new(p, &claims, &report);
+    s->compiled = compile_roles(p, said->roles, said->n_roles);
     if (!s->compiled)
         complain(diag, p, said, "out of memory");
     return s->compiled != NULL;
+}
+
+static bool load_unassociated(struct subjects *t, struct policy *p)
+{
+    const struct policy_unassociated *u;
+    size_t n = 0;
+    while (policy_unassociated(p, n))
+        n++;
+    t->unassociated = calloc(n + 1, sizeof(struct policy_grant *));
+    for (size_t i = 0; t->unassociated && (u = policy_unassociated(p, i)); i++) {
+        struct policy_grant *g = compile_roles(p, u->roles, u->n_roles);
+        if (!g)
+            return false;
+        t->unassociated[t->n_unassociated++] = g;
+    }
+    return t->unassociated != NULL;
 }
 
 static bool list_out(struct subjects *t, const struct policy *p)
@@ -105,7 +131,7 @@ struct subjects *subjects_load(struct policy *p, const char *dir, struct buf *di
     struct subjects *t = calloc(1, sizeof *t + n * sizeof *t->list);
     if (!t)
         return NULL;
-    if (!list_out(t, p)) {
+    if (!list_out(t, p) || !load_unassociated(t, p)) {
         subjects_free(t);
         return NULL;
     }
@@ -127,9 +153,17 @@ void subjects_free(struct subjects *t)
         return;
     for (size_t i = 0; i < t->n; i++)
         policy_grant_free(t->list[i].compiled);
+    for (size_t i = 0; i < t->n_unassociated; i++)
+        policy_grant_free(t->unassociated[i]);
+    free(t->unassociated);
     free(t->out);
     crypto_wipe(t, sizeof *t + t->n * sizeof *t->list);
     free(t);
+}
+
+const struct policy_grant *subjects_unassociated(const struct subjects *t, int i)
+{
+    return t && i >= 0 && (size_t)i < t->n_unassociated ? t->unassociated[i] : NULL;
 }
 
 const struct subject *subjects_at(const struct subjects *t, int i)

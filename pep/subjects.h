@@ -28,6 +28,8 @@ MUST_USE struct subjects *subjects_load(struct policy *p, const char *dir, struc
 void subjects_free(struct subjects *t); /* wipes; NULL is fine */
 
 const struct subject *subjects_at(const struct subjects *t, int i); /* NULL: none */
+/* What is held by entry i of policy_unassociated(). */
+const struct policy_grant *subjects_unassociated(const struct subjects *t, int i);
 /* All return -1 when there is none. */
 int subjects_by_identity(const struct subjects *t, struct bytes identity);
 /* By its name. A name alone is not enough where the subject tells its

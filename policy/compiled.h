@@ -71,6 +71,7 @@ struct policy {
     size_t n_dynamic;
     const struct policy_unassociated *unassociated;
     size_t n_unassociated;
+    struct names subject_names;     /* by their place in `subjects` */
     struct names originators, cses; /* of subjects */
     const uint32_t *originator_of, *cse_of;
 };

@@ -36,7 +36,7 @@ static bool is_domain(struct bytes s)
 
 /* Domain names have no case (RFC 4343): two readers who differ in that would
  * differ in whose name it is. */
-static bool same_domain(struct bytes a, struct bytes b)
+bool m2m_same_domain(struct bytes a, struct bytes b)
 {
     if (a.n != b.n)
         return false;
@@ -91,7 +91,7 @@ void m2m_name_read(struct bytes text, const struct m2m_home *home, struct m2m_na
         n.sp = next_segment(&rest);
         if (!is_domain(n.sp))
             return;
-        n.has_sp = home->sp.n == 0 || !same_domain(n.sp, home->sp);
+        n.has_sp = home->sp.n == 0 || !m2m_same_domain(n.sp, home->sp);
         if (!n.has_sp)
             n.sp = BYTES_NONE;
     }
@@ -113,7 +113,7 @@ bool m2m_name_same(const struct m2m_name *a, const struct m2m_name *b)
     if (a->kind != b->kind)
         return false;
     /* A name without a CSE is of a home that is not known: as another such. */
-    return a->has_sp == b->has_sp && same_domain(a->sp, b->sp) && bytes_equal(a->cse, b->cse) &&
+    return a->has_sp == b->has_sp && m2m_same_domain(a->sp, b->sp) && bytes_equal(a->cse, b->cse) &&
            bytes_equal(a->name, b->name);
 }
 

@@ -50,6 +50,9 @@ bool m2m_is_stem(struct bytes text);
 /* Letters, digits, '.', '-', '_' and '~', at least one; not "." or "..". */
 bool m2m_is_segment(struct bytes text);
 
+/* Domain names have no case (RFC 4343). */
+bool m2m_same_domain(struct bytes a, struct bytes b);
+
 /* "name@fqdn", as role IDs (TS-0003 7.1) and identifiers of keys (10.5) are. */
 bool m2m_at_domain(struct bytes text, struct bytes *name, struct bytes *domain);
 

@@ -80,6 +80,12 @@ static int owner_of(const struct names *names, const uint32_t *owners, struct by
     return i == NAMES_NONE ? -1 : (int)owners[i];
 }
 
+int policy_subject_find(const struct policy *p, struct bytes name)
+{
+    uint32_t i = p->subject_names.n > 0 ? names_find(&p->subject_names, name) : NAMES_NONE;
+    return i == NAMES_NONE ? -1 : (int)i;
+}
+
 int policy_subject_of_originator(const struct policy *p, struct bytes id)
 {
     return owner_of(&p->originators, p->originator_of, id);

@@ -314,6 +314,7 @@ const struct policy_ended *policy_ended(const struct policy *p, size_t i);
 const struct policy_authority *policy_authority(const struct policy *p,
                                                 size_t i); /* NULL: past the end */
 const struct policy_subject *policy_subject(const struct policy *p, size_t i);
+int policy_subject_find(const struct policy *p, struct bytes name); /* -1: none */
 const struct policy_unassociated *policy_unassociated(const struct policy *p, size_t i);
 int policy_authority_find(const struct policy *p, struct bytes name); /* -1: none */
 /* Decision points, in the file's order; POLICY_POINTS_MAX at most. */

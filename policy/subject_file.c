@@ -2,7 +2,7 @@
 #include "enrolled_file.h"
 
 struct taken {
-    struct names name, identity, certificate, fingerprint;
+    struct names identity, certificate, fingerprint;
 };
 
 static void read_credential(struct reader *r, const struct yaml_node *n, struct yaml_map *m,
@@ -39,7 +39,8 @@ static void read_subject(struct reader *r, const struct yaml_node *n, struct tak
                "this certificate", 2 * POLICY_FINGERPRINT);
     const struct yaml_node *name = yaml_map_need(&m, "name");
     if (yaml_text(r->y, name, &r->p->arena, &s->name))
-        claim_name(r, &taken->name, name, s->name, "the name of a subject", SUBJECT_NAME_MAX);
+        claim_name(r, &r->p->subject_names, name, s->name, "the name of a subject",
+                   SUBJECT_NAME_MAX);
     read_credential(r, n, &m, taken, s);
     read_originators(r, &m, s);
     read_rate(r, yaml_map_get(&m, "rate"), "subject", s->name, &s->rate);
@@ -82,7 +83,7 @@ bool read_subjects(struct reader *r, const struct yaml_node *n, struct enrolled_
     size_t all = s.left + e->entries.left;
     struct policy_subject *subjects = arena_array(a, all, sizeof *subjects);
     const struct yaml_node **nodes = arena_array(a, all, sizeof(*nodes));
-    if (!subjects || !nodes || !names_init(&taken.name, a, all) ||
+    if (!subjects || !nodes || !names_init(&r->p->subject_names, a, all) ||
         !names_init(&taken.identity, a, all) || !names_init(&taken.certificate, a, all) ||
         !names_init(&taken.fingerprint, a, all))
         return false;

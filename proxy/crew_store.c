@@ -136,6 +136,8 @@ static bool change(void *self, const struct store_op *ops, size_t n)
         /* In a pause all end the same. What else a colleague ends, by an
          * authority's word, number 0 deletes when it hears of it. */
         return stand_still || tell(m, ops, n);
+    case STORE_REGISTERED: /* who saw the answer writes it, whoever that is */
+        return write_and_tell(m, ops, n);
     case STORE_FRESH:
         /* What is over is so by everyone's clock. */
         return !first && has_deletes(ops, n) ? true : write_and_tell(m, ops, n);

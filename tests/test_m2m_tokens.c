@@ -460,8 +460,17 @@ static void test_cnf(void **state)
     assert_int_equal(t.err, PEP_OK);
     assert_false(may(phone, M2M_RETRIEVE, "/cse/lamp/state"));
     struct pep_session *s = open_kid("k");
-    assert_true(may(s, M2M_RETRIEVE, "/cse/lamp/state"));
-    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cpanel").verdict, POLICY_DENY);
+    /* its holder is enrolled: no authority gives that name to another key */
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone").rsc, M2M_NOT_AUTHENTICATED);
+    pep_session_close(s);
+    m.azp = "\"//house.example/mn-cse/Cguest\"";
+    token = m2m_mint(&m);
+    assert_int_equal(take(NULL, token, 42).err, PEP_OK);
+    s = open_kid("k");
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cguest").verdict, POLICY_PERMIT);
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cpanel").rsc, M2M_NOT_AUTHENTICATED);
+    d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cguest", &token, 1);
+    assert_int_equal(d.verdict, POLICY_PERMIT);
     assert_int_equal(pep_session_ends(s, M2M_NOW), 1795316400);
     assert_true(pep_session_ends(s, 1795316400) <= 1795316400);
     pep_session_close(s);
