@@ -54,6 +54,7 @@ static void destroy(struct answer *a)
 {
     cached_free(a->said);
     dynamic_clear(&a->consulted.dynamic);
+    policy_grant_free(a->consulted.bare);
     drop_text(&a->asked, &a->asked_n);
     drop_text(&a->storage, &a->storage_n);
     drop_text(&a->body, &a->body_n);

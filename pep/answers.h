@@ -53,6 +53,8 @@ struct consulted {
     enum point_says says;          /* PEP_ASK_DECISION */
     struct dynamic_answer dynamic; /* PEP_ASK_DYNAMIC */
     bool taken;                    /* the tokens in it were taken in */
+    struct policy_grant *bare;     /* its authority's, of nothing: what its rules permit is of
+                                      that; made when needed */
 };
 
 struct answer {

@@ -9,14 +9,15 @@
 
 enum { ASKED_QUERY_MAX = 1024 };
 
-/* Neither a grant nor a token: an enrolment. */
+/* Neither a grant, a token, nor an answer: an enrolment. */
 struct asked_source {
     struct grant *grant;
-    const struct token *token; /* that came with the request, kept nowhere */
-    const uint8_t *key;        /* that proves the token; NULL: a bearer token */
-    int64_t ends_s;            /* of the token, or the enrolment */
-    const char *unassociated;  /* who holds it without an association, as the policy has it */
-    int permission;            /* of a oneM2M token, from 0; -1: none of them */
+    const struct token *token;   /* that came with the request, kept nowhere */
+    const uint8_t *key;          /* that proves the token; NULL: a bearer token */
+    int64_t ends_s;              /* of the token, or the enrolment */
+    const char *unassociated;    /* who holds it without an association, as the policy has it */
+    int permission;              /* of a oneM2M token, from 0; -1: none of them */
+    const struct answer *answer; /* the permission is what its authority gave for this request */
 };
 
 struct asked {

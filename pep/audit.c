@@ -440,7 +440,8 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
 {
     static const char *const ways[] = {[PEP_VIA_AUTHZ_INFO] = "authz-info",
                                        [PEP_VIA_IDENTITY] = "identity",
-                                       [PEP_VIA_OPTION] = "option"};
+                                       [PEP_VIA_OPTION] = "option",
+                                       [PEP_VIA_ASKED] = "asked"};
     put_start(out, s, t->subject[0] ? t->subject : s->subject);
     put_text(out, TEXT("token"),
              bytes_str((size_t)via < sizeof ways / sizeof *ways ? ways[via] : "unknown"), CUT_WORD);

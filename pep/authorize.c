@@ -241,6 +241,10 @@ static void credit(const struct pep *p, const struct asked *a, int held, struct 
         out->basis.authority = revoke_authority_id(p, authority);
         out->basis.revoked = p->revokes;
         memcpy(out->basis.token, t->hash, sizeof out->basis.token);
+    } else if (a->of[held].answer) {
+        authority = a->of[held].answer->authority;
+        out->ends_s = a->of[held].ends_s;
+        out->basis = consult_basis(p);
     } else {
         out->basis.kind = PEP_ON_ENROLMENT;
         out->ends_s = a->of[held].ends_s;
@@ -271,6 +275,9 @@ static void count_for(const struct pep *p, const struct pep_session *s, const st
     if (a->of[held].unassociated) {
         who[0] = BYTES_LIT("\0unassociated");
         who[1] = bytes_str(a->of[held].unassociated);
+    } else if (a->of[held].answer) {
+        who[0] = BYTES_LIT("\0key");
+        who[1] = bytes_of(session_owner(s), PEP_KEY_ID);
     } else if (authority < 0) {
         who[0] = BYTES_LIT("\0subject");
         who[1] = bytes_str(session_subject(s)->said->name);
@@ -391,8 +398,7 @@ static void take_verdict(const struct pep *p, const struct pep_session *s, int64
 static void take_consulted(const struct pep *p, const struct consulting *c,
                            struct pep_decision *out)
 {
-    const struct pep_basis basis = {
-        .kind = PEP_ON_DECISION, .grant = p->loads, .revoked = p->revokes};
+    const struct pep_basis basis = consult_basis(p);
     out->decided_by = c->by;
     if (!c->reason)
         return;
@@ -416,11 +422,25 @@ static void take_consulted(const struct pep *p, const struct consulting *c,
     }
 }
 
+/* By what is held, and by others' word. */
 static enum pep_err judge(struct pep *p, struct pep_session *s, const struct request *r,
-                          int64_t now_s, struct asked *a, struct policy_decision *d)
+                          int64_t now_s, struct asked *a, struct policy_decision *d,
+                          struct consulting *c)
 {
+    enum pep_err err = PEP_OK;
     policy_decide(p->policy, &a->q, d);
-    return d->verdict == POLICY_DENY && a->n_stale > 0 ? ask_stale(p, s, r, now_s, a, d) : PEP_OK;
+    if (d->verdict == POLICY_DENY && a->n_stale > 0)
+        err = ask_stale(p, s, r, now_s, a, d);
+    if (err != PEP_OK)
+        return err;
+    const char *gave = c->by;
+    consult(p, s, r, a, d, now_s, c);
+    if (!c->by)
+        c->by = gave;
+    a->learned.wait = c->wait;
+    a->learned.retry_s = c->retry_s;
+    d->verdict = c->verdict;
+    return c->err;
 }
 
 /* Denials in the words of the binding (TS-0008 table 6.2.4-1), which has no
@@ -481,6 +501,7 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     struct originator_ruling by = {.unassociated = -1};
     struct consulting c;
     p->n_used = 0;
+    d.reason = POLICY_FORBIDDEN; /* until it is judged, nobody is told how it could be else */
     out->outcome = PEP_DENY;
     out->code = CODE(4, 1);
     out->retry_s = 0;
@@ -519,22 +540,22 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
         out->reason = policy_reason_str(POLICY_NOT_METHOD);
         out->code = code_of(POLICY_NOT_METHOD, s && a.q.n_held);
     } else {
-        err = judge(p, s, r, now_s, &a, &d);
-        c.by = NULL;
-        if (err == PEP_OK) {
-            consult(p, s, r, &a, &d, now_s, &c);
-            err = c.err;
-            a.learned.wait = c.wait;
-            a.learned.retry_s = c.retry_s;
+        c.by = c.reason = NULL;
+        c.again = false;
+        err = judge(p, s, r, now_s, &a, &d, &c);
+        /* Each authority's answer is taken in once. */
+        for (int i = 0; err == PEP_OK && c.again && i < POLICY_DYNAMIC_MAX; i++) {
+            err = ask(p, s, r, now_s, by.speaks, &a);
+            if (err == PEP_OK)
+                err = judge(p, s, r, now_s, &a, &d, &c);
         }
         if (err == PEP_OK) {
-            d.verdict = c.verdict;
             take_verdict(p, s, now_s, &a, &d, out);
             take_consulted(p, &c, out);
         } else {
             deny_err(p, err, &a, out);
             out->decided_by = c.by;
-            if (c.by && err != PEP_PENDING)
+            if (c.reason && err != PEP_PENDING)
                 out->reason = c.reason;
         }
     }
@@ -550,6 +571,8 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     /* Without an association nothing is ever forwarded, report or not. */
     if (s && policy_mode(p->policy) == POLICY_REPORT)
         out->outcome = PEP_FORWARD;
+    if (err == PEP_OK && r->m2m && r->m2m->wants_dynamic)
+        out->tqf = consult_tell(p, s, r, &a, &d);
     if (r->m2m)
         take_rsc(out);
     else if (out->code == CODE(4, 1))

@@ -17,7 +17,10 @@
 #include "store.h"
 #include "subjects.h"
 
-enum { PEP_USED_MAX = 16 };
+enum {
+    PEP_USED_MAX = 16,
+    PEP_TQF_MAX = 1024, /* it goes back in one message, beside its options */
+};
 
 struct pep {
     struct pep_config config;
@@ -37,6 +40,7 @@ struct pep {
     /* What was used of `answers` to judge the request that is being judged. */
     struct answer *used[PEP_USED_MAX];
     size_t n_used;
+    uint8_t tqf[PEP_TQF_MAX]; /* of the last denial that tells where to ask */
     struct registered *registered;
     int64_t reply_s; /* when the last reply came */
     int64_t look_s;  /* when an enrolment ends next */

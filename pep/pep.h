@@ -263,7 +263,13 @@ bool pep_session_speaks_for(struct pep_session *s, int device, struct bytes ae_i
 
 /* ---- tokens ---- */
 
-enum pep_via { PEP_VIA_AUTHZ_INFO = 0, PEP_VIA_IDENTITY = 1, PEP_VIA_OPTION = 2 };
+enum pep_via {
+    PEP_VIA_AUTHZ_INFO = 0,
+    PEP_VIA_IDENTITY = 1,
+    PEP_VIA_OPTION = 2,
+    PEP_VIA_ASKED = 3, /* its authority gave it when it was asked for a permission */
+    PEP_VIA_LAST = PEP_VIA_ASKED,
+};
 
 /* What became of a token that was posted; for the answer and the record. */
 struct pep_taken {

@@ -90,7 +90,7 @@ bool record_read(struct bytes key, struct bytes value, struct record *out)
     r.by_reference = flags & FLAG_REFERENCE;
     r.opaque = flags & FLAG_OPAQUE;
     r.via = (enum pep_via)via;
-    bool ok = flags <= (FLAG_USED | FLAG_REFERENCE | FLAG_OPAQUE) && via <= PEP_VIA_OPTION &&
+    bool ok = flags <= (FLAG_USED | FLAG_REFERENCE | FLAG_OPAQUE) && via <= PEP_VIA_LAST &&
               r.raw.n > 0 && r.raw.n <= TOKEN_MAX;
     if (ok && (r.by_reference || r.opaque)) {
         uint8_t kind = cursor_u8(&c);

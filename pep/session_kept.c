@@ -36,7 +36,7 @@ static void take_bearer(struct pep_session *s, uint8_t via, struct bytes raw,
 {
     struct pep_taken taken;
     struct grant *g;
-    if (via <= PEP_VIA_OPTION)
+    if (via <= PEP_VIA_LAST)
         take_token(s->pep, s, from, raw, (enum pep_via)via, now_s, &taken, &g);
 }
 

@@ -205,7 +205,8 @@ const struct policy *policy_grant_policy(const struct policy_grant *g);
 /* Whether the authority may grant anything on resources that tokens name
  * themselves (may-grant's `resources`). */
 bool policy_grants_resources(const struct policy *p, int authority);
-/* The roles in it, with those that they include: how many of them, `max` at most. */
+/* The roles in it, with those that they include, by their IDs where they have
+ * some: how many, `max` at most. */
 size_t policy_grant_roles(const struct policy_grant *g, struct bytes *out, size_t max);
 
 void policy_decide(const struct policy *p, const struct policy_question *q,

@@ -337,7 +337,7 @@ size_t policy_grant_roles(const struct policy_grant *g, struct bytes *out, size_
     for (uint32_t i = 0; i < g->held.n && n < max; i++) {
         const struct holder *h = &g->policy->holders[g->held.ids[i]];
         if (h->is_role)
-            out[n++] = bytes_str(h->name);
+            out[n++] = bytes_str(h->role_id ? h->role_id : h->name);
     }
     return n;
 }

@@ -612,6 +612,8 @@ static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
         } else if (strncmp(s, "current.", 8) == 0 || strncmp(s, "legacy.", 7) == 0) {
             if (!read_m2m(w, s, d))
                 return false;
+        } else if (*s == '{') { /* JSON: its quotes are its own */
+            d->m.payload = kept(d, (const uint8_t *)s, strlen(s));
         } else if (strcmp(s, "echo") == 0) {
             if (!msg_add(&d->m, OPT_ECHO, bytes_of(w->echo.p, w->echo.n)))
                 return false;
@@ -1227,7 +1229,7 @@ static bool authority_gets(struct world *w, int authority, char **words, size_t 
     struct minted *t = n == 2 ? token_named(w, words[1] + 1) : NULL;
     if (!t)
         return fail(w, "authority NAME gets question @TOKEN | nothing");
-    if (!any || q->authority != authority || q->ask == PEP_ASK_DECISION)
+    if (!any || q->authority != authority || q->ask != PEP_ASK_INTROSPECT)
         return fail(w, "the authority got no question");
     w->question_head++;
     w->question = *q;
@@ -1235,37 +1237,7 @@ static bool authority_gets(struct world *w, int authority, char **words, size_t 
            fail(w, "the question is not about %s", words[1]);
 }
 
-/* authority NAME gets question @TOKEN | gets nothing | answers active CLAIMS
- * | answers inactive | answers CODE "text" | is away. It answers the question
- * that it took last. */
-static bool verb_authority(struct world *w, char **words, size_t n)
-{
-    int authority = n >= 3 ? policy_authority_find(pep_policy(w->pep), bytes_str(words[0])) : -1;
-    const char *what = n >= 3 ? words[2] : "";
-    if (authority < 0)
-        return fail(w, "authority NAME gets|answers|is ...");
-    if (strcmp(words[1], "gets") == 0)
-        return authority_gets(w, authority, words + 2, n - 2);
-    if (strcmp(words[1], "is") == 0 && strcmp(what, "away") == 0)
-        return reply(w, &(struct pep_reply){.away = true, .content_format = PEP_FORMAT_NONE});
-    if (strcmp(words[1], "answers") != 0)
-        return fail(w, "what does '%s' mean?", words[1]);
-    if (strcmp(what, "active") == 0)
-        return reply_active(w, words + 3, n - 3);
-    struct pep_reply r = {.code = MSG_CODE(2, 1),
-                          .content_format = PEP_FORMAT_ACE_CBOR,
-                          .body = BYTES_LIT("\xa1\x0a\xf4")};
-    if (strcmp(what, "inactive") == 0)
-        return reply(w, &r);
-    int code = code_named(what);
-    if (code < 0)
-        return fail(w, "answers active | inactive | CODE");
-    r.code = (uint8_t)code;
-    r.body = n > 3 ? bytes_of(words[3] + 1, strlen(words[3]) - 2) : BYTES_NONE;
-    return reply(w, &r);
-}
-
-/* ---- decision points ---- */
+/* ---- what is asked about a request ---- */
 
 /* "KEY=VALUE" of a question's JSON: a text, a number, or one of a list; "!KEY"
  * is not there. */
@@ -1289,14 +1261,14 @@ static bool tells(const struct mail *body, const char *word)
     return close && memmem(at, (size_t)(close - at), want, strlen(want));
 }
 
-static bool point_gets(struct world *w, int point, char **words, size_t n)
+static bool gets_about(struct world *w, enum pep_ask ask, int whom, char **words, size_t n)
 {
     bool any = w->question_head != w->question_tail;
     struct asked *q = &w->questions[w->question_head % INBOX];
     if (n == 1 && strcmp(words[0], "nothing") == 0)
-        return !any || fail(w, "a decision point got a question");
-    if (!any || q->ask != PEP_ASK_DECISION || q->authority != point)
-        return fail(w, "the decision point got no question");
+        return !any || fail(w, "somebody got a question");
+    if (!any || q->ask != ask || q->authority != whom)
+        return fail(w, "no such question was asked");
     w->question_head++;
     w->question = *q;
     for (size_t i = 0; i < n; i++)
@@ -1342,6 +1314,39 @@ static bool point_answers(struct world *w, char **words, size_t n)
     return reply(w, &r);
 }
 
+/* What an authority gives for one request (oneM2M's dynamic authorization):
+ * acor= and acop= of a rule, pl= of its end; sit=, code=, rsc=; or nothing. */
+static bool reply_gives(struct world *w, char **words, size_t n)
+{
+    char text[1024], rule[512] = "", end[64] = "";
+    const char *acor = NULL, *acop = NULL, *sit = "2";
+    struct pep_reply r = {.code = MSG_CODE(2, 4), .content_format = PEP_FORMAT_JSON};
+    for (size_t i = 0; i < n; i++) {
+        const char *v = strchr(words[i], '=') ? strchr(words[i], '=') + 1 : "";
+        if (strncmp(words[i], "acor=", 5) == 0)
+            acor = v;
+        else if (strncmp(words[i], "acop=", 5) == 0)
+            acop = v;
+        else if (strncmp(words[i], "pl=", 3) == 0)
+            snprintf(end, sizeof end, ",\"pl\":\"%s\"", v);
+        else if (strncmp(words[i], "sit=", 4) == 0)
+            sit = v;
+        else if (strncmp(words[i], "code=", 5) == 0)
+            r.code = (uint8_t)code_named(v);
+        else if (strncmp(words[i], "rsc=", 4) == 0)
+            r.rsc = (uint16_t)atoi(v);
+        else if (strcmp(words[i], "nothing") != 0)
+            return fail(w, "gives acor= acop= pl= | nothing");
+    }
+    if (acor && acop)
+        snprintf(rule, sizeof rule,
+                 ",\"dres\":{\"dai\":{\"gp\":{\"acr\":[{\"acor\":[\"%s\"],\"acop\":%s}]}%s}}", acor,
+                 acop, end);
+    snprintf(text, sizeof text, "{\"m2m:seci\":{\"sit\":%s%s}}", sit, rule);
+    r.body = bytes_str(text);
+    return reply(w, &r);
+}
+
 /* point NAME gets KEY=VALUE ... | gets nothing | answers permit | deny |
  * not-applicable | KEY=VALUE ... | is away. As `authority`. */
 static bool verb_point(struct world *w, char **words, size_t n)
@@ -1350,11 +1355,45 @@ static bool verb_point(struct world *w, char **words, size_t n)
     if (point < 0)
         return fail(w, "point NAME gets|answers|is ...");
     if (strcmp(words[1], "gets") == 0)
-        return point_gets(w, point, words + 2, n - 2);
+        return gets_about(w, PEP_ASK_DECISION, point, words + 2, n - 2);
     if (strcmp(words[1], "is") == 0)
         return reply(w, &(struct pep_reply){.away = true, .content_format = PEP_FORMAT_NONE});
     return strcmp(words[1], "answers") == 0 ? point_answers(w, words + 2, n - 2)
                                             : fail(w, "what does '%s' mean?", words[1]);
+}
+
+/* authority NAME gets question @TOKEN | gets nothing | answers active CLAIMS
+ * | answers inactive | answers CODE "text" | is away; gets KEY=VALUE ... | gives
+ * RULE | nothing, about a request. It answers the question that it took last. */
+static bool verb_authority(struct world *w, char **words, size_t n)
+{
+    int authority = n >= 3 ? policy_authority_find(pep_policy(w->pep), bytes_str(words[0])) : -1;
+    const char *what = n >= 3 ? words[2] : "";
+    if (authority < 0)
+        return fail(w, "authority NAME gets|answers|is ...");
+    if (strcmp(words[1], "gets") == 0 && strpbrk(what, "=!"))
+        return gets_about(w, PEP_ASK_DYNAMIC, authority, words + 2, n - 2);
+    if (strcmp(words[1], "gets") == 0)
+        return authority_gets(w, authority, words + 2, n - 2);
+    if (strcmp(words[1], "gives") == 0)
+        return reply_gives(w, words + 2, n - 2);
+    if (strcmp(words[1], "is") == 0 && strcmp(what, "away") == 0)
+        return reply(w, &(struct pep_reply){.away = true, .content_format = PEP_FORMAT_NONE});
+    if (strcmp(words[1], "answers") != 0)
+        return fail(w, "what does '%s' mean?", words[1]);
+    if (strcmp(what, "active") == 0)
+        return reply_active(w, words + 3, n - 3);
+    struct pep_reply r = {.code = MSG_CODE(2, 1),
+                          .content_format = PEP_FORMAT_ACE_CBOR,
+                          .body = BYTES_LIT("\xa1\x0a\xf4")};
+    if (strcmp(what, "inactive") == 0)
+        return reply(w, &r);
+    int code = code_named(what);
+    if (code < 0)
+        return fail(w, "answers active | inactive | CODE");
+    r.code = (uint8_t)code;
+    r.body = n > 3 ? bytes_of(words[3] + 1, strlen(words[3]) - 2) : BYTES_NONE;
+    return reply(w, &r);
 }
 
 static bool run_words(struct world *w, char **words, size_t n);
