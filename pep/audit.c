@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "../policy/hex.h"
+#include "../policy/m2m_words.h"
 #include "../policy/utf8.h"
 #include "../policy/zone.h"
 
@@ -294,6 +295,8 @@ static void put_verdict(struct buf *out, const struct pep_decision *d)
     if (!permit && d->outcome == PEP_FORWARD)
         buf_put_str(out, ",\"reported\":true"); /* let pass by mode: report */
     put_text(out, TEXT("reason"), bytes_str(d->reason), CUT_WORD);
+    if (!permit && d->rsc > 0)
+        put_number(out, NAME("rsc"), d->rsc);
     if (d->missing)
         put_text(out, TEXT("missing"), bytes_str(d->missing), CUT_WORD);
     put_rule(out, d->rule);
@@ -317,10 +320,23 @@ static void put_grant(struct buf *out, const struct pep_decision *d)
         put_text(out, TEXT("decided_by"), bytes_str(d->decided_by), CUT_SHORT);
 }
 
+/* Of a request to a CSE the originator is as it was told, proved or not: the
+ * verdict's reason says which. */
 static void put_originator(struct buf *out, const struct request *r)
 {
     if (r->originator.n)
         put_text(out, TEXT("originator"), r->originator, CUT_SHORT);
+    const char *operation = r->m2m ? m2m_operation_str(r->m2m->operation) : NULL;
+    if (!operation)
+        return;
+    put_word(out, TEXT("operation"), operation);
+    if (r->m2m->type < 0)
+        return;
+    const char *type = m2m_type_str((unsigned)r->m2m->type);
+    if (type)
+        put_word(out, TEXT("type"), type);
+    else
+        put_number(out, NAME("type"), (unsigned)r->m2m->type);
 }
 
 static void put_method(struct buf *out, const struct request *r)

@@ -58,7 +58,7 @@ enum exchange_up_end {
 };
 
 enum exchange_limits {
-    EXCHANGE_RECORD_MAX = 1024,
+    EXCHANGE_RECORD_MAX = 1152,
     EXCHANGE_SMALL = 64, /* an answer that needs no room to be remembered */
 };
 

@@ -20,7 +20,7 @@
 #include "../policy/bytes.h"
 
 enum spool_limits {
-    SPOOL_LINE_MAX = 2048, /* a record is half of it, with its newline */
+    SPOOL_LINE_MAX = 2048, /* a record is not much more than half of it */
     SPOOL_MIN = 256 << 10,
     SPOOL_SEGMENTS = 16,         /* the spool's size in segments: what is lost at once ... */
     SPOOL_SEGMENT_MAX = 4 << 20, /* ... and at most */

@@ -9,7 +9,7 @@
 
 #include "../pep/audit.h"
 
-enum { RECORD = 1024 }; /* EXCHANGE_RECORD_MAX of the proxy */
+enum { RECORD = 1152 }; /* EXCHANGE_RECORD_MAX of the proxy */
 
 static char text[RECORD + 1];
 
@@ -88,6 +88,27 @@ static void whole_records(void **state)
         assert_true(audit_begin(&at, &r, &no, &b) && audit_end(0x81, 0, &b));
         assert_memory_equal(ended(&b), times[i].want, strlen(times[i].want));
     }
+
+    /* of a CSE: what is asked for, and what the denial says */
+    static const struct {
+        int type;
+        const char *want;
+    } types[] = {
+        {3, "\"originator\":\"Cae\",\"operation\":\"CREATE\",\"type\":\"container\",\"method\""},
+        {60, "\"operation\":\"CREATE\",\"type\":60,\"method\""},
+        {-1, "\"operation\":\"CREATE\",\"method\""},
+    };
+    no.rsc = 4106;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct m2m_request m = {.operation = M2M_CREATE, .type = types[i].type};
+        r.m2m = &m;
+        b = buf_on(text, RECORD);
+        assert_true(audit_begin(&stranger, &r, &no, &b) && audit_end(0x83, 0, &b));
+        assert_non_null(strstr(ended(&b), types[i].want));
+        assert_non_null(strstr(text, "\"reason\":\"no-grant\",\"rsc\":4106,\"missing\""));
+    }
+    no.rsc = 0;
+    r.m2m = NULL;
 
     /* from memory */
     b = buf_on(text, RECORD);
@@ -180,11 +201,13 @@ static void worst_case(void **state)
                                 .peer = ugly,
                                 .subject = ugly,
                                 .device = ugly};
-        struct request r = {.method = 7, .n_path = 32, .originator = bytes_str(ugly)};
+        struct m2m_request m = {.operation = M2M_DISCOVERY, .type = 34}; /* the longest words */
+        struct request r = {.method = 7, .n_path = 32, .originator = bytes_str(ugly), .m2m = &m};
         for (size_t i = 0; i < 32; i++)
             r.path[i] = bytes_str(wide);
         struct pep_decision d = {.outcome = PEP_FORWARD,
                                  .reason = ugly,
+                                 .rsc = UINT16_MAX,
                                  .missing = ugly,
                                  .rule = {ugly, UINT32_MAX},
                                  .authority = ugly,
