@@ -250,6 +250,9 @@ static bool split(const struct http_origin *o, struct bytes value, bool ids, str
     if (take_word(&value, "?"))
         out->query = take_until(&value, "#");
     out->is_absolute = http || tls || net || (out->path.n > 0 && out->path.p[0] == '/');
+    struct bytes rest = out->path, first = take_until(&rest, "/");
+    if (!out->is_absolute && first.n > 0 && memchr(first.p, ':', first.n))
+        return false; /* of another scheme (RFC 3986 4.2) */
     return out->path.n > 0 || http || tls || net;
 }
 
