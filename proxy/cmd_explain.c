@@ -58,7 +58,7 @@ struct asking {
     uint8_t raw[TOKEN_MAX];
     struct token token;
     bool by_token;
-    enum pep_err refused; /* the token */
+    enum pep_err refused; /* the token, or the enrolment */
     struct policy_claims claims;
     struct bytes roles[CMD_VALUES_MAX * 8];
     struct policy_grant_report report;
@@ -206,6 +206,8 @@ static int by_subject(struct asking *a, const char *name)
     a->subject = s;
     a->strength = s->psk_identity ? POLICY_STRENGTH_PSK : POLICY_STRENGTH_CERTIFICATE;
     a->covers = true;
+    if (s->expires_s <= a->q.now_s)
+        a->refused = PEP_ENROLMENT;
     return CMD_OK;
 }
 
@@ -381,8 +383,10 @@ static void explain(const struct asking *a, struct buf *out)
         explain_rate(a->device >= 0 ? &a->setup.config->devices[a->device].rate : NULL, out);
         return;
     }
-    buf_put_str(out, "denied: the token is refused (");
-    buf_put_str(out, pep_err_str(a->refused));
+    char when[32];
+    bool over = a->refused == PEP_ENROLMENT;
+    buf_put_str(out, over ? "denied: the enrolment is over (" : "denied: the token is refused (");
+    buf_put_str(out, over ? cmd_time_text(when, a->subject->expires_s) : pep_err_str(a->refused));
     buf_put_str(out, ")");
 }
 
@@ -412,7 +416,9 @@ static void print(const struct asking *a)
     else
         printf("device: none has this path\n");
     uint8_t answer = code_of(a);
-    if (a->refused != PEP_OK)
+    if (a->refused == PEP_ENROLMENT)
+        printf("answer: none, its handshake is refused\n");
+    else if (a->refused != PEP_OK)
         printf("answer: %s when the token is posted\n", cmd_code_text(code, answer));
     else if (answer == 0)
         printf("answer: the device's\n");

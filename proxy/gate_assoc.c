@@ -42,6 +42,29 @@ static void note_identity(struct gate *g, const struct peer *from, struct bytes 
               "held", LOG_U(held), NULL);
 }
 
+/* The client sees an alert like any other; who enrolled it looks here. */
+static void note_enrolment(struct gate *g, const struct peer *from, const struct pep_proof *p)
+{
+    uint64_t held;
+    if (p->err != PEP_ENROLMENT || !log_may(&g->identity_lines, instant_ms(g->now), &held))
+        return;
+    char peer[PEER_TEXT];
+    peer_text(from, peer);
+    log_event(LOG_LEVEL_WARN, "enrolment-refused", "peer", peer, "subject", LOG_OR(p->name),
+              "reason", "it has ended, or the certificate is not the one", "held", LOG_U(held),
+              NULL);
+}
+
+bool gate_judge_certificate(struct gate *g, const struct peer *from,
+                            const struct pep_certificate *c, struct pep_proof *out)
+{
+    if (g->shut)
+        return false;
+    bool ok = pep_judge_certificate(g->pep, c, g->now.wall_s, out);
+    note_enrolment(g, from, out);
+    return ok;
+}
+
 enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from, struct bytes identity,
                                  struct pep_proof *out, uint64_t *wait)
 {
@@ -55,6 +78,7 @@ enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from, struct
     if (out->kind == PEP_IDENTITY_TOKEN)
         gate_record_token(g, NULL, from, PEP_VIA_IDENTITY, pep_taken_by_identity(g->pep));
     note_identity(g, from, identity, out);
+    note_enrolment(g, from, out);
     return state;
 }
 
@@ -67,9 +91,7 @@ static enum pep_key_state find_psk(void *user, struct assoc *a, struct bytes ide
 static bool judge_certificate(void *user, struct assoc *a, const struct pep_certificate *c,
                               struct pep_proof *out)
 {
-    struct gate *g = user;
-    (void)a;
-    return !g->shut && pep_judge_certificate(g->pep, c, g->now.wall_s, out);
+    return gate_judge_certificate(user, &a->peer, c, out);
 }
 
 static void send_datagram(void *user, int listener, const struct peer *to, struct bytes datagram)

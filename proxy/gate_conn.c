@@ -26,9 +26,8 @@ static bool judge_certificate(void *user, struct conn *c, const struct pep_certi
                               struct pep_proof *out)
 {
     struct gate *g = user;
-    (void)c;
     begin(g, loop_now(g->loop));
-    return !g->shut && pep_judge_certificate(g->pep, cert, g->now.wall_s, out);
+    return gate_judge_certificate(g, conn_peer(c), cert, out);
 }
 
 static bool opened(void *user, struct conn *c, struct instant now)

@@ -314,6 +314,8 @@ bool gate_assoc_resume(struct gate *g, struct assoc *a);
 MUST_USE enum pep_key_state gate_find_psk(struct gate *g, const struct peer *from,
                                           struct bytes identity, struct pep_proof *out,
                                           uint64_t *wait);
+MUST_USE bool gate_judge_certificate(struct gate *g, const struct peer *from,
+                                     const struct pep_certificate *c, struct pep_proof *out);
 
 /* gate_conn.c: clients by TCP */
 MUST_USE bool gate_open_conns(struct gate *g, struct buf *diag);

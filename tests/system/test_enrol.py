@@ -110,6 +110,51 @@ class Enrol(house.House):
         self.refused(psk=psk)
         self.enrol("leaver", command="unenrol", check=NO)
 
+    def test_over(self):
+        """By the wall clock: the file says that it was over a second ago."""
+        self.enrol("past", "-r", "guest", "-e", "8h")
+        psk = self.psk("past")
+        self.ask("/lamp/state", "2.05", psk=psk)
+        text = self.enrolled()
+        line = [x for x in text.splitlines() if 'name: "past"' in x][0]
+        ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1))
+        self.gw.write("enrolled.yaml", text.replace(
+            line, re.sub(r'expires: "[^"]*"', 'expires: "%s"' % ended, line)))
+        self.gw.reload()
+        self.refused(psk=psk)
+        self.gw.proc.wait_line(r"enrolment-refused.*subject=past")
+        r = self.enrol("-s", "past", "GET", "/lamp/state", command="explain", check=NO)
+        self.assertIn("denied: the enrolment is over (%s)" % ended, r.text)
+        self.enrol("-s", "past", "--at", "2020-01-01", "GET", "/lamp/state", command="explain")
+        os.unlink(self.gw.path("past.enrolment"))
+        self.enrol("past", "--renew")
+        self.ask("/lamp/state", "2.05", psk=self.psk("past"))
+
+    def test_for_the_daemons_group(self):
+        """Keys in a directory of a group: for that group, and nobody else."""
+        if os.geteuid() != 0:
+            self.skipTest("needs to give files away")
+        os.mkdir(self.gw.path("grouped"))
+        os.chown(self.gw.path("grouped"), 0, 12345)
+        os.chmod(self.gw.path("grouped"), 0o750)
+        os.chown(self.gw.path("enrolled.yaml"), 0, 12345)
+        os.chmod(self.gw.path("enrolled.yaml"), 0o640)
+        self.enrol("grouped", "-r", "guest", "--keys", "grouped")
+        for f in ("grouped/grouped.psk", "enrolled.yaml"):
+            st = os.stat(self.gw.path(f))
+            self.assertEqual((st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)),
+                             (0, 12345, 0o640), f)
+        self.assertEqual(os.stat(self.gw.path("grouped.enrolment")).st_mode & 0o777, 0o600)
+        self.ask("/lamp/state", "2.05", psk=self.psk("grouped"))
+
+    def test_a_request_from_standard_input(self):
+        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-keyout", "s.key", "-out", "s.csr", "-subj", "/CN=x", cwd=self.gw.dir)
+        with open(self.gw.path("s.csr"), "rb") as f:
+            self.enrol("stdin", "-r", "guest", "--csr", "-", stdin=f.read())
+        self.ask("/lamp/state", "2.05", psk=None,
+                 cert=(self.gw.path("stdin.pem"), self.gw.path("s.key")))
+
     def test_renewed(self):
         self.enrol("renewed", "-r", "guest", "-e", "1h")
         old = self.psk("renewed")
