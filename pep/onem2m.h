@@ -27,8 +27,11 @@ enum m2m_limits {
     M2M_ID_MAX = 255,   /* bytes of an identifier */
 };
 
-/* Response status codes (TS-0004 6.6.3) of what is answered here. */
+/* Response status codes (TS-0004 6.6.3): what is looked for in answers of CSEs, and
+ * of what is answered here. */
 enum m2m_rsc {
+    M2M_CREATED = 2001,
+    M2M_DELETED = 2002,
     M2M_BAD_REQUEST = 4000,
     M2M_NOT_FOUND = 4004,
     M2M_NOT_ALLOWED = 4005,

@@ -533,6 +533,17 @@ struct policy *config_try_enrolments(const struct config *c, struct bytes enrolm
     return load_policy(c, &enrolments, diag);
 }
 
+struct pep_device config_pep_device(const struct config_device *d)
+{
+    const struct m2m_cse *cse = d->upstream.cse;
+    return (struct pep_device){.name = d->upstream.name,
+                               .audience = d->audience,
+                               .authority = d->authority,
+                               .onem2m = cse != NULL,
+                               .cse_id = cse ? cse->id : NULL,
+                               .sp_id = cse ? cse->sp : NULL};
+}
+
 void config_free(struct config *c)
 {
     if (!c)

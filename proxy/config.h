@@ -4,6 +4,7 @@
 #ifndef POSTERN_CONFIG_H
 #define POSTERN_CONFIG_H
 
+#include "../pep/pep.h"
 #include "ship.h"
 #include "upstream.h"
 
@@ -71,6 +72,9 @@ struct config {
     uint64_t idle_s, sleep_s;
     uint64_t cache_bytes;
 };
+
+/* What pep is told of a device; borrowed from the configuration. */
+struct pep_device config_pep_device(const struct config_device *d);
 
 /* NULL on failure, with compiler-style diagnostics in `diag`. */
 MUST_USE struct config *config_load(const char *file, struct buf *diag);

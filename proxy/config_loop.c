@@ -94,8 +94,8 @@ const struct config_listener *config_find_loop(const struct config *c, const str
     static const char *const loopback[] = {"127.0.0.1", "::1"};
     struct peer at[2] = {u->to};
     size_t n = u->to.len ? 1 : 0;
-    bool tcp = u->scheme == DEVICE_COAP_TCP || u->scheme == DEVICE_COAPS_TCP ||
-               device_url_is_http(u);
+    bool tcp =
+        u->scheme == DEVICE_COAP_TCP || u->scheme == DEVICE_COAPS_TCP || device_url_is_http(u);
     for (size_t i = 0; u->host && !u->to.len && is_localhost(u->host) && i < 2; i++)
         n += config_resolve(loopback[i], u->port, true, &at[n]) == NULL;
     for (size_t i = 0; i < c->n_listeners; i++)

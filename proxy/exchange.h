@@ -64,10 +64,10 @@ enum exchange_limits {
 
 /* What the answer to a request of oneM2M needs of it; kept by gate_m2m.c. */
 struct exchange_m2m {
-    uint8_t rqi_n, rvi_n, ati_n, ae_n;
+    uint8_t rqi_n, rvi_n, ati_n, name_n;
     uint8_t rqi[255], rvi[2];
-    uint8_t ati[255]; /* local IDs of its tokens, for the answer */
-    uint8_t ae[255];  /* the AE-ID that it asks for, or whose AE it deletes, if that is known */
+    uint8_t ati[255];  /* local IDs of its tokens, for the answer */
+    uint8_t name[255]; /* the AE-ID that it asks for; or the address that it deletes */
 };
 
 /* The large part of a request, lent to it while it is OPEN, and for as long
@@ -120,6 +120,7 @@ struct exchange {
     uint8_t m2m;           /* enum m2m_numbering of its client, plus one; 0: it is for no CSE */
     uint8_t m2m_operation; /* enum m2m_operation */
     bool m2m_registers;    /* it creates an AE */
+    uint64_t called;       /* a CSE's request that waits for a client (gate_call.c); or 0 */
     uint64_t client;       /* its association's number; 0: none */
     /* kept by gate_mail.c: as what it is known to the worker that has the
      * device (0: it is not there); and of another worker's request, a guest,

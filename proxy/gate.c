@@ -1,6 +1,8 @@
 #include "gate_internal.h"
 #include "enrolled.h"
 #include "gate_m2m.h"
+#include "gate_call.h"
+#include "gate_notify.h"
 
 #include <stdlib.h>
 
@@ -157,7 +159,7 @@ void gate_stop(struct gate *g, const struct arrival *in, uint8_t code)
         gate_reply_code(g, in, code, NULL);
 }
 
-static void forward(struct gate *g, const struct arrival *in, int device)
+void gate_forward(struct gate *g, const struct arrival *in, int device)
 {
     if (device < 0) {
         gate_stop(g, in, MSG_CODE(4, 4));
@@ -182,16 +184,23 @@ static void forward(struct gate *g, const struct arrival *in, int device)
     gate_stop(g, in, gate_code_refused(in->x));
 }
 
-static void judge(struct gate *g, struct arrival *in, struct request *r)
+bool gate_judge(struct gate *g, struct arrival *in, struct request *r, struct pep_session *s)
 {
     struct pep_decision *d = &g->decision;
-    pep_authorize(g->pep, in->assoc ? in->assoc->session : NULL, r, g->now.wall_s, d);
+    pep_authorize(g->pep, s, r, g->now.wall_s, d);
     if (d->outcome == PEP_WAIT && in->x) {
         gate_park(g, in, d->wait);
-        return;
+        return false;
+    }
+    /* What the policy lets pass without an association (Mca): pep knows of no
+     * other that it would forward for nobody. */
+    if (d->outcome == PEP_FORWARD && !in->x && in->m2m && d->verdict == POLICY_PERMIT) {
+        if (!gate_accept_plain(g, in))
+            return false;
+        gate_m2m_hold(in);
     }
     if (d->outcome != PEP_FORWARD || !in->x) {
-        /* A plain listener forwards nothing, whatever pep says. */
+        /* A plain listener forwards nothing else, whatever pep says. */
         if (d->outcome != PEP_DENY)
             *d = (struct pep_decision){.code =
                                            d->outcome == PEP_WAIT ? MSG_CODE(5, 3) : MSG_CODE(4, 1),
@@ -199,17 +208,17 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
                                        .reason = "no-association",
                                        .policy_hash = d->policy_hash};
         deny(g, in, d);
-        return;
+        return false;
     }
     if (g->config->audit_required && g->audit && !audit_sink_has_room(g->audit, g->worker)) {
         g->stats.denied++;
         reply_busy(g, in);
-        return;
+        return false;
     }
     gate_take_rate(g, r->device, d, in->x);
     if (d->outcome != PEP_FORWARD) {
         deny(g, in, d);
-        return;
+        return false;
     }
     if (d->verdict == POLICY_PERMIT)
         g->stats.permitted++;
@@ -218,9 +227,9 @@ static void judge(struct gate *g, struct arrival *in, struct request *r)
     in->x->ends_s = d->ends_s;
     in->x->basis = d->basis;
     if (in->m2m)
-        gate_m2m_keep(in->x, d);
+        gate_m2m_keep(g, in, d);
     gate_record_decision(g, in, r, d, 0);
-    forward(g, in, r->device);
+    return true;
 }
 
 void gate_request(struct gate *g, struct arrival *in)
@@ -228,6 +237,10 @@ void gate_request(struct gate *g, struct arrival *in)
     struct request *r = &g->request;
     struct bytes host;
     const char *why = NULL;
+    if (gate_is_notified(g, in)) {
+        gate_notify_request(g, in);
+        return;
+    }
     if (g->m2m && !gate_m2m_take(g, in))
         return;
     const struct msg *m = in->m;
@@ -264,7 +277,8 @@ void gate_request(struct gate *g, struct arrival *in)
     }
     if (in->assoc && !in->m2m)
         r->originator = bytes_str(pep_session_originator(in->assoc->session));
-    judge(g, in, r);
+    if (gate_judge(g, in, r, in->assoc ? in->assoc->session : NULL))
+        gate_forward(g, in, r->device);
 }
 
 /* ---- entry points ---- */
@@ -278,15 +292,19 @@ void gate_take(struct gate *g, struct arrival *in)
                                    g->now) &&
             in->assoc && reset)
             gate_watch_reset(g, in->assoc, m->mid);
+        (void)!gate_call_answered(g, in); /* with its ACK */
         return;
     }
     if (!msg_is_request(m)) {
-        /* A ping (RFC 7252 4.3), or an answer to nothing that we asked. */
+        /* A ping (RFC 7252 4.3), or an answer: to something that we asked? */
+        bool asked = gate_call_answered(g, in);
         if (m->type == TYPE_CON)
-            send_empty(g, in, TYPE_RST);
+            send_empty(g, in, asked ? TYPE_ACK : TYPE_RST);
         return;
     }
     g->stats.requests++; /* each is answered once, or its client goes first */
+    if (gate_is_notified(g, in) && !gate_notify_accept(g, in))
+        return;
     if (in->assoc && in->datagram.n > MESSAGE_MAX) {
         g->stats.malformed++;
         reply_too_large(g, in); /* a function of the message: no memory */
@@ -362,6 +380,8 @@ void gate_client_datagram(struct gate *g, int listener, const struct peer *from,
 {
     g->now = now;
     if (!g->config->listeners[listener].secure) {
+        if (gate_mail_notified(g, listener, from, datagram))
+            return;
         client_message(g, NULL, listener, from, datagram);
         return;
     }
@@ -399,6 +419,7 @@ static bool turn(struct gate *g, uint64_t *conns)
     exchanges_expire(g->exchanges, now);
     upstreams_expire(g->upstreams, now);
     gate_expire_watches(g);
+    gate_expire_calls(g);
     observes_turn(g->observes, now);
     assocs_expire(g->assocs, now);
     if (now.wall_s >= g->pep_expire_s)
@@ -446,6 +467,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
                          observes_deadline_ms(g->observes),
                          watches_deadline_ms(g->watches),
                          g->enrolled_ms,
+                         gate_calls_deadline_ms(g),
                          conns};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
@@ -467,9 +489,8 @@ bool gate_drain(struct gate *g, struct instant now)
 
 /* ---- life ---- */
 
-static void on_random(void *user, void *to, size_t n)
+void gate_random(struct gate *g, void *to, size_t n)
 {
-    struct gate *g = user;
     uint8_t *p = to;
     for (size_t part; n > 0; p += part, n -= part) {
         if (g->random_left == 0) {
@@ -483,10 +504,15 @@ static void on_random(void *user, void *to, size_t n)
     }
 }
 
+static void on_random(void *user, void *to, size_t n)
+{
+    gate_random(user, to, n);
+}
+
 static uint32_t random32(void *user)
 {
     uint32_t v;
-    on_random(user, &v, sizeof v);
+    gate_random(user, &v, sizeof v);
     return v;
 }
 
@@ -562,8 +588,9 @@ static bool open_tables(struct gate *g, struct buf *diag)
     g->exchanges = exchanges_new(c->max_exchanges, &exchange_ops, g, random32);
     if (g->crew)
         g->mail = gate_mail_new(crew_size(g->crew), c->max_exchanges);
-    if (!g->exchanges || (g->crew && !g->mail) || !gate_open_m2m(g) || !open_observations(g) ||
-        !open_discovery(g) || !deadlines_init(&g->ends, c->max_assocs + 1)) {
+    if (!g->exchanges || (g->crew && !g->mail) || !gate_open_m2m(g) || !gate_open_calls(g) ||
+        !open_observations(g) || !open_discovery(g) ||
+        !deadlines_init(&g->ends, c->max_assocs + 1)) {
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
@@ -643,6 +670,7 @@ void gate_free(struct gate *g)
     blocks_free(g->blocks);
     gate_waits_free(g->waits);
     gate_close_m2m(g);
+    gate_close_calls(g);
     rates_free(g->own_rates);
     deadlines_clear(&g->ends);
     free(g);

@@ -1,7 +1,7 @@
 /* The life of an association as the gate sees it: asked for a key, complete,
  * its last grant ended, gone. */
 #include "gate_internal.h"
-#include "gate_m2m.h"
+#include "gate_call.h"
 
 #include <stddef.h>
 
@@ -105,6 +105,7 @@ static void send_datagram(void *user, int listener, const struct peer *to, struc
 static void forget_exchanges(struct gate *g, struct assoc *a)
 {
     gate_forget_watches(g, a, 0, "association-closed");
+    gate_forget_calls(g, a);
     for (struct exchange *x = a->exchanges, *next; x; x = next) {
         next = x->assoc_next;
         if (x->state != EXCHANGE_OPEN)

@@ -61,6 +61,7 @@ struct gate {
     struct blocks *blocks;
     struct gate_waits *waits;
     struct gate_m2m *m2m;            /* NULL: no device is a CSE */
+    struct calls *calls;             /* NULL: none notifies */
     uint64_t leads;                  /* counted; gate_cache.c */
     struct rates *rates, *own_rates; /* the latter to be freed */
     struct forward_config forward;
@@ -68,7 +69,7 @@ struct gate {
     struct instant now;    /* of the entry point that runs */
     int64_t pep_expire_s;
     uint64_t enrolled_ms; /* when enrolments that end are told next; by worker 0 */
-    uint32_t policies; /* that came into force; the same at all workers */
+    uint32_t policies;    /* that came into force; the same at all workers */
     bool draining, forgotten;
     bool shut; /* it could not follow the others: nobody is let in, nothing goes out */
     void (*others)(void *user, void (*visit)(void *what, struct gate *other), void *what);
@@ -115,6 +116,8 @@ struct arrival {
     struct exchange *x;    /* NULL: answered without state */
     /* Of a request for a CSE, which `m` is the rest of then; else NULL. */
     struct m2m_read *m2m;
+    /* Who asks without an association, but is known: for the record; or NULL. */
+    const char *subject;
 };
 
 /* Answers with `m`'s code, options and payload; type, message ID and token
@@ -154,6 +157,9 @@ static inline uint8_t gate_code_refused(const struct exchange *x)
  * again from its beginning when that is there. */
 void gate_ask(struct gate *g);
 void gate_park(struct gate *g, struct arrival *in, uint64_t question);
+/* An exchange for a request by plain coap. False: it was answered, or comes
+ * again. */
+MUST_USE bool gate_accept_plain(struct gate *g, struct arrival *in);
 /* gate.c: the request of an arrival, from its options on. */
 void gate_request(struct gate *g, struct arrival *in);
 
@@ -281,6 +287,14 @@ void gate_doubt_watches(struct gate *g);
 /* All of an association end; with `code` their clients are told. */
 void gate_forget_watches(struct gate *g, struct assoc *a, uint8_t code, const char *reason);
 void gate_expire_watches(struct gate *g);
+
+/* gate.c: judges the request of x, or of nobody yet (plain coap). True: it is
+ * permitted, recorded and has its exchange; false: it was answered, or waits. */
+MUST_USE bool gate_judge(struct gate *g, struct arrival *in, struct request *r,
+                         struct pep_session *s);
+/* What was permitted goes to its device. */
+void gate_forward(struct gate *g, const struct arrival *in, int device);
+void gate_random(struct gate *g, void *to, size_t n);
 
 /* gate.c: the answer of a denial; false: does not fit. */
 MUST_USE bool gate_denial(const struct pep_decision *d, struct msg *m, uint8_t scratch[3][4]);

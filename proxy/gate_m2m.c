@@ -1,4 +1,4 @@
-#include "gate_m2m.h"
+#include "gate_call.h"
 
 #include <stdlib.h>
 
@@ -53,9 +53,10 @@ static uint8_t copy(uint8_t *to, size_t cap, struct bytes from)
     return (uint8_t)n;
 }
 
-/* For its answer, whoever makes it and when. */
-static void keep_request(struct exchange *x, const struct m2m_read *r)
+void gate_m2m_hold(const struct arrival *in)
 {
+    struct exchange *x = in->x;
+    const struct m2m_read *r = in->m2m;
     struct exchange_m2m *k = &x->room->m2m;
     const struct m2m_request *q = &r->request;
     x->m2m = (uint8_t)(1 + r->numbering);
@@ -63,8 +64,11 @@ static void keep_request(struct exchange *x, const struct m2m_read *r)
     x->m2m_registers = q->operation == M2M_CREATE && q->type == M2M_TYPE_AE;
     k->rqi_n = copy(k->rqi, sizeof k->rqi, q->rqi);
     k->rvi_n = copy(k->rvi, sizeof k->rvi, q->rvi);
+    k->name_n = copy(k->name, sizeof k->name,
+                     x->m2m_registers             ? q->originator
+                     : q->operation == M2M_DELETE ? q->to
+                                                  : BYTES_NONE);
     k->ati_n = 0;
-    k->ae_n = 0;
 }
 
 bool gate_m2m_take(struct gate *g, struct arrival *in)
@@ -84,7 +88,7 @@ bool gate_m2m_take(struct gate *g, struct arrival *in)
     g->m2m->denial = NULL;
     g->m2m->rsc = 0;
     if (in->x)
-        keep_request(in->x, r);
+        gate_m2m_hold(in);
     if (!sound) {
         g->stats.malformed++;
         g->m2m->rsc = why.rsc;
@@ -108,14 +112,8 @@ bool gate_m2m_name(struct gate *g, const struct arrival *in, struct request *r, 
         read->request.named <<= 1;
     r->m2m = &read->request;
     r->originator = read->request.originator;
-    if (!in->x)
-        return true;
-    struct exchange_m2m *k = &in->x->room->m2m;
-    struct bytes to = read->request.to;
-    if (in->x->m2m_registers)
-        k->ae_n = copy(k->ae, sizeof k->ae, read->request.originator);
-    else if (read->request.operation == M2M_DELETE && to.n && !memchr(to.p, '/', to.n))
-        k->ae_n = copy(k->ae, sizeof k->ae, to);
+    if (in->x)
+        gate_m2m_hold(in); /* where it is, too */
     return true;
 }
 
@@ -124,13 +122,58 @@ bool gate_m2m_put(const struct arrival *in, const struct device_config *d, struc
     return m2m_join(&in->m2m->values, d->cse->options, out);
 }
 
-void gate_m2m_keep(struct exchange *x, const struct pep_decision *d)
+void gate_m2m_keep(struct gate *g, const struct arrival *in, const struct pep_decision *d)
 {
-    struct exchange_m2m *k = &x->room->m2m;
+    struct exchange_m2m *k = &in->x->room->m2m;
     k->ati_n = copy(k->ati, sizeof k->ati, d->ati);
+    if (in->assoc)
+        gate_call_spoke(g, in->assoc, g->request.device, in->m2m->request.originator);
 }
 
 /* ---- the CSE's answer ---- */
+
+/* Where what was created is, as the address that a request would have. */
+static struct bytes read_location(const struct device_config *d, const struct msg *m,
+                                  struct buf *out)
+{
+    struct bytes path[POLICY_PATH_SEGMENTS_MAX];
+    struct m2m_address a;
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_options; i++)
+        if (m->options[i].number == OPT_LOCATION_PATH && n < POLICY_PATH_SEGMENTS_MAX)
+            path[n++] = m->options[i].value;
+    bool below = n > d->n_base;
+    for (size_t i = 0; below && i < d->n_base; i++)
+        below = bytes_equal(path[i], d->base[i]);
+    if (!below || !m2m_address_read(d->cse, path + d->n_base, n - d->n_base, &a) ||
+        a.form != M2M_CSE_RELATIVE || !m2m_address_write(&a, out))
+        return BYTES_NONE;
+    return buf_bytes(out);
+}
+
+/* An AE's ID is what the CSE says it is; where it says nothing, the one that
+ * the AE asked for, if it asked for a whole one: another would have been told
+ * (TS-0001 10.2.2.2). Pep sees to it that it is one that this client may have. */
+static void note_registered(struct gate *g, struct exchange *x, const struct device_config *d,
+                            const struct m2m_values *v, const struct msg *m)
+{
+    const struct exchange_m2m *k = &x->room->m2m;
+    int64_t rsc = m2m_uint(v, M2M_RSC);
+    struct bytes name = bytes_of(k->name, k->name_n);
+    uint8_t id[M2M_ID_MAX], location[M2M_ID_MAX];
+    struct buf at = buf_on(location, sizeof location);
+    if (x->m2m_registers && m->code == MSG_CODE(2, 1) && rsc == M2M_CREATED && x->assoc) {
+        struct bytes ae_id = m2m_aei(msg_uint(m, OPT_CONTENT_FORMAT), m->payload, id);
+        if (ae_id.n == 0 && name.n > 1)
+            ae_id = name;
+        struct bytes where = read_location(d, m, &at);
+        if (ae_id.n &&
+            pep_note_registered(g->pep, x->assoc->session, x->device_index, ae_id, where))
+            gate_call_spoke(g, x->assoc, x->device_index, ae_id);
+    } else if (x->m2m_operation == M2M_DELETE && MSG_CLASS(m->code) == 2 && rsc == M2M_DELETED) {
+        pep_note_deregistered(g->pep, x->device_index, name);
+    }
+}
 
 uint8_t gate_m2m_response(struct gate *g, struct exchange *x, const struct msg *m, struct msg *out)
 {
@@ -144,6 +187,7 @@ uint8_t gate_m2m_response(struct gate *g, struct exchange *x, const struct msg *
     uint8_t refused = forward_response(&g->forward, &rest, &map, out);
     if (refused)
         return refused;
+    note_registered(g, x, d, &v, &rest);
     if (k->ati_n && !m2m_has(&v, M2M_ATI))
         m2m_set(&v, M2M_ATI, bytes_of(k->ati, k->ati_n));
     return m2m_join(&v, (enum m2m_numbering)(x->m2m - 1), out) ? 0 : MSG_CODE(5, 2);

@@ -22,8 +22,10 @@ MUST_USE bool gate_m2m_name(struct gate *g, const struct arrival *in, struct req
 /* Its parameters into the request for the device. */
 MUST_USE bool gate_m2m_put(const struct arrival *in, const struct device_config *d,
                            struct msg *out);
-/* What the judgement gave besides: for the answer, whenever it comes. */
-void gate_m2m_keep(struct exchange *x, const struct pep_decision *d);
+/* What its answer needs of it into the exchange, whoever makes it and when. */
+void gate_m2m_hold(const struct arrival *in);
+/* What the judgement that permits it gave besides. */
+void gate_m2m_keep(struct gate *g, const struct arrival *in, const struct pep_decision *d);
 
 /* The CSE's answer for the client: as forward_response(). What it says of
  * registrations is noted. */

@@ -6,6 +6,8 @@
  * A request goes by its slot and a number that is never used again: what
  * comes late for a slot that has another by then is for nobody. */
 #include "gate_internal.h"
+#include "gate_call.h"
+#include "gate_notify.h"
 
 #include <stdlib.h>
 
@@ -373,7 +375,8 @@ void gate_take_mail(struct gate *g, unsigned from, struct bytes message, struct 
             discovery_want(g->discovery, l.device);
         break;
     default:
-        (void)gate_take_watch_mail(g, from, message);
+        if (!gate_take_watch_mail(g, from, message) && !gate_take_notify_mail(g, message))
+            (void)gate_take_call_mail(g, from, message);
         break;
     }
 }

@@ -62,6 +62,8 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
     struct audit_start s = start_of(
         g, in->assoc, peer, r->device >= 0 ? upstream_config(g->upstreams, r->device)->name : NULL);
     s.who = who;
+    if (in->subject)
+        s.subject = in->subject;
     struct exchange *x = in->x;
     struct buf line =
         x ? buf_on(x->room->record, sizeof x->room->record) : buf_on(storage, sizeof storage);

@@ -4,32 +4,36 @@
  * question. */
 #include "gate_internal.h"
 
+bool gate_accept_plain(struct gate *g, struct arrival *in)
+{
+    struct bytes again = BYTES_NONE;
+    uint32_t may_send = gate_may_send(g, in);
+    switch (exchange_accept(g->exchanges, NULL, in->listener, in->from, in->m, in->datagram, g->now,
+                            &in->x, &again)) {
+    case EXCHANGE_NEW:
+        in->x->may_send = may_send;
+        return true;
+    case EXCHANGE_REPEAT: /* it waits already; what is sent again is no longer than
+                             what may be sent for this datagram, which is the same */
+        g->stats.requests--;
+        if (again.n > 0 && again.n <= may_send)
+            gate_send(g, NULL, in->listener, in->from, again);
+        return false;
+    case EXCHANGE_FULL:
+    case EXCHANGE_MANY:
+    default:
+        in->x = NULL;
+        gate_reply_later(g, in, MSG_CODE(4, 29), PLAIN_MAX_AGE_S);
+        return false;
+    }
+}
+
 void gate_park(struct gate *g, struct arrival *in, uint64_t question)
 {
-    if (!in->x) {
-        /* On a plain listener nothing is kept for a stranger, but for as
-         * long as a question about its token is under way. */
-        struct bytes again = BYTES_NONE;
-        uint32_t may_send = gate_may_send(g, in);
-        switch (exchange_accept(g->exchanges, NULL, in->listener, in->from, in->m, in->datagram,
-                                g->now, &in->x, &again)) {
-        case EXCHANGE_NEW:
-            in->x->may_send = may_send;
-            break;
-        case EXCHANGE_REPEAT: /* it waits already; what is sent again is no longer than
-                                 what may be sent for this datagram, which is the same */
-            g->stats.requests--;
-            if (again.n > 0 && again.n <= may_send)
-                gate_send(g, NULL, in->listener, in->from, again);
-            return;
-        case EXCHANGE_FULL:
-        case EXCHANGE_MANY:
-        default:
-            in->x = NULL;
-            gate_reply_later(g, in, MSG_CODE(4, 29), PLAIN_MAX_AGE_S);
-            return;
-        }
-    }
+    /* On a plain listener nothing is kept for a stranger, but for as long as a
+     * question about its token is under way. */
+    if (!in->x && !gate_accept_plain(g, in))
+        return;
     struct exchange *x = in->x;
     if (in->datagram.n > sizeof x->room->stored) {
         gate_reply_code(g, in, MSG_CODE(4, 13), NULL);

@@ -5,7 +5,7 @@
  * One message at a time is on its way to a client's observation. While that
  * is unacknowledged, waits for a judgement or for its turn, the device's side
  * keeps what is newer (say_ready()), so nothing piles up here. */
-#include "gate_internal.h"
+#include "gate_call.h"
 
 #include <stdlib.h>
 
@@ -454,6 +454,8 @@ void gate_watch_untaken(struct gate *g, uint64_t id, enum observe_taken taken,
 void gate_watch_heard(void *user, uint64_t id, enum exchange_heard heard, uint64_t rtt_us)
 {
     struct gate *g = user;
+    if (gate_call_heard(g, id, heard))
+        return;
     struct watch *w = watch_find(g->watches, id);
     if (!w)
         return; /* the last word of one that is over */

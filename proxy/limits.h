@@ -126,9 +126,9 @@ enum limits {
     /* The last flight of a handshake is kept so long for a client that did
      * not get it: its timer has run five times by then (RFC 6347 4.2.4). */
     FLIGHT_MS = 31000,
-    HANDSHAKES = 256,           /* half-open handshakes; then the oldest gives way */
-    HANDSHAKES_PER_NET = 32,    /* of them from one /24 or /56 */
-    HANDSHAKE_MS = 30000,       /* a handshake that takes longer is dropped */
+    HANDSHAKES = 256,        /* half-open handshakes; then the oldest gives way */
+    HANDSHAKES_PER_NET = 32, /* of them from one /24 or /56 */
+    HANDSHAKE_MS = 30000,    /* a handshake that takes longer is dropped */
     /* Handshakes wait for their turn (lobby.h). A flight with ECDHE takes
      * about a millisecond: of a turn that has more than one of them, what
      * came meanwhile waits for all. */
@@ -143,7 +143,7 @@ enum limits {
     HANDSHAKES_WAITING = 64,  /* datagrams; all together less than a second's share */
     HANDSHAKES_WAITING_PER_NET = 32,
     HANDSHAKES_WAITING_PER_HOST = 16, /* of one address; four clients' certificates */
-    DTLS_TIMEOUT_MIN_MS = 1000, /* RFC 6347 4.2.4.1 */
+    DTLS_TIMEOUT_MIN_MS = 1000,       /* RFC 6347 4.2.4.1 */
     DTLS_TIMEOUT_MAX_MS = 16000,
     HANDSHAKE_MTU = 1200,          /* of our flights: IPv6's 1280 less headers (RFC 6347 4.1.1.1) */
     PARKED_MAX = 2 * DATAGRAM_MAX, /* of one handshake that waits for its key; more is lost */
@@ -207,6 +207,13 @@ enum limits {
     /* What was kept beside its key is good for so long: an upgrade that stops
      * the daemon first and starts it last, on a slow card. */
     RESTART_MAX_S = 300,
+
+    /* Notifications of CSEs on their way to clients (gate_call.c); each keeps
+     * its request. Beyond, the CSE is told to come again. */
+    NOTIFY_CALLS = 128,
+    /* From a client's ACK to its answer: what an AE does with a notification is
+     * little, and the CSE waits for it. */
+    NOTIFY_ANSWER_MS = 60000,
 
     DRAIN_MS = 5000, /* planned stop: what is under way may finish */
 };

@@ -20,6 +20,9 @@ enum mail_kind {
     MAIL_UNSUBSCRIBE, /* its end */
     MAIL_READY,       /* it can take the next notice */
     MAIL_NOTICE,      /* what there is to tell of it */
+    MAIL_NOTIFIED,    /* a CSE's datagram to your device's listener (gate_notify.c) */
+    MAIL_CALL,        /* a CSE's request for a client, should it be yours (gate_call.c) */
+    MAIL_CALLED,      /* what came of it */
     MAIL_QUESTION,    /* to the leader: ask an authorization server (worker_ask.c) */
     MAIL_REPLY,       /* what it said */
     MAIL_UNKNOWN_KEY, /* to the leader: a token came whose key nobody knows */

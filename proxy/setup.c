@@ -57,9 +57,7 @@ bool setup_open(struct setup *s, const char *file, bool with_store, int64_t now_
         ok = s->devices != NULL;
     }
     for (size_t i = 0; ok && i < c->n_devices; i++)
-        s->devices[i] = (struct pep_device){.name = c->devices[i].upstream.name,
-                                            .audience = c->devices[i].audience,
-                                            .authority = c->devices[i].authority};
+        s->devices[i] = config_pep_device(&c->devices[i]);
     ok = ok && (c->workers == 1 || !with_store || open_crew(s, c->workers, diag));
     if (ok) {
         s->wire = wire_load(policy, c->policy_dir, diag);

@@ -405,9 +405,7 @@ static bool open_gate(struct world *w)
     struct buf diag = buf_on(text, sizeof text - 1);
     struct pep_device *devices = w->devices;
     for (size_t i = 0; i < w->config->n_devices; i++)
-        devices[i] = (struct pep_device){.name = w->config->devices[i].upstream.name,
-                                         .audience = w->config->devices[i].audience,
-                                         .authority = w->config->devices[i].authority};
+        devices[i] = config_pep_device(&w->config->devices[i]);
     w->store = store_open(w->config->state, 0, &diag);
     struct pep_config pc = {.devices = devices,
                             .n_devices = w->config->n_devices,
