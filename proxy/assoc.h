@@ -63,8 +63,9 @@ struct assoc {
     struct pep_session *session; /* opened by the gate when established; or NULL */
     struct exchange *exchanges;  /* head of its list, kept by exchange.c */
     struct watch *watches;       /* likewise, by watch.c */
-    unsigned n_exchanges;
-    uint16_t next_mid; /* for our own messages to this client */
+    uint32_t repeats;            /* likewise: what is remembered of those that are over */
+    uint8_t n_exchanges;         /* under way */
+    uint16_t next_mid;           /* for our own messages to this client */
     bool dead;
     uint8_t m2m; /* enum m2m_numbering that it was heard to use, plus one; kept by the gate */
     struct deadline ends; /* kept by the gate: when the last grant ends */

@@ -12,11 +12,7 @@
  * its members' deadlines. Only separate answers back off, each by itself. */
 enum list {
     LIST_NONE = 0,
-    LIST_UNACKED,  /* OPEN and CON: the empty ACK is due at born + SEPARATE_AFTER */
-    LIST_KEPT_CON, /* ANSWERED, by kept_ms */
-    LIST_KEPT_NON,
-    LIST_KEPT_PLAIN_CON, /* of endpoints without an association */
-    LIST_KEPT_PLAIN_NON,
+    LIST_UNACKED, /* OPEN and CON: the empty ACK is due at born + SEPARATE_AFTER */
     LIST_CONFIRM, /* ANSWERED, its separate CON awaits the ACK */
     LISTS,
 };
@@ -25,11 +21,12 @@ enum { WAIT_BUCKETS = 64 }; /* by question; their ids are counted up */
 
 struct exchanges {
     struct exchange *slots;
-    size_t n_slots, n_used;                  /* slots from n_used on were never touched */
+    size_t n_slots, n_used, n_taken;         /* slots from n_used on were never touched */
     struct exchange *free_top;               /* last freed, first taken: it is still in the cache */
     struct exchange_room *rooms, *free_room; /* as many, likewise */
     size_t n_rooms_used;
     struct exchange *leaving; /* has its room back to give, when another needs one */
+    struct repeats repeats;   /* with the slots that are taken, n_slots at the most */
     struct {
         struct exchange *head, *tail;
     } lists[LISTS];
@@ -58,7 +55,7 @@ struct exchanges *exchanges_new(size_t slots, const struct exchange_ops *ops, vo
      * never used are never there. */
     t->slots = aligned_alloc(_Alignof(struct exchange), slots * sizeof *t->slots);
     t->rooms = aligned_alloc(_Alignof(struct exchange_room), slots * sizeof *t->rooms);
-    bool ok = tagmap_init(&t->by_mid, slots);
+    bool ok = tagmap_init(&t->by_mid, slots) && repeats_init(&t->repeats, slots);
     ok = tagmap_init(&t->by_answer, slots) && ok;
     ok = deadlines_init(&t->retransmissions, slots) && ok;
     if (!ok || !t->slots || !t->rooms) {
@@ -82,6 +79,7 @@ void exchanges_free(struct exchanges *t)
     deadlines_clear(&t->retransmissions);
     tagmap_clear(&t->by_answer);
     tagmap_clear(&t->by_mid);
+    repeats_clear(&t->repeats);
     free(t->slots);
     free(t->rooms);
     free(t);
@@ -172,13 +170,35 @@ static bool is_endpoint(const struct exchange *x, const struct assoc *a, int lis
     return !x->assoc && x->listener == listener && peer_equal(&x->peer, from);
 }
 
+static bool is_repeat_of(const struct exchanges *t, const struct repeat *r, const struct assoc *a,
+                         int listener, const struct peer *from)
+{
+    if (a || r->assoc)
+        return r->assoc == a;
+    const struct exchange_room *room = &t->rooms[r->room - 1];
+    return room->listener == listener && peer_equal(&room->peer, from);
+}
+
+/* One that is under way, or else what is remembered of one: *over. In the map
+ * the latter's numbers are behind the former's. */
 static struct exchange *find_request(const struct exchanges *t, uint32_t tag, const struct assoc *a,
-                                     int listener, const struct peer *from, uint16_t mid)
+                                     int listener, const struct peer *from, uint16_t mid,
+                                     struct repeat **over)
 {
     size_t step = 0;
-    for (uint32_t i; tagmap_find(&t->by_mid, tag, &step, &i);)
-        if (t->slots[i].mid == mid && is_endpoint(&t->slots[i], a, listener, from))
-            return &t->slots[i];
+    *over = NULL;
+    for (uint32_t i; tagmap_find(&t->by_mid, tag, &step, &i);) {
+        if (i < t->n_slots) {
+            if (t->slots[i].mid == mid && is_endpoint(&t->slots[i], a, listener, from))
+                return &t->slots[i];
+            continue;
+        }
+        struct repeat *r = &t->repeats.all[i - t->n_slots];
+        if (r->mid == mid && is_repeat_of(t, r, a, listener, from)) {
+            *over = r;
+            return NULL;
+        }
+    }
     return NULL;
 }
 
@@ -193,11 +213,6 @@ static struct exchange *find_answer(const struct exchanges *t, uint32_t tag, con
 }
 
 /* ---- the life of a slot ---- */
-
-static bool is_under_way(const struct exchange *x)
-{
-    return x->state == EXCHANGE_OPEN || x->confirm;
-}
 
 static void lose_mid(struct exchanges *t, struct exchange *x)
 {
@@ -261,13 +276,18 @@ static struct exchange_room *take_room(struct exchanges *t)
     return r;
 }
 
+static void free_room(struct exchanges *t, struct exchange_room *r)
+{
+    r->next = t->free_room;
+    t->free_room = r;
+}
+
 static void give_room(struct exchanges *t)
 {
     struct exchange *x = t->leaving;
     if (!x)
         return;
-    x->room->next = t->free_room;
-    t->free_room = x->room;
+    free_room(t, x->room);
     x->room = NULL;
     t->leaving = NULL;
 }
@@ -292,74 +312,141 @@ static void release(struct exchanges *t, struct exchange *x)
     lose_mid(t, x);
     list_leave(t, x);
     assoc_leave(x);
-    leave_room(t, x);
+    if (x->room)
+        leave_room(t, x);
     x->state = EXCHANGE_FREE;
     x->age_next = t->free_top;
     t->free_top = x;
+    t->n_taken--;
 }
 
-static void keep(struct exchanges *t, struct exchange *x, struct instant now)
+/* ---- what is remembered ---- */
+
+static uint32_t repeat_in_map(const struct exchanges *t, const struct repeat *r)
 {
-    if (x->state == EXCHANGE_OPEN) {
-        close_open(t, x);
-        t->stats.kept++;
-    }
-    x->state = EXCHANGE_ANSWERED;
-    x->kept_ms = instant_ms(now);
-    bool con = x->type == TYPE_CON;
-    if (x->plain)
-        list_enter(t, x, con ? LIST_KEPT_PLAIN_CON : LIST_KEPT_PLAIN_NON);
-    else
-        list_enter(t, x, con ? LIST_KEPT_CON : LIST_KEPT_NON);
+    return (uint32_t)t->n_slots + repeat_number(&t->repeats, r);
 }
 
-static void keep_answer(struct exchanges *t, struct exchange *x, struct bytes answer)
+static void forget(struct exchanges *t, struct repeat *r)
 {
-    x->stored_n = answer.n;
-    if (answer.n > EXCHANGE_SMALL) {
-        memcpy(x->room->stored, answer.p, answer.n);
+    tagmap_remove(&t->by_mid, r->tag, repeat_in_map(t, r));
+    if (r->room)
+        free_room(t, &t->rooms[r->room - 1]);
+    repeats_remove(&t->repeats, r, r->assoc ? &r->assoc->repeats : NULL);
+    t->stats.kept--;
+}
+
+static struct repeat *remember(struct exchanges *t, struct assoc *a, uint8_t type, uint32_t tag,
+                               struct instant now)
+{
+    bool con = type == TYPE_CON;
+    enum repeat_list list =
+        a ? (con ? REPEATS_CON : REPEATS_NON) : (con ? REPEATS_PLAIN_CON : REPEATS_PLAIN_NON);
+    struct repeat *r = repeats_add(&t->repeats, list, a ? &a->repeats : NULL);
+    r->assoc = a;
+    r->type = type;
+    r->tag = tag;
+    r->room = 0;
+    r->n = 0;
+    r->kept_ms = instant_ms(now);
+    tagmap_put(&t->by_mid, tag, repeat_in_map(t, r));
+    t->stats.kept++;
+    return r;
+}
+
+static uint8_t *repeat_answer(const struct exchanges *t, struct repeat *r)
+{
+    return r->n <= EXCHANGE_SMALL ? r->small : t->rooms[r->room - 1].stored;
+}
+
+/* The request is over but for its duplicates: of them only this is known
+ * from now on, and what they get. */
+static void settle(struct exchanges *t, struct exchange *x, struct bytes answer, struct instant now)
+{
+    bool findable = x->findable, plain = x->plain;
+    struct assoc *a = x->assoc;
+    struct exchange_room *room = x->room;
+    if (findable && (plain || answer.n > EXCHANGE_SMALL))
+        x->room = NULL; /* it stays with what is remembered */
+    release(t, x);
+    x->room = room; /* to be looked at still, as all of it */
+    x->assoc = a;
+    if (!findable) /* its ID is another message's now */
         return;
+    struct repeat *r = remember(t, a, x->type, x->tag, now);
+    r->hash = x->hash;
+    r->mid = x->mid;
+    r->acked = x->acked;
+    r->born_ms = instant_ms(x->born);
+    r->n = (uint16_t)answer.n;
+    if (plain || answer.n > EXCHANGE_SMALL)
+        r->room = (uint32_t)(room - t->rooms) + 1;
+    if (plain) {
+        room->peer = x->peer;
+        room->listener = x->listener;
     }
     if (answer.n)
-        memcpy(x->small, answer.p, answer.n);
-    leave_room(t, x);
+        memcpy(repeat_answer(t, r), answer.p, answer.n);
 }
 
-static struct exchange *older(const struct exchanges *t, enum list l, enum list k)
+/* It still waits for an ACK. */
+static void keep(struct exchanges *t, struct exchange *x, struct bytes answer)
 {
-    struct exchange *x = t->lists[l].head, *y = t->lists[k].head;
-    if (x && y)
-        return x->kept_ms < y->kept_ms ? x : y;
-    return x ? x : y;
+    close_open(t, x);
+    t->stats.kept++;
+    x->state = EXCHANGE_ANSWERED;
+    x->stored_n = answer.n;
+    memcpy(x->room->stored, answer.p, answer.n);
 }
 
-static struct exchange *victim(const struct exchanges *t)
+static struct repeat *older(struct repeat *a, struct repeat *b)
 {
-    struct exchange *x = older(t, LIST_KEPT_PLAIN_CON, LIST_KEPT_PLAIN_NON);
-    if (!x)
-        x = older(t, LIST_KEPT_CON, LIST_KEPT_NON);
-    return x ? x : t->lists[LIST_CONFIRM].head;
+    if (a && b)
+        return a->kept_ms < b->kept_ms ? a : b;
+    return a ? a : b;
+}
+
+/* NULL: nothing is remembered. */
+static struct repeat *victim(const struct exchanges *t)
+{
+    const struct repeats *r = &t->repeats;
+    struct repeat *plain =
+        older(repeats_oldest(r, REPEATS_PLAIN_CON), repeats_oldest(r, REPEATS_PLAIN_NON));
+    return plain ? plain : older(repeats_oldest(r, REPEATS_CON), repeats_oldest(r, REPEATS_NON));
+}
+
+/* Room for one more slot. False: all there is is under way. */
+static bool make_room(struct exchanges *t)
+{
+    if (t->n_taken + t->repeats.n < t->n_slots)
+        return true;
+    struct repeat *r = victim(t);
+    if (!r && !t->lists[LIST_CONFIRM].head)
+        return false;
+    t->stats.evicted++;
+    if (!r) {
+        release(t, t->lists[LIST_CONFIRM].head);
+        return true;
+    }
+    forget(t, r);
+    r = victim(t);
+    if (r)
+        repeats_expect(&t->repeats, r);
+    return true;
 }
 
 static struct exchange *take_slot(struct exchanges *t, struct instant now)
 {
-    if (!t->free_top && t->n_used == t->n_slots) {
-        struct exchange *v = victim(t);
-        if (!v)
-            return NULL;
-        t->stats.evicted++;
-        release(t, v);
-        struct exchange *next = victim(t);
-        for (size_t i = 0; next && i < offsetof(struct exchange, small); i += 64)
-            __builtin_prefetch((uint8_t *)next + i, 1);
-    }
+    if (!make_room(t))
+        return NULL;
     struct exchange *x = t->free_top;
     if (x)
         t->free_top = x->age_next;
     else
         x = &t->slots[t->n_used++];
+    t->n_taken++;
     give_room(t);
-    memset(x, 0, offsetof(struct exchange, small));
+    memset(x, 0, sizeof *x);
     x->room = take_room(t);
     x->state = EXCHANGE_OPEN;
     x->born = now;
@@ -369,14 +456,14 @@ static struct exchange *take_slot(struct exchanges *t, struct instant now)
 
 /* ---- requests ---- */
 
-static uint64_t lifetime_ms(const struct exchange *x)
+static uint32_t lifetime_ms(uint8_t type)
 {
-    return x->type == TYPE_CON ? EXCHANGE_LIFETIME_MS : NON_LIFETIME_MS;
+    return type == TYPE_CON ? EXCHANGE_LIFETIME_MS : NON_LIFETIME_MS;
 }
 
-static bool is_forgotten(const struct exchange *x, struct instant now)
+static bool is_forgotten(const struct repeat *r, struct instant now)
 {
-    return !is_under_way(x) && instant_ms(now) >= instant_ms(x->born) + lifetime_ms(x);
+    return instant_ms(now) >= r->born_ms + lifetime_ms(r->type);
 }
 
 static struct bytes empty_ack(struct exchanges *t, uint16_t mid)
@@ -388,18 +475,19 @@ static struct bytes empty_ack(struct exchanges *t, uint16_t mid)
 
 static struct bytes kept_answer(const struct exchange *x)
 {
-    return bytes_of(x->stored_n <= EXCHANGE_SMALL ? x->small : x->room->stored, x->stored_n);
+    return bytes_of(x->room->stored, x->stored_n);
 }
 
 /* RFC 7252 4.2: a duplicate CON gets the same ACK again. 4.5: a duplicate
  * NON is ignored; its client makes a new message to ask again. */
-static struct bytes answer_again(struct exchanges *t, const struct exchange *x)
+static struct bytes answer_again(struct exchanges *t, uint8_t type, uint16_t mid, bool acked,
+                                 struct repeat *over)
 {
-    if (x->type != TYPE_CON)
+    if (type != TYPE_CON)
         return BYTES_NONE;
-    if (x->acked)
-        return empty_ack(t, x->mid);
-    return x->state == EXCHANGE_ANSWERED ? kept_answer(x) : BYTES_NONE;
+    if (acked)
+        return empty_ack(t, mid);
+    return over ? bytes_of(repeat_answer(t, over), over->n) : BYTES_NONE;
 }
 
 enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int listener,
@@ -412,24 +500,24 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     bool reliable = a && a->conn;
     uint32_t tag = reliable ? 0 : key_tag(t, a, listener, from, m->mid);
     uint64_t hash = reliable ? 0 : siphash(&t->seed, datagram);
-    struct exchange *old = reliable ? NULL : find_request(t, tag, a, listener, from, m->mid);
-    if (old && is_forgotten(old, now)) {
-        release(t, old);
-        old = NULL;
+    struct repeat *over = NULL;
+    struct exchange *old = reliable ? NULL : find_request(t, tag, a, listener, from, m->mid, &over);
+    if (over && is_forgotten(over, now)) {
+        forget(t, over);
+        over = NULL;
     }
-    if (old && old->hash == hash) {
+    if ((old && old->hash == hash) || (over && over->hash == hash)) {
         t->stats.repeated++;
-        *again = answer_again(t, old);
+        *again = old ? answer_again(t, old->type, old->mid, old->acked, NULL)
+                     : answer_again(t, over->type, over->mid, over->acked, over);
         return EXCHANGE_REPEAT;
     }
     if (a ? a->n_exchanges >= EXCHANGES_PER_ASSOC : t->n_plain >= EXCHANGES_PLAIN) {
         t->stats.full++;
         return EXCHANGE_MANY;
     }
-    if (old && !is_under_way(old)) {
-        release(t, old);
-        old = NULL;
-    }
+    if (over)
+        forget(t, over);
     struct exchange *x = take_slot(t, now);
     if (!x) {
         t->stats.full++;
@@ -570,10 +658,12 @@ void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, str
         release(t, x);
         return;
     }
-    keep(t, x, now);
-    keep_answer(t, x, x->type == TYPE_CON ? b : BYTES_NONE);
-    if (m->type == TYPE_CON)
+    if (m->type == TYPE_CON) {
+        keep(t, x, b);
         await_ack(t, x, tag, now);
+    } else {
+        settle(t, x, x->type == TYPE_CON ? b : BYTES_NONE, now);
+    }
     /* Last: a send that fails may close the association, and forget x. */
     t->ops->send(t->user, x, b);
 }
@@ -603,8 +693,7 @@ bool exchange_notify(struct exchanges *t, struct assoc *a, uint64_t watch, struc
     struct bytes b = write_out(t, a, m);
     *kept = m->type == TYPE_CON ? x : NULL;
     if (*kept) {
-        keep(t, x, now);
-        keep_answer(t, x, b);
+        keep(t, x, b);
         await_ack(t, x, tag, now);
     }
     t->ops->send(t->user, x, b);
@@ -639,12 +728,10 @@ void exchange_drop(struct exchanges *t, struct exchange *x, struct instant now)
 {
     x->stored_n = 0;
     t->stats.unanswered += !x->own && !x->guest;
-    if (x->gone || x->own || x->reliable) {
+    if (x->gone || x->own || x->reliable)
         release(t, x);
-        return;
-    }
-    keep(t, x, now);
-    leave_room(t, x);
+    else
+        settle(t, x, BYTES_NONE, now);
 }
 
 bool exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct peer *from,
@@ -660,9 +747,7 @@ bool exchange_acknowledged(struct exchanges *t, struct assoc *a, const struct pe
         end_notice(t, x, reset ? HEARD_RESET : HEARD_ACK, now);
         return true;
     }
-    lose_confirm(t, x);
-    keep(t, x, now);
-    keep_answer(t, x, BYTES_NONE); /* a duplicate gets its empty ACK again */
+    settle(t, x, BYTES_NONE, now); /* a duplicate gets its empty ACK again */
     if (reset) {
         t->stats.undelivered++;
         t->ops->undelivered(t->user, x, true);
@@ -684,6 +769,8 @@ void exchange_forget(struct exchanges *t, struct assoc *a)
         a->n_exchanges--;
         x->gone = true;
     }
+    while (a->repeats)
+        forget(t, repeat_at(&t->repeats, a->repeats));
     assert(a->n_exchanges == 0);
 }
 
@@ -722,20 +809,24 @@ void exchanges_each_open(struct exchanges *t, void (*visit)(void *user, struct e
 
 /* ---- time ---- */
 
-static uint64_t head_due_ms(const struct exchanges *t, enum list l)
+static uint64_t unacked_due_ms(const struct exchanges *t)
 {
-    const struct exchange *x = t->lists[l].head;
-    if (!x)
-        return UINT64_MAX;
-    return l == LIST_UNACKED ? instant_ms(x->born) + SEPARATE_AFTER_MS
-                             : x->kept_ms + lifetime_ms(x);
+    const struct exchange *x = t->lists[LIST_UNACKED].head;
+    return x ? instant_ms(x->born) + SEPARATE_AFTER_MS : UINT64_MAX;
+}
+
+static uint64_t repeats_due_ms(const struct exchanges *t, enum repeat_list l)
+{
+    const struct repeat *r = repeats_oldest(&t->repeats, l);
+    return r ? r->kept_ms + lifetime_ms(r->type) : UINT64_MAX;
 }
 
 uint64_t exchanges_deadline_ms(const struct exchanges *t)
 {
-    uint64_t first = deadlines_next(&t->retransmissions);
-    for (enum list l = LIST_UNACKED; l <= LIST_KEPT_PLAIN_NON; l++) {
-        uint64_t due = head_due_ms(t, l);
+    uint64_t first = deadlines_next(&t->retransmissions), due = unacked_due_ms(t);
+    first = due < first ? due : first;
+    for (enum repeat_list l = 0; l < REPEAT_LISTS; l++) {
+        due = repeats_due_ms(t, l);
         first = due < first ? due : first;
     }
     return first;
@@ -748,9 +839,7 @@ static void retransmit(struct exchanges *t, struct exchange *x, struct instant n
         return;
     }
     if (x->tries > MAX_RETRANSMIT) {
-        lose_confirm(t, x);
-        keep(t, x, now);
-        keep_answer(t, x, BYTES_NONE);
+        settle(t, x, BYTES_NONE, now);
         t->stats.undelivered++;
         t->ops->undelivered(t->user, x, false);
         return;
@@ -764,7 +853,7 @@ static void retransmit(struct exchanges *t, struct exchange *x, struct instant n
 void exchanges_expire(struct exchanges *t, struct instant now)
 {
     uint64_t now_ms = instant_ms(now);
-    while (head_due_ms(t, LIST_UNACKED) <= now_ms) {
+    while (unacked_due_ms(t) <= now_ms) {
         struct exchange *x = t->lists[LIST_UNACKED].head;
         list_leave(t, x);
         x->acked = true;
@@ -775,9 +864,9 @@ void exchanges_expire(struct exchanges *t, struct instant now)
         retransmit(t,
                    (struct exchange *)(void *)((uint8_t *)d - offsetof(struct exchange, deadline)),
                    now);
-    for (enum list l = LIST_KEPT_CON; l <= LIST_KEPT_PLAIN_NON; l++)
-        while (head_due_ms(t, l) <= now_ms)
-            release(t, t->lists[l].head);
+    for (enum repeat_list l = 0; l < REPEAT_LISTS; l++)
+        while (repeats_due_ms(t, l) <= now_ms)
+            forget(t, repeats_oldest(&t->repeats, l));
 }
 
 void exchanges_get_stats(const struct exchanges *t, struct exchanges_stats *out)
@@ -803,48 +892,51 @@ bool exchanges_use_seed(struct exchanges *t, const uint8_t seed[EXCHANGE_SEED])
 void exchanges_each_seen(const struct exchanges *t, struct instant now,
                          void (*visit)(void *user, const struct exchange_seen *x), void *user)
 {
-    static const enum list lists[] = {LIST_KEPT_NON, LIST_KEPT_CON, LIST_CONFIRM};
+    static const enum repeat_list lists[] = {REPEATS_NON, REPEATS_CON};
+    struct exchange_seen seen;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        for (const struct exchange *x = t->lists[lists[i]].head; x; x = x->age_next) {
-            if (!x->assoc || !x->findable)
-                continue;
-            const struct exchange_seen seen = {
-                .client = x->assoc->id,
-                .hash = x->hash,
-                .mid = x->mid,
-                .type = x->type,
-                .acked = x->acked,
-                .age_ms = instant_ms(now) - instant_ms(x->born),
-                .answer = bytes_of(x->stored_n > EXCHANGE_SMALL ? x->room->stored : x->small,
-                                   x->type == TYPE_CON ? x->stored_n : 0)};
+        for (struct repeat *r = repeats_oldest(&t->repeats, lists[i]); r;
+             r = repeat_at(&t->repeats, r->age_next)) {
+            seen = (struct exchange_seen){.client = r->assoc->id,
+                                          .hash = r->hash,
+                                          .mid = r->mid,
+                                          .type = r->type,
+                                          .acked = r->acked,
+                                          .age_ms = instant_ms(now) - r->born_ms,
+                                          .answer = bytes_of(repeat_answer(t, r), r->n)};
             visit(user, &seen);
         }
+    for (const struct exchange *x = t->lists[LIST_CONFIRM].head; x; x = x->age_next) {
+        if (!x->assoc || !x->findable)
+            continue;
+        seen = (struct exchange_seen){.client = x->assoc->id,
+                                      .hash = x->hash,
+                                      .mid = x->mid,
+                                      .type = x->type,
+                                      .acked = x->acked,
+                                      .age_ms = instant_ms(now) - instant_ms(x->born),
+                                      .answer = kept_answer(x)};
+        visit(user, &seen);
+    }
 }
 
 bool exchange_remember(struct exchanges *t, struct assoc *a, const struct exchange_seen *s,
                        struct instant now)
 {
-    uint64_t age_us = s->age_ms * 1000;
     if (s->answer.n > MESSAGE_MAX || (s->type != TYPE_CON && s->type != TYPE_NON) ||
-        age_us >= now.mono_us)
+        s->age_ms >= instant_ms(now) || !make_room(t))
         return false;
-    struct exchange *x = take_slot(t, now);
-    if (!x)
-        return false;
-    x->born.mono_us -= age_us;
-    x->peer = a->peer;
-    x->listener = a->listener;
-    x->type = s->type;
-    x->acked = s->acked;
-    x->mid = s->mid;
-    x->hash = s->hash;
-    x->tag = key_tag(t, a, a->listener, &a->peer, s->mid);
-    x->findable = true;
-    tagmap_put(&t->by_mid, x->tag, number(t, x));
-    assoc_enter(x, a);
-    x->client = a->id;
-    a->n_exchanges++;
-    keep(t, x, now);
-    keep_answer(t, x, s->answer);
+    uint32_t tag = key_tag(t, a, a->listener, &a->peer, s->mid);
+    struct repeat *r = remember(t, a, s->type, tag, now);
+    r->hash = s->hash;
+    r->mid = s->mid;
+    r->acked = s->acked;
+    r->born_ms = instant_ms(now) - s->age_ms;
+    r->n = (uint16_t)s->answer.n;
+    give_room(t);
+    if (s->answer.n > EXCHANGE_SMALL)
+        r->room = (uint32_t)(take_room(t) - t->rooms) + 1;
+    if (s->answer.n)
+        memcpy(repeat_answer(t, r), s->answer.p, s->answer.n);
     return true;
 }

@@ -3,9 +3,10 @@
  * and nowhere else.
  *
  * A table of fixed size. A slot is OPEN while the request is worked on (it
- * may wait for a token, in a device's queue, or for the device) and ANSWERED
- * afterwards, when it only remembers its answer for duplicates. When the
- * table is full the oldest ANSWERED slot gives way; OPEN ones never do.
+ * may wait for a token, in a device's queue, or for the device), and ANSWERED
+ * while its separate CON awaits its ACK. Then it is free, and what duplicates
+ * need is remembered elsewhere (repeats.h), counted as a slot too. When the
+ * table is full the oldest that is remembered gives way; OPEN ones never do.
  *
  * A slot whose separate CON awaits its ACK counts as under way for its
  * client (EXCHANGES_PER_ASSOC), and gives way last. All endpoints of plain
@@ -23,6 +24,7 @@
 #include "deadline.h"
 #include "msg.h"
 #include "rate.h"
+#include "repeats.h"
 
 struct exchanges;
 struct device;
@@ -59,7 +61,7 @@ enum exchange_up_end {
 
 enum exchange_limits {
     EXCHANGE_RECORD_MAX = 1152,
-    EXCHANGE_SMALL = 64, /* an answer that needs no room to be remembered */
+    EXCHANGE_SMALL = REPEAT_SMALL,
 };
 
 /* What the answer to a request of oneM2M needs of it; kept by gate_m2m.c. */
@@ -71,25 +73,25 @@ struct exchange_m2m {
 };
 
 /* The large part of a request, lent to it while it is OPEN, and for as long
- * as it has a longer answer to remember. The last one given back is the next
- * one lent: a busy table is larger than the processor's caches, and so the
- * few requests under way stay in them. */
+ * as a longer answer of it is remembered. The last one given back is the next
+ * one lent, as are slots: a busy table is larger than the processor's caches,
+ * and so the few requests under way stay in them. */
 struct exchange_room {
     struct exchange_room *next;       /* when free */
+    struct peer peer;                 /* of who is remembered without an association, */
+    int listener;                     /* and where it came to */
     struct rate_taken taken;          /* kept by the gate */
     uint8_t stored[MESSAGE_MAX];      /* the request for the device; or a long answer */
     char record[EXCHANGE_RECORD_MAX]; /* of the audit, begun at the decision */
     struct exchange_m2m m2m;          /* where x->m2m */
 };
 
-/* What a new request and its forgetting touch comes first. */
 struct exchange {
     /* the client's half */
     _Alignas(64) struct assoc *assoc; /* NULL: plain coap, or the association is gone */
     uint64_t hash;                    /* of the message's bytes */
     /* kept by exchange.c: lists, and the endpoint's part of its keys */
     struct exchange *assoc_prev, *assoc_next, *age_prev, *age_next;
-    uint64_t kept_ms; /* since when it only remembers */
     uint32_t tag, confirm_tag;
 
     enum exchange_state state;
@@ -156,8 +158,7 @@ struct exchange {
 
     /* what is in the room; of the answer's bytes when ANSWERED */
     size_t stored_n, record_n;
-    struct exchange_room *room;    /* never NULL while OPEN */
-    uint8_t small[EXCHANGE_SMALL]; /* the answer's bytes when it has no room */
+    struct exchange_room *room; /* never NULL while OPEN or ANSWERED */
 };
 
 /* How the client took a notification of type CON. */
@@ -205,9 +206,10 @@ struct exchange *exchange_at_slot(struct exchanges *t, uint32_t slot);
 /* Answers: sets type, message ID and token of `m` (piggybacked on the ACK,
  * separate CON with retransmission, or NON), sends it and keeps it. An answer
  * that would be longer than MESSAGE_MAX becomes an empty 5.02, and `m` says
- * so. The device's half must be over (else cancel it first). When the client
- * is gone, or never was, nothing is sent and the slot is free; what it holds
- * stays readable, and its record writable, until the next accept. */
+ * so. The device's half must be over (else cancel it first). The slot is free
+ * then, unless an ACK is to come; what it holds stays readable, and its record
+ * writable, until the next accept. When the client is gone, or never was,
+ * nothing is sent. */
 void exchange_answer(struct exchanges *t, struct exchange *x, struct msg *m, struct instant now);
 
 /* The request is dropped without an answer (for example a NON that needs

@@ -1083,6 +1083,8 @@ static void model_answer(struct model *m, uint64_t ms, uint64_t order)
             m->next_ms = ms + m->wait_ms;
         }
     }
+    if (!m->confirm && !m->findable)
+        m->used = false;
 }
 
 static void model_settle(struct model *m, uint64_t ms, uint64_t order)
@@ -1090,6 +1092,7 @@ static void model_settle(struct model *m, uint64_t ms, uint64_t order)
     m->confirm = false;
     m->kept_ms = ms;
     m->order = order;
+    m->used = m->findable; /* there are no duplicates of it any more */
 }
 
 static void model_time(uint64_t ms, uint64_t *order)
@@ -1138,7 +1141,7 @@ static void model_check(void)
     for (size_t i = 0; i < MODEL_SLOTS; i++) {
         open += model[i].used && model[i].open;
         kept += model[i].used && !model[i].open;
-        if (model[i].used) {
+        if (model[i].used && (model[i].open || model[i].confirm)) {
             assert_int_equal(model[i].x->state, model[i].open ? EXCHANGE_OPEN : EXCHANGE_ANSWERED);
             assert_int_equal(model[i].x->confirm, model[i].confirm);
             assert_int_equal(model[i].x->gone, model[i].gone);
