@@ -30,6 +30,7 @@ struct asked {
     struct grant *stale[POLICY_GRANTS_MAX];
     size_t n_stale;
     struct learned learned; /* of what is asked; `wait`, `retry_s` */
+    struct bytes ati;       /* in p->ati; for the decision */
     uint8_t query[ASKED_QUERY_MAX];
 };
 

@@ -318,6 +318,14 @@ static void put_grant(struct buf *out, const struct pep_decision *d)
         put_number(out, NAME("grant"), d->grant);
     if (d->decided_by)
         put_text(out, TEXT("decided_by"), bytes_str(d->decided_by), CUT_SHORT);
+    if (d->token_id.n) {
+        put_text(out, TEXT("token"), d->token_id, CUT_NAME);
+        put_text(out, TEXT("holder"), d->holder, CUT_NAME);
+        if (d->permission >= 0)
+            put_number(out, NAME("permission"), (uint64_t)d->permission);
+    }
+    if (d->role)
+        put_text(out, TEXT("role"), bytes_str(d->role), CUT_SHORT);
 }
 
 /* Of a request to a CSE the originator is as it was told, proved or not: the

@@ -154,6 +154,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         }
         dynamic = s->wants_created;
     }
+    a->ati = BYTES_NONE;
     if (r->m2m)
         err = m2m_hold(p, s, r, a->speaks, now_s, a);
     if (r->has_token && err == PEP_OK)
@@ -220,9 +221,10 @@ static const char *reason_of_nothing(const struct pep *p, const struct pep_sessi
     return s->last_exp_s <= now_s ? pep_err_str(PEP_EXPIRED) : "grant-ended";
 }
 
-static void credit(const struct pep *p, const struct asked *a, int held, struct pep_credit *out)
+static void credit(const struct pep *p, const struct asked *a, int held, const char *role,
+                   struct pep_credit *out)
 {
-    *out = (struct pep_credit){.ends_s = INT64_MAX, .basis.kind = PEP_ON_NOTHING};
+    *out = (struct pep_credit){.ends_s = INT64_MAX, .basis.kind = PEP_ON_NOTHING, .permission = -1};
     if (held < 0 || (size_t)held >= a->q.n_held || a->of[held].unassociated)
         return;
     const struct grant *g = a->of[held].grant;
@@ -249,6 +251,12 @@ static void credit(const struct pep *p, const struct asked *a, int held, struct 
         out->basis.kind = PEP_ON_ENROLMENT;
         out->ends_s = a->of[held].ends_s;
     }
+    if ((g ? g->permissions_text.n : t ? t->claims.permissions.n : 0) > 0) {
+        out->token_id = g ? g->cti : t->claims.cti;
+        out->holder = g ? g->sub : t->claims.sub;
+        out->permission = a->of[held].permission;
+    }
+    out->role = a->q.operation ? role : NULL;
     if (authority >= 0)
         out->authority = policy_authority(p->policy, (size_t)authority)->name;
 }
@@ -257,6 +265,10 @@ static void take_credit(struct pep_decision *d, const struct pep_credit *c)
 {
     d->authority = c->authority;
     d->grant = c->grant;
+    d->token_id = c->token_id;
+    d->holder = c->holder;
+    d->role = c->role;
+    d->permission = c->permission;
     d->basis = c->basis;
     d->ends_s = c->ends_s;
 }
@@ -303,7 +315,7 @@ static void make_offers(const struct pep *p, const struct pep_session *s, const 
         const struct policy_offer *from = &d->offers[i];
         struct pep_offer *to = &out->offers[out->n_offers++];
         to->rule = from->rule;
-        credit(p, a, from->held, &to->credit);
+        credit(p, a, from->held, from->holder, &to->credit);
         to->n_rates = from->n_rates;
         memcpy(to->rates, from->rates, from->n_rates * sizeof *to->rates);
         if (own)
@@ -314,7 +326,7 @@ static void make_offers(const struct pep *p, const struct pep_session *s, const 
         return;
     struct pep_offer *only = &out->offers[out->n_offers++];
     *only = (struct pep_offer){.rule = d->rule, .n_rates = 1, .rates = {own}};
-    credit(p, a, d->held, &only->credit);
+    credit(p, a, d->held, d->holder, &only->credit);
 }
 
 void pep_accept(struct pep_decision *d, size_t offer)
@@ -386,7 +398,7 @@ static void take_verdict(const struct pep *p, const struct pep_session *s, int64
     out->rule = d->rule;
     out->missing = d->missing;
     struct pep_credit by;
-    credit(p, a, d->held, &by);
+    credit(p, a, d->held, d->holder, &by);
     take_credit(out, &by);
     out->code = code_of(d->reason, s != NULL);
     out->size1 = d->max_payload;
@@ -511,7 +523,9 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     out->size1 = 0;
     out->n_offers = 0;
     out->rsc = 0;
-    out->ati = out->tqf = BYTES_NONE;
+    out->ati = out->tqf = out->token_id = out->holder = BYTES_NONE;
+    out->role = NULL;
+    out->permission = -1;
     out->verdict = POLICY_DENY;
     out->rule = (struct policy_rule_ref){NULL, 0};
     out->missing = out->authority = out->decided_by = out->policy_hash = NULL;
@@ -534,6 +548,7 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
         refuse_originator(&by, out);
         return;
     }
+    out->ati = a.ati;
     if (err != PEP_OK) {
         deny_err(p, err, &a, out);
     } else if (r->method < 1 || r->method > 7) {

@@ -30,6 +30,7 @@ static const struct {
     [PEP_LIST] = {"revocation-list-full", CODE(5, 3)},
     [PEP_CNONCE] = {"cnonce-missing-or-stale", CODE(4, 1)},
     [PEP_HOLDER] = {"wrong-holder", CODE(4, 3)},
+    [PEP_TOKEN_ID] = {"unknown-token-id", CODE(4, 3)},
     [PEP_INACTIVE] = {"token-inactive", CODE(4, 1)},
     [PEP_AWAY] = {"authority-away", CODE(5, 3)},
     [PEP_BUSY] = {"too-many-questions", CODE(4, 29)},

@@ -32,6 +32,7 @@ enum pep_err {
     PEP_LIST,         /* its authority's list is too long to be kept here */
     PEP_CNONCE,       /* its authority's tokens carry a fresh cnonce of ours; this one does not */
     PEP_HOLDER,       /* its holder is not who asks */
+    PEP_TOKEN_ID,     /* an ID by which no token of his is known */
     PEP_INACTIVE,     /* its authority says that it does not hold */
     PEP_AWAY,         /* its authority must be asked, and does not answer */
     PEP_BUSY,         /* its authority must be asked, and too many questions are under way */

@@ -10,6 +10,7 @@
 #include "fresh.h"
 #include "grants.h"
 #include "keys.h"
+#include "m2m_locals.h"
 #include "pep.h"
 #include "published.h"
 #include "registered.h"
@@ -32,6 +33,8 @@ struct pep {
     struct cache *cache;
     struct checks *checks; /* NULL: signatures are checked in place */
     struct created *created;
+    struct m2m_locals *locals;
+    uint8_t ati[PEP_ATI_MAX]; /* of the last decision */
     struct revocations *revocations;
     struct answers *answers;
     struct fresh *fresh;

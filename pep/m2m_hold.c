@@ -174,14 +174,121 @@ static enum pep_err hold_token(struct holding *h, struct bytes raw, struct cache
     return PEP_OK;
 }
 
+/* ---- tokens by their IDs ---- */
+
+/* Whether ATI can tell it: "lti:tkid+lti:tkid" (TS-0008 6.2.2.4). */
+static bool is_tellable(struct bytes id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (id.p[i] <= ' ' || id.p[i] >= 0x7f || id.p[i] == ':' || id.p[i] == '+')
+            return false;
+    return id.n > 0;
+}
+
+/* The local ID that its holder has for the token, or a new one: of all that
+ * were ever given, as grants have them, so that none comes to mean another. */
+static const struct m2m_local *name_locally(struct holding *h, const struct cached *c)
+{
+    struct pep *p = h->p;
+    const struct claims *t = &c->token.claims;
+    struct bytes raw = bytes_of(c->raw, c->raw_n);
+    const struct m2m_local *e = m2m_locals_find_id(p->locals, t->sub, t->cti);
+    if (e && bytes_equal(e->raw, raw))
+        return e;
+    uint8_t text[M2M_LOCAL_ID];
+    struct buf lti = buf_on(text, sizeof text);
+    buf_put_u8(&lti, 't'); /* xs:NCName (TS-0004 6.3.5.43) begins with a letter */
+    buf_put_decimal(&lti, p->next_id, 1);
+    const struct m2m_local what = {
+        .lti = buf_bytes(&lti), .holder = t->sub, .id = t->cti, .raw = raw, .exp_s = t->exp_s};
+    e = m2m_locals_add(p->locals, &what);
+    if (!e)
+        return NULL;
+    p->next_id = pep_id_after(p, p->next_id);
+    if (p->config.colleagues)
+        m2m_locals_tell(e, p->config.colleagues);
+    return e;
+}
+
+/* Tells the client by which ID it may refer to the token from now on. */
+static void assign(struct holding *h, const struct cached *c)
+{
+    struct buf ati = {h->p->ati, h->a->ati.n, sizeof h->p->ati, false}; /* behind the last */
+    if (h->r->continued || !is_tellable(c->token.claims.cti))
+        return;
+    const struct m2m_local *e = name_locally(h, c);
+    if (!e)
+        return;
+    if (ati.n > 0)
+        buf_put_u8(&ati, '+');
+    buf_put(&ati, e->lti);
+    buf_put_u8(&ati, ':');
+    buf_put(&ati, e->id);
+    if (!ati.full)
+        h->a->ati = buf_bytes(&ati);
+}
+
+static const struct m2m_local *find_local(struct holding *h, struct bytes lti, struct bytes id)
+{
+    const struct m2m_local *e = NULL;
+    for (size_t i = 0; i < h->who.n && !e; i++)
+        e = lti.n > 0 ? m2m_locals_find(h->p->locals, h->who.of[i], lti)
+                      : m2m_locals_find_id(h->p->locals, h->who.of[i], id);
+    return e;
+}
+
+static enum pep_err hold_local(struct holding *h, const struct m2m_local *e, struct cached **c)
+{
+    enum pep_err err = hold_token(h, e->raw, c);
+    /* What is over will not come again; what waits or is proved by another
+     * association may. */
+    if (err == PEP_EXPIRED || err == PEP_REVOKED || err == PEP_UNKNOWN_KEY || err == PEP_PROTECTION)
+        m2m_locals_drop(h->p->locals, e);
+    return err;
+}
+
+/* One that was posted counts already. */
+static bool is_held(const struct holding *h, struct bytes id)
+{
+    for (size_t i = 0; i < h->a->q.n_held; i++) {
+        const struct grant *g = h->a->of[i].grant;
+        if (g && g->permissions_text.n > 0 && bytes_equal(g->cti, id))
+            return true;
+    }
+    return false;
+}
+
+static enum pep_err hold_by_id(struct holding *h, struct bytes id)
+{
+    struct cached *c;
+    if (id.n == 0)
+        return PEP_TOKEN_ID;
+    if (is_held(h, id))
+        return PEP_OK;
+    const struct m2m_local *e = find_local(h, BYTES_NONE, id);
+    enum pep_err err = e ? hold_local(h, e, &c) : PEP_TOKEN_ID;
+    if (err == PEP_OK)
+        assign(h, c);
+    return err;
+}
+
 /* TS-0003 7.3.2.3, 7.1.4: one that fails, fails the request. */
 static enum pep_err hold_tokens(struct holding *h)
 {
     const struct m2m_request *m = h->r->m2m;
     struct cached *c;
     enum pep_err err = PEP_OK;
-    for (size_t i = 0; err == PEP_OK && i < m->n_tkns; i++)
+    for (size_t i = 0; err == PEP_OK && i < m->n_tkns; i++) {
         err = hold_token(h, m->tkns[i], &c);
+        if (err == PEP_OK)
+            assign(h, c);
+    }
+    for (size_t i = 0; err == PEP_OK && i < m->n_ltids; i++) {
+        const struct m2m_local *e = find_local(h, m->ltids[i], BYTES_NONE);
+        err = e ? hold_local(h, e, &c) : PEP_TOKEN_ID;
+    }
+    for (size_t i = 0; err == PEP_OK && i < m->n_tids; i++)
+        err = hold_by_id(h, m->tids[i]);
     return err;
 }
 

@@ -34,6 +34,7 @@ struct pep *pep_new(const struct pep_config *c)
         p->cache = cache_new(seed);
         p->checks = c->checks_elsewhere ? checks_new(seed) : NULL;
         p->created = created_new(c->max_grants, seed);
+        p->locals = m2m_locals_new(seed);
         p->revocations = revocations_new(seed);
         p->answers = answers_new(seed);
         p->fresh = fresh_new(c->nonce_key);
@@ -42,8 +43,8 @@ struct pep *pep_new(const struct pep_config *c)
     }
     p->next_id = pep_id_after(p, 0);
     if (!p->cover || !p->device_authority || !p->grants || !p->cache ||
-        (c->checks_elsewhere && !p->checks) || !p->created || !p->revocations || !p->answers ||
-        !p->fresh || !p->published || !p->registered) {
+        (c->checks_elsewhere && !p->checks) || !p->created || !p->locals || !p->revocations ||
+        !p->answers || !p->fresh || !p->published || !p->registered) {
         pep_free(p);
         return NULL;
     }
@@ -67,6 +68,7 @@ void pep_free(struct pep *p)
     registered_free(p->registered);
     grants_free(p->grants);
     created_free(p->created);
+    m2m_locals_free(p->locals);
     revocations_free(p->revocations);
     subjects_free(p->subjects);
     keys_free(p->keys);
@@ -417,6 +419,7 @@ int64_t pep_expire(struct pep *p, int64_t now_s)
         judge_end_numbered(p, now_s);
     pep_look(p, now_s);
     int64_t answers_next = answers_expire(p->answers, now_s);
+    m2m_locals_expire(p->locals, now_s);
     if (pep_end_some(p, is_over, now_s, EXPIRE_MAX) == EXPIRE_MAX)
         return now_s + 1;
     int64_t next = now_s + EXPIRE_EVERY_S;

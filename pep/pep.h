@@ -28,6 +28,7 @@ enum pep_limits {
     PEP_KEY_ID = 32,      /* SHA-256 over kind and key: names a proof key */
     PEP_SUBJECT_MAX = 64, /* printable name of a subject, with NUL */
     PEP_PAYLOAD_MAX = 512,
+    PEP_ATI_MAX = 255, /* bytes of an ATI option (TS-0008 6.2.2.4) */
 };
 
 /* A device as far as judgement goes. Strings are borrowed for pep's life. */
@@ -172,6 +173,10 @@ struct pep_basis {
 struct pep_credit {
     const char *authority; /* name, or NULL */
     uint64_t grant;        /* id, 0: none */
+    /* oneM2M, for the record; borrowed until the next call. */
+    struct bytes token_id, holder; /* n 0: no such token */
+    const char *role;              /* by which it is permitted, an alias; or NULL */
+    int permission;                /* of the token, from 0; -1: none */
     struct pep_basis basis;
     int64_t ends_s;
 };
@@ -205,9 +210,12 @@ struct pep_decision {
     const char *reason;          /* static text: "permitted", "not-method", "token-expired", ... */
     struct policy_rule_ref rule; /* borrowed from the policy in force */
     const char *missing;
-    const char *authority;  /* name, or NULL */
-    const char *decided_by; /* a decision point or authority that was asked, or NULL */
-    uint64_t grant;         /* id of the grant it rests on, 0: none */
+    const char *authority;         /* name, or NULL */
+    const char *decided_by;        /* a decision point or authority that was asked, or NULL */
+    uint64_t grant;                /* id of the grant it rests on, 0: none */
+    struct bytes token_id, holder; /* as in pep_credit */
+    const char *role;
+    int permission;
     struct pep_basis basis;
     int64_t ends_s; /* when that grant ends: an answer that comes later is 4.01 to the
                        client (RFC 9200 5.10.3). INT64_MAX: never */

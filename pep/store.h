@@ -34,6 +34,7 @@ enum store_kind {
     STORE_KEYS = 'k',
     STORE_REGISTERED = 'n',
     STORE_ANSWER = 'a', /* told to colleagues only (pep_config), never written */
+    STORE_LOCAL = 'l',  /* likewise */
     STORE_RESTART = 'o', /* which restart was the last (proxy/restart.c) */
 };
 

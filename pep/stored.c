@@ -286,6 +286,9 @@ void pep_take_change(struct pep *p, const struct store_op *op, int64_t now_s)
     case STORE_ANSWER:
         learn_take_told(p, op->value, now_s);
         break;
+    case STORE_LOCAL:
+        m2m_locals_take_change(p->locals, op);
+        break;
     case STORE_KEYS: /* each takes a published set itself */
     default:
         break;

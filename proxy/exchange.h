@@ -60,7 +60,7 @@ enum exchange_up_end {
 };
 
 enum exchange_limits {
-    EXCHANGE_RECORD_MAX = 1152,
+    EXCHANGE_RECORD_MAX = 1408,
     EXCHANGE_SMALL = REPEAT_SMALL,
 };
 

@@ -9,7 +9,7 @@
 
 #include "../pep/audit.h"
 
-enum { RECORD = 1152 }; /* EXCHANGE_RECORD_MAX of the proxy */
+enum { RECORD = 1408 }; /* EXCHANGE_RECORD_MAX of the proxy */
 
 static char text[RECORD + 1];
 
@@ -56,6 +56,20 @@ static void whole_records(void **state)
                    "\"rule\":\"policy.yaml:12\",\"grant\":99,\"authority\":\"home-as\","
                    "\"policy\":\"0123456789abcdef\",\"device\":\"lamp\",\"code\":\"2.05\","
                    "\"us\":731}\n");
+
+    /* by a token of oneM2M */
+    d.token_id = BYTES_LIT("t1@house.example");
+    d.holder = BYTES_LIT("//house.example/mn-cse/Cx");
+    d.permission = 2;
+    d.role = "guest";
+    b = buf_on(text, RECORD);
+    assert_true(audit_begin(&start, &r, &d, &b) && audit_end(0x45, 731, &b));
+    assert_non_null(strstr(ended(&b), "\"grant\":99,\"token\":\"t1@house.example\","
+                                      "\"holder\":\"//house.example/mn-cse/Cx\","
+                                      "\"permission\":2,\"role\":\"guest\","
+                                      "\"authority\":\"home-as\""));
+    d.token_id = d.holder = BYTES_NONE;
+    d.role = NULL;
 
     /* a stranger: what is not known is left out */
     struct audit_start stranger = {.wall_s = 0, .peer = "[::1]:1"};
@@ -212,6 +226,11 @@ static void worst_case(void **state)
                                  .rule = {ugly, UINT32_MAX},
                                  .authority = ugly,
                                  .grant = UINT64_MAX,
+                                 .decided_by = ugly,
+                                 .token_id = bytes_str(ugly),
+                                 .holder = bytes_str(ugly),
+                                 .permission = INT32_MAX,
+                                 .role = ugly,
                                  .policy_hash = "0123456789abcdef"};
         struct buf b = buf_on(text, RECORD);
         assert_true(audit_begin(&s, &r, &d, &b));

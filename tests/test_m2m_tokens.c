@@ -582,6 +582,128 @@ static void test_narrow(void **state)
     pep_session_close(s);
 }
 
+/* ---- tokens by their IDs ---- */
+
+static struct pep_decision ask_by(struct pep_session *s, const char *originator, const char *ltid,
+                                  const char *tid, int64_t now_s)
+{
+    struct m2m_asking a;
+    struct pep_decision d;
+    m2m_ask_for(&a, M2M_RETRIEVE, "/cse/lamp/state", originator);
+    if (ltid)
+        a.m.ltids[a.m.n_ltids++] = bytes_str(ltid);
+    if (tid)
+        a.m.tids[a.m.n_tids++] = bytes_str(tid);
+    pep_authorize(house.pep, s, &a.r, now_s, &d);
+    return d;
+}
+
+/* The first local ID in an ATI. */
+static char *local_of(const struct pep_decision *d)
+{
+    static char texts[32][M2M_ID_MAX + 1];
+    static unsigned turn;
+    char *text = texts[turn++ % 32];
+    const uint8_t *colon = d->ati.n ? memchr(d->ati.p, ':', d->ati.n) : NULL;
+    if (!colon)
+        fail_msg("no ATI");
+    (void)snprintf(text, sizeof *texts, "%.*s", (int)(colon - d->ati.p), (const char *)d->ati.p);
+    return text;
+}
+
+static void test_local_ids(void **state)
+{
+    (void)state;
+    struct pep_session *s = m2m_house_open(&house, "phone"),
+                       *panel = m2m_house_open(&house, "panel");
+    struct bytes t[] = {m2m_mint(&(struct m2m_minting){0}),
+                        m2m_mint(&(struct m2m_minting){.jti = "\"t2@house.example\""})};
+    struct pep_decision d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone", t, 2);
+    assert_int_equal(d.verdict, POLICY_PERMIT);
+    char *lti = local_of(&d), want[256];
+    const uint8_t *plus = memchr(d.ati.p, '+', d.ati.n);
+    assert_non_null(plus);
+    (void)snprintf(want, sizeof want, "%s:t1@house.example+", lti);
+    assert_memory_equal(d.ati.p, want, strlen(want));
+    assert_memory_equal(d.ati.p + d.ati.n - 17, ":t2@house.example", 17);
+    /* shown again: the same one; an observation is not told */
+    d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone", t, 1);
+    assert_string_equal(local_of(&d), lti);
+    struct m2m_asking a;
+    m2m_ask_for(&a, M2M_RETRIEVE, "/cse/lamp/state", "Cphone");
+    a.m.tkns[a.m.n_tkns++] = t[0];
+    a.r.continued = true;
+    pep_authorize(house.pep, s, &a.r, M2M_NOW, &d);
+    assert_int_equal(d.ati.n, 0);
+
+    static const struct {
+        const char *name, *originator, *tid, *want;
+        bool local, other;
+    } rows[] = {
+        {"local ID", "Cphone", NULL, "permitted", true, false},
+        {"local ID, told in full", M2M_HOLDER, NULL, "permitted", true, false},
+        {"ID", "Cphone", "t1@house.example", "permitted", false, false},
+        {"ID and local ID", "Cphone", "t2@house.example", "permitted", true, false},
+        {"none", "Cphone", NULL, "not-resource", false, false},
+        {"another ID", "Cphone", "t3@house.example", "unknown-token-id", false, false},
+        {"another ID beside a good one", "Cphone", "t3@house.example", "unknown-token-id", true,
+         false},
+        {"of another's", "Cpanel", NULL, "unknown-token-id", true, true},
+        {"ID of another's", "Cpanel", "t1@house.example", "unknown-token-id", false, true},
+    };
+    for (size_t i = 0; i < N(rows); i++) {
+        d = ask_by(rows[i].other ? panel : s, rows[i].originator, rows[i].local ? lti : NULL,
+                   rows[i].tid, M2M_NOW);
+        if (strcmp(d.reason, rows[i].want) != 0)
+            fail_msg("%s: %s", rows[i].name, d.reason);
+        if (strcmp(d.reason, "unknown-token-id") == 0) {
+            assert_int_equal(d.code, 0x83);
+            assert_int_equal(d.rsc, M2M_NO_PRIVILEGE);
+        }
+        if (rows[i].tid && d.verdict == POLICY_PERMIT)
+            assert_true(d.ati.n > 0);
+    }
+    /* it ends with its token */
+    assert_string_equal(ask_by(s, "Cphone", lti, NULL, 1795316400).reason, "token-expired");
+    assert_string_equal(ask_by(s, "Cphone", lti, NULL, M2M_NOW).reason, "unknown-token-id");
+    d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone", t, 1);
+    char *next = local_of(&d);
+    assert_string_not_equal(next, lti);
+    struct pep_revoked out;
+    struct pep_revoking r = {.kind = REVOKED_HASH, .token = t[0]};
+    assert_int_equal(pep_revoke(house.pep, &r, M2M_NOW, &out), REVOCATION_OK);
+    assert_string_equal(ask_by(s, "Cphone", next, NULL, M2M_NOW).reason, "token-revoked");
+    assert_string_equal(ask_by(s, "Cphone", next, NULL, M2M_NOW).reason, "unknown-token-id");
+    /* what was posted is known by its ID */
+    assert_int_equal(take(NULL, t[1], 42).err, PEP_OK);
+    assert_string_equal(ask_by(s, "Cphone", NULL, "t2@house.example", M2M_NOW).reason, "permitted");
+    pep_session_close(s);
+    pep_session_close(panel);
+}
+
+static void test_local_bounds(void **state)
+{
+    (void)state;
+    struct pep_session *s = m2m_house_open(&house, "phone");
+    char *first = NULL, *last = NULL, id[64];
+    for (int i = 0; i < 17; i++) {
+        (void)snprintf(id, sizeof id, "\"n%d@house.example\"", i);
+        struct bytes t = m2m_mint(&(struct m2m_minting){.jti = id});
+        struct pep_decision d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone", &t, 1);
+        assert_int_equal(d.verdict, POLICY_PERMIT);
+        last = local_of(&d);
+        first = first ? first : last;
+    }
+    assert_string_equal(ask_by(s, "Cphone", first, NULL, M2M_NOW).reason, "unknown-token-id");
+    assert_string_equal(ask_by(s, "Cphone", last, NULL, M2M_NOW).reason, "permitted");
+    /* what ATI cannot tell is given none */
+    struct bytes odd = m2m_mint(&(struct m2m_minting){.jti = "\"a:b+c\""});
+    struct pep_decision d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone", &odd, 1);
+    assert_int_equal(d.verdict, POLICY_PERMIT);
+    assert_int_equal(d.ati.n, 0);
+    pep_session_close(s);
+}
+
 /* ---- what holds of all tokens ---- */
 
 static uint32_t seed = 20261122;
@@ -782,12 +904,21 @@ static void test_colleague(void **state)
     m2m_house_make(&house, NULL, NULL, NULL);
     pep_free(house.pep);
     colleague = m2m_house_pep(&house, &(struct pep_config){.worker = 1, .workers = 2});
-    struct pep *own = house.pep =
-        m2m_house_pep(&house, &(struct pep_config){.store = &to_colleague, .workers = 2});
+    struct pep *own = house.pep = m2m_house_pep(
+        &house,
+        &(struct pep_config){.store = &to_colleague, .colleagues = &to_colleague, .workers = 2});
     assert_int_equal(take(NULL, m2m_mint(&(struct m2m_minting){0}), 42).err, PEP_OK);
-    house.pep = colleague;
     struct pep_session *s = m2m_house_open(&house, "phone");
+    struct bytes token = m2m_mint(
+        &(struct m2m_minting){.jti = "\"t2@house.example\"", .tkps = PV(ACR("\"all\"", 2))});
+    struct pep_decision d = ask_with(s, M2M_RETRIEVE, "/cse/room/door", "Cphone", &token, 1);
+    assert_int_equal(d.verdict, POLICY_PERMIT);
+    char *lti = local_of(&d);
+    pep_session_close(s);
+    house.pep = colleague;
+    s = m2m_house_open(&house, "phone");
     assert_true(may(s, M2M_RETRIEVE, "/cse/lamp/state"));
+    assert_string_equal(ask_by(s, "Cphone", lti, NULL, M2M_NOW).reason, "permitted");
     pep_session_close(s);
     house.pep = own;
     m2m_house_clear(&house);
@@ -878,6 +1009,8 @@ int main(void)
         cmocka_unit_test(test_bearer),
         cmocka_unit_test_setup_teardown(test_several, make, drop),
         cmocka_unit_test_setup_teardown(test_narrow, make, drop),
+        cmocka_unit_test_setup_teardown(test_local_ids, make, drop),
+        cmocka_unit_test_setup_teardown(test_local_bounds, make, drop),
         cmocka_unit_test_setup_teardown(test_properties, make, drop),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_colleague),
