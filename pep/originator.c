@@ -311,3 +311,26 @@ bool pep_session_speaks_for(struct pep_session *s, int device, struct bytes ae_i
     session_refresh(s);
     return originator_is_own(s->pep, s, device, ae_id);
 }
+
+const char *pep_explain_originator(struct pep *p, const char *subject, const struct request *r,
+                                   const char *roles[], size_t max, size_t *n_roles, uint16_t *rsc)
+{
+    struct pep_proof proof = {.subject = -1};
+    struct originator_ruling by;
+    const struct subject *k =
+        subject ? subjects_at(p->subjects, policy_subject_find(p->policy, bytes_str(subject)))
+                : NULL;
+    *n_roles = 0;
+    if (k)
+        memcpy(proof.subject_id, k->said->psk_identity ? k->psk_id : k->cert_id,
+               sizeof proof.subject_id);
+    struct pep_session *s = k ? pep_session_open(p, &proof) : NULL;
+    originator_judge(p, s, r, &by);
+    pep_session_close(s);
+    const struct policy_unassociated *u =
+        by.unassociated < 0 ? NULL : policy_unassociated(p->policy, (size_t)by.unassociated);
+    for (size_t i = 0; u && i < u->n_roles && i < max; i++)
+        roles[(*n_roles)++] = u->roles[i];
+    *rsc = by.rsc;
+    return by.rsc ? by.reason : NULL;
+}

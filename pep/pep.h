@@ -273,6 +273,12 @@ void pep_note_deregistered(struct pep *p, int device, struct bytes to);
  * what is for that one goes there. */
 bool pep_session_speaks_for(struct pep_session *s, int device, struct bytes ae_id);
 
+/* For people: why an association of this enrolled subject, or (NULL) none at
+ * all, may not send r->m2m from its originator; NULL: it may. Without an
+ * association `roles` gets the names of up to `max` roles that are held then. */
+const char *pep_explain_originator(struct pep *p, const char *subject, const struct request *r,
+                                   const char *roles[], size_t max, size_t *n_roles, uint16_t *rsc);
+
 /* ---- tokens ---- */
 
 enum pep_via {

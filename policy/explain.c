@@ -257,8 +257,8 @@ void policy_explain(const struct policy *p, const struct policy_question *q,
     case POLICY_NOT_TYPE:
         buf_put_str(out, "\nnearest: ");
         put_rule(out, p, d);
-        buf_put_str(out, q->type < 0 ? "\nmissing: the type that would be created"
-                                     : "\nmissing: a rule for resources of this type");
+        if (q->type < 0)
+            buf_put_str(out, "\nmissing: the type that would be created");
         put_remedy(out, p, q);
         break;
     case POLICY_BEYOND_AUTHORITY:

@@ -5,6 +5,7 @@
 
 #include "../pep/keys.h"
 #include "../policy/explain.h"
+#include "../policy/m2m_words.h"
 #include "../policy/url.h"
 #include "cmd.h"
 #include "cmd_token.h"
@@ -27,6 +28,10 @@ enum {
     O_CREATED,
     O_PAYLOAD,
     O_FORMAT,
+    O_OPERATION,
+    O_TYPE,
+    O_ORIGINATOR,
+    O_RIDS,
     O_JSON,
 };
 
@@ -45,6 +50,14 @@ static const struct cmd_option options[] = {
     [O_CREATED] = {"created", 0, NULL, "on a resource that the client made itself", false},
     [O_PAYLOAD] = {"payload", 0, "BYTES", "with so much payload (none)", false},
     [O_FORMAT] = {"format", 0, "FORMAT", "of this content-format, by number or name", false},
+    [O_OPERATION] = {"operation", 0, "WORD", "of a CSE: CREATE, RETRIEVE, ... (by the method)",
+                     false},
+    [O_TYPE] = {"type", 0, "TYPE", "of what is created: container, AE, 28 (none)", false},
+    [O_ORIGINATOR] = {"originator", 'O', "AE-ID",
+                      "who it says it is from; alone: without an "
+                      "association",
+                      false},
+    [O_RIDS] = {"role", 0, "ROLE", "judged by this role alone, if it is held (rids)", true},
     [O_JSON] = {"json", 'j', NULL, "one JSON object", false},
     {NULL, 0, NULL, NULL, false},
 };
@@ -74,6 +87,15 @@ struct asking {
     struct policy_holding held;
     struct policy_question q;
     struct policy_decision d;
+    /* of a CSE */
+    const struct m2m_cse *cse; /* NULL: another device */
+    bool has_method;
+    struct m2m_address address;
+    struct m2m_request m2m;
+    uint8_t to[MESSAGE_MAX];
+    struct bytes only[CMD_VALUES_MAX];
+    const char *not_from; /* why it may not be from this originator */
+    uint16_t rsc;
 };
 
 /* ---- what is asked for ---- */
@@ -123,6 +145,101 @@ static int read_path(struct asking *a, const char *text)
     return CMD_OK;
 }
 
+/* ---- a CSE ---- */
+
+static int read_operation(struct asking *a)
+{
+    const char *word = cmd_value(&a->o[O_OPERATION]), *type = cmd_value(&a->o[O_TYPE]);
+    uint16_t number = 0;
+    a->q.type = -1;
+    if (type) {
+        const char *wrong = m2m_type_parse(bytes_str(type), &number);
+        if (wrong)
+            return cmd_fail(a->c, CMD_USAGE, "--type '%s': %s", type, wrong);
+        a->q.type = number;
+    }
+    for (uint8_t i = 1; word && i <= M2M_OPERATIONS; i++)
+        if (strcasecmp(word, m2m_operation_str(i)) == 0)
+            a->q.operation = i;
+    if (word && a->q.operation == 0) {
+        const char *near = cmd_nearest(word, m2m_operation_words, M2M_OPERATIONS);
+        return cmd_fail(a->c, CMD_USAGE, "unknown operation '%s'; did you mean '%s'?", word,
+                        near ? near : "RETRIEVE");
+    }
+    for (size_t i = 0; i < a->o[O_RIDS].n; i++)
+        a->only[i] = bytes_str(a->o[O_RIDS].v[i]);
+    a->q.only = a->only;
+    a->q.n_only = a->o[O_RIDS].n;
+    return CMD_OK;
+}
+
+/* As TS-0008 6.2.2.1 has it; a CREATE is known by its type. */
+static uint8_t operation_of(const struct asking *a)
+{
+    static const uint8_t by_method[] = {M2M_NONE,   M2M_RETRIEVE, M2M_NOTIFY, M2M_UPDATE,
+                                        M2M_DELETE, M2M_NONE,     M2M_NONE,   M2M_NONE};
+    return a->q.method == 2 && a->q.type >= 0 ? (uint8_t)M2M_CREATE : by_method[a->q.method];
+}
+
+static uint8_t method_of(uint8_t operation)
+{
+    static const uint8_t by_operation[] = {0, 2, 1, 3, 4, 2, 1};
+    return by_operation[operation];
+}
+
+/* What only a CSE is asked, and what the address means there (m2m_cse.h). */
+static int ask_cse(struct asking *a, size_t strip)
+{
+    struct buf to = buf_on(a->to, sizeof a->to);
+    const char *name = a->device >= 0 ? a->setup.config->devices[a->device].upstream.name : NULL;
+    bool asked = a->o[O_OPERATION].n + a->o[O_TYPE].n + a->o[O_ORIGINATOR].n + a->o[O_RIDS].n > 0;
+    if (!a->cse)
+        return asked && name ? cmd_fail(a->c, CMD_USAGE,
+                                        "'%s' is no CSE: it is asked by a method alone", name)
+                             : CMD_OK;
+    if (a->q.operation == 0)
+        a->q.operation = operation_of(a);
+    else if (!a->has_method)
+        a->q.method = method_of(a->q.operation);
+    if (a->q.operation == 0 || (a->q.operation == M2M_CREATE) != (a->q.type >= 0))
+        return cmd_fail(a->c, CMD_USAGE,
+                        a->q.operation
+                            ? "a CREATE, and nothing else, has a --type"
+                            : "a CSE is asked by GET, POST, PUT or DELETE, or an --operation");
+    if (!m2m_address_read(a->cse, a->path + strip, a->q.n_path - strip, &a->address) ||
+        strip + a->address.n > POLICY_PATH_SEGMENTS_MAX || !m2m_address_write(&a->address, &to))
+        return cmd_fail(a->c, CMD_USAGE, "the path is no address of a CSE");
+    for (size_t i = 0; i < a->address.n; i++)
+        a->path[strip + i] = a->address.path[i];
+    a->q.n_path = strip + a->address.n;
+    a->q.named = a->address.n == 0 ? 0 : a->address.named << strip;
+    a->m2m = (struct m2m_request){.operation = (enum m2m_operation)a->q.operation,
+                                  .type = a->q.type,
+                                  .has_originator = a->o[O_ORIGINATOR].n > 0,
+                                  .originator = bytes_str(cmd_value(&a->o[O_ORIGINATOR])),
+                                  .to = buf_bytes(&to)};
+    return CMD_OK;
+}
+
+/* Who it may be from, where that was asked; without an association, what is
+ * held then. */
+static int judge_originator(struct asking *a)
+{
+    const char *names[POLICY_ROLE_IDS_MAX];
+    size_t n = 0;
+    struct request r = {.device = a->device, .m2m = &a->m2m};
+    if (!a->cse || a->o[O_ORIGINATOR].n == 0 || a->by_token || a->claims.authority >= 0)
+        return CMD_OK;
+    a->not_from = pep_explain_originator(a->setup.pep, a->subject ? a->subject->name : NULL, &r,
+                                         names, sizeof names / sizeof *names, &n, &a->rsc);
+    if (a->subject)
+        return CMD_OK;
+    for (size_t i = 0; i < n; i++)
+        a->roles[i] = bytes_str(names[i]);
+    a->claims.n_roles = n;
+    return CMD_OK;
+}
+
 /* As the gate does: the device, and its name before a path found by host. */
 static int route(struct asking *a)
 {
@@ -142,8 +259,12 @@ static int route(struct asking *a)
     free(devices);
     if (!r)
         return cmd_complain(CMD_CONFIG, &diag);
-    if (a->device < 0 || !c->devices[a->device].upstream.host)
-        return CMD_OK;
+    if (a->device >= 0)
+        a->cse = c->devices[a->device].upstream.cse;
+    int status = ask_cse(a, strip);
+    if (status != CMD_OK || a->device < 0 || !c->devices[a->device].upstream.host)
+        return status;
+    a->q.named <<= 1;
     memmove(&a->path[1], &a->path[0], a->q.n_path * sizeof a->path[0]);
     a->path[0] = bytes_str(c->devices[a->device].upstream.name);
     a->q.n_path++;
@@ -306,7 +427,13 @@ static int read_asker(struct asking *a)
     static const char *const words[] = {"bearer", "psk", "certificate"};
     const char *strength = cmd_value(&a->o[O_STRENGTH]);
     int status;
-    if (a->o[O_SUBJECT].n + a->o[O_TOKEN].n + a->o[O_SCOPE].n != 1)
+    size_t who = a->o[O_SUBJECT].n + a->o[O_TOKEN].n + a->o[O_SCOPE].n;
+    if (who == 0 && a->cse && a->o[O_ORIGINATOR].n) {
+        a->claims = (struct policy_claims){.authority = -1, .roles = a->roles};
+        a->covers = true;
+        return CMD_OK;
+    }
+    if (who != 1)
         return cmd_fail(a->c, CMD_USAGE, "who asks: one of --subject, --token, --scope");
     if (a->o[O_SUBJECT].n)
         status = by_subject(a, cmd_value(&a->o[O_SUBJECT]));
@@ -329,6 +456,9 @@ static int read_asker(struct asking *a)
 
 static int judge(struct asking *a)
 {
+    int status = judge_originator(a);
+    if (status != CMD_OK || a->not_from)
+        return status;
     a->grant = policy_grant_new(a->policy, &a->claims, &a->report);
     if (!a->grant)
         return cmd_fail(a->c, EX_OSERR, "out of memory");
@@ -349,10 +479,14 @@ static uint8_t code_of(const struct asking *a)
 {
     if (a->refused != PEP_OK)
         return pep_err_code(a->refused);
+    if (a->not_from)
+        return a->rsc == M2M_BAD_REQUEST ? MSG_CODE(4, 0) : MSG_CODE(4, 3);
     if (a->d.verdict == POLICY_PERMIT || policy_mode(a->policy) == POLICY_REPORT)
         return a->device < 0 ? MSG_CODE(4, 4) : 0;
     if (a->d.reason == POLICY_NO_GRANT)
-        return MSG_CODE(4, 1);
+        return a->cse ? MSG_CODE(4, 3) : MSG_CODE(4, 1);
+    if (a->cse && a->d.reason == POLICY_NOT_METHOD)
+        return MSG_CODE(4, 3);
     return a->d.reason == POLICY_NOT_METHOD ? MSG_CODE(4, 5)
            : a->d.reason == POLICY_PAYLOAD  ? MSG_CODE(4, 13)
            : a->d.reason == POLICY_FORMAT   ? MSG_CODE(4, 15)
@@ -373,8 +507,23 @@ static void explain_rate(const struct policy_rate *r, struct buf *out)
     buf_put_u8(out, ')');
 }
 
+/* The response status code with the code; 0: none, or it is the device's. */
+static unsigned rsc_of(const struct asking *a)
+{
+    if (!a->cse || code_of(a) == 0 || a->refused != PEP_OK)
+        return 0;
+    return a->not_from ? a->rsc : code_of(a) == MSG_CODE(4, 3) ? M2M_NO_PRIVILEGE : 0u;
+}
+
 static void explain(const struct asking *a, struct buf *out)
 {
+    if (a->not_from) {
+        buf_put_str(out, "denied (");
+        buf_put_str(out, a->not_from);
+        buf_put_str(out, a->subject ? "): the association does not speak for this originator"
+                                    : "): this originator needs an association for this");
+        return;
+    }
     if (a->refused == PEP_OK) {
         policy_explain(a->policy, &a->q, &a->d, out);
         if (a->d.verdict != POLICY_PERMIT)
@@ -416,6 +565,8 @@ static void print(const struct asking *a)
     else
         printf("device: none has this path\n");
     uint8_t answer = code_of(a);
+    if (rsc_of(a))
+        printf("status: %u\n", rsc_of(a));
     if (a->refused == PEP_ENROLMENT)
         printf("answer: none, its handshake is refused\n");
     else if (a->refused != PEP_OK)
@@ -431,12 +582,15 @@ static void print_json(const struct asking *a)
 {
     char text[16 << 10], words[4096], code[8];
     struct buf out = buf_on(text, sizeof text), why = buf_on(words, sizeof words);
-    bool judged = a->refused == PEP_OK;
+    bool judged = a->refused == PEP_OK && !a->not_from;
     const struct config *c = a->setup.config;
     explain(a, &why);
     buf_put_u8(&out, '{');
     json_member(&out, "verdict", judged && a->d.verdict == POLICY_PERMIT ? "permit" : "deny");
-    json_member(&out, "reason", judged ? policy_reason_str(a->d.reason) : pep_err_str(a->refused));
+    json_member(&out, "reason",
+                judged        ? policy_reason_str(a->d.reason)
+                : a->not_from ? a->not_from
+                              : pep_err_str(a->refused));
     if (judged && a->d.rule.file) {
         char rule[1024];
         (void)snprintf(rule, sizeof rule, "%s:%u", a->d.rule.file, a->d.rule.line);
@@ -446,6 +600,8 @@ static void print_json(const struct asking *a)
     json_member(&out, "missing", judged ? a->d.missing : NULL);
     json_member(&out, "device", a->device >= 0 ? c->devices[a->device].upstream.name : NULL);
     json_member(&out, "code", code_of(a) ? cmd_code_text(code, code_of(a)) : NULL);
+    if (rsc_of(a))
+        json_member_u64(&out, "rsc", rsc_of(a));
     json_member(&out, "policy", policy_hash(a->policy));
     json_member_u64(&out, "unknown_words", a->report.n_unknown);
     json_member_u64(&out, "words_beyond_authority", a->report.n_beyond);
@@ -460,9 +616,16 @@ static int answer(struct asking *a, const struct cmd_values *args)
     char text[CMD_DIAG_MAX];
     struct buf diag = buf_on(text, sizeof text);
     const char *file = a->o[O_CONFIG].n ? cmd_value(&a->o[O_CONFIG]) : CONFIG_FILE_DEFAULT;
-    int status = read_method(a, args->v[0]);
+    const char *path = args->v[args->n - 1];
+    if (args->n < 2 && a->o[O_OPERATION].n == 0)
+        return cmd_fail(a->c, CMD_USAGE, "missing argument: %s",
+                        path[0] == '/' ? "METHOD" : "PATH");
+    a->has_method = args->n == 2;
+    int status = a->has_method ? read_method(a, args->v[0]) : CMD_OK;
     if (status == CMD_OK)
-        status = read_path(a, args->v[1]);
+        status = read_operation(a);
+    if (status == CMD_OK)
+        status = read_path(a, path);
     if (status == CMD_OK)
         status = read_circumstances(a);
     if (status != CMD_OK)
@@ -476,7 +639,7 @@ static int answer(struct asking *a, const struct cmd_values *args)
     if (a->local) {
         printf("the gateway answers %s itself: /authz-info takes tokens from anybody, "
                "/.well-known/core lists what the client may touch\n",
-               args->v[1]);
+               path);
         return CMD_OK;
     }
     status = route(a);
@@ -490,7 +653,7 @@ static int answer(struct asking *a, const struct cmd_values *args)
         print_json(a);
     else
         print(a);
-    return a->refused == PEP_OK && a->d.verdict == POLICY_PERMIT ? CMD_OK : CMD_NO;
+    return a->refused == PEP_OK && !a->not_from && a->d.verdict == POLICY_PERMIT ? CMD_OK : CMD_NO;
 }
 
 static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd_values *args)
@@ -512,7 +675,7 @@ static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd
 
 const struct cmd cmd_explain = {
     .name = "explain",
-    .args = "METHOD PATH",
+    .args = "[METHOD] PATH",
     .summary = "judge a request that nobody sent, and say why",
     .about = "Says the verdict, the rule it rests on, what was missing, the device it would go to\n"
              "and the code that the client would get. Nothing is sent, no daemon is needed.\n"
@@ -520,11 +683,13 @@ const struct cmd cmd_explain = {
              "  postern explain --subject thermostat-7 GET /lamp/state\n"
              "  postern explain --token guest.cwt PUT /lamp/state --at 2026-02-03T23:30Z\n"
              "  postern explain --scope lights_r --authority home-as GET /lamp/state\n"
+             "  postern explain --subject meter-3 --operation CREATE --type container /cse/m3\n"
+             "  postern explain --originator Cmeter3 --operation NOTIFY /cse/m3\n"
              "\n"
              "Exit status: 0 permitted, 1 denied, 64 misused, 65 not a token, 78 bad\n"
              "configuration.\n",
     .options = options,
-    .min_args = 2,
+    .min_args = 1,
     .max_args = 2,
     .run = run,
 };
