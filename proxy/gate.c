@@ -1,5 +1,4 @@
 #include "gate_internal.h"
-#include "enrolled.h"
 #include "gate_m2m.h"
 #include "gate_call.h"
 #include "gate_notify.h"
@@ -439,16 +438,6 @@ static bool turn(struct gate *g, uint64_t *conns)
     return unsent;
 }
 
-/* At the start, after each reload, once a day. */
-static void tell_enrolments(struct gate *g)
-{
-    if (instant_ms(g->now) < g->enrolled_ms)
-        return;
-    g->enrolled_ms = instant_ms(g->now) + ENROLMENT_TELL_MS;
-    if (g->worker == 0 && pep_policy(g->pep))
-        enrolled_log(pep_policy(g->pep), g->now.wall_s);
-}
-
 uint64_t gate_turn(struct gate *g, struct instant now)
 {
     uint64_t conns;
@@ -457,7 +446,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     if (take_handshakes(g)) /* what came of them leaves in this turn, too */
         unsent = turn(g, &conns);
 
-    tell_enrolments(g);
+    gate_tell_enrolments(g);
     uint64_t next = exchanges_deadline_ms(g->exchanges);
     uint64_t others[] = {upstreams_deadline_ms(g->upstreams),
                          assocs_deadline_ms(g->assocs),

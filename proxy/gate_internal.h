@@ -357,6 +357,14 @@ void gate_record_decision(struct gate *g, const struct arrival *in, const struct
 void gate_record_token(struct gate *g, struct assoc *a, const struct peer *from, enum pep_via via,
                        const struct pep_taken *t);
 void gate_record_event(struct gate *g, struct audit_event *e);
+
+/* ---- gate_enrolled.c ---- */
+
+/* To be freed; NULL: no memory. Of no policy: nobody. */
+MUST_USE struct gate_known *gate_known_subjects(const struct policy *p);
+/* Who was let in or out, or has another credential, since then. */
+void gate_tell_subjects(struct gate *g, const struct gate_known *before);
+void gate_tell_enrolments(struct gate *g);
 /* The notifications since the last such record; `judged`: the newest just now,
  * by g->again_decision. And the end of one, by that or otherwise. */
 void gate_record_notified(struct gate *g, struct watch *w, bool judged);

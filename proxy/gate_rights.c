@@ -120,8 +120,11 @@ bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct
 {
     size_t n = count_authorities(pep_policy(g->pep));
     struct before *all = look_before(g, n);
-    if (!all) {
+    struct gate_known *known = gate_known_subjects(pep_policy(g->pep));
+    if (!all || !known) {
         buf_put_str(diag, "out of memory\n");
+        free(all);
+        free(known);
         return false;
     }
     g->now = now;
@@ -133,11 +136,12 @@ bool gate_load(struct gate *g, struct policy *policy, struct instant now, struct
         if (changed)
             put_in_force(g);
         tell_changes(g, all, n);
-        g->enrolled_ms = 0;
+        gate_tell_subjects(g, known);
         gate_reloaded(g, now);
         at_others(g, load_at, &l);
     }
     free(all);
+    free(known);
     return ok;
 }
 

@@ -107,6 +107,9 @@ class Enrol(house.House):
         self.gw.proc.wait_line(r"association-closed.*subject=leaver.*reason=")
         self.assertFalse(os.path.exists(self.gw.path("keys/leaver.psk")))
         self.assertNotIn("leaver", self.enrolled())
+        for event in ("subject-added", "subject-removed"):
+            self.gw.audit(lambda r, e=event: (r.get("event"), r.get("kind"), r.get("value"),
+                                              r.get("by")) == (e, "subject", "leaver", "reload"))
         self.refused(psk=psk)
         self.enrol("leaver", command="unenrol", check=NO)
 
