@@ -174,6 +174,8 @@ static bool take_dynamic(struct pep *p, struct answer *a, const struct pep_reply
     if (!dynamic_read(r, now_s, d, &why))
         return false;
     a->until_s = keep_until(r, is->lifetime_s, now_s);
+    if (d->until_s != 0 && d->until_s <= now_s) /* over before it began */
+        d->acr = NULL;
     if (d->acr && d->until_s < a->until_s)
         a->until_s = d->until_s;
     if (!d->acr && now_s + ANSWERS_INACTIVE_S < a->until_s)
