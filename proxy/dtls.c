@@ -288,6 +288,7 @@ static enum dtls_event step(struct dtls_session *s)
         int ret = mbedtls_ssl_handshake(&s->ssl);
         if (ret == 0) {
             s->state = SESSION_ESTABLISHED;
+            s->record = BYTES_NONE; /* of this flight again: it had all of it in its buffers */
             s->fin_ms = 0;
             handshake_free(s);
             compat_forget_session(&s->ssl);
@@ -467,7 +468,7 @@ struct bytes dtls_read(struct dtls_session *s, struct instant now, uint8_t *stor
                          : fail(s, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE, "protocol-error");
         }
     }
-    s->in = BYTES_NONE;
+    s->in = s->record = BYTES_NONE;
     return BYTES_NONE;
 }
 

@@ -423,6 +423,7 @@ static enum dtls_out_event step(struct dtls_out_session *s)
         int ret = mbedtls_ssl_handshake(&s->ssl);
         if (ret == 0) {
             s->state = OUT_ESTABLISHED;
+            s->record = BYTES_NONE;
             s->fin_ms = 0;
             save(s);
             mbedtls_ssl_set_mtu(&s->ssl, DATAGRAM_MAX);
@@ -502,7 +503,7 @@ struct bytes dtls_out_read(struct dtls_out_session *s, struct instant now, uint8
         if (ret < 0 && ret != MBEDTLS_ERR_SSL_WANT_READ && ret != MBEDTLS_ERR_SSL_WANT_WRITE)
             *event = fail(s, ret);
     }
-    s->in = BYTES_NONE;
+    s->in = s->record = BYTES_NONE;
     return BYTES_NONE;
 }
 
