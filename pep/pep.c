@@ -85,6 +85,11 @@ const struct policy *pep_policy(const struct pep *p)
     return p->policy;
 }
 
+uint64_t pep_unknown_keys(const struct pep *p)
+{
+    return p->stats.unknown_keys;
+}
+
 void pep_get_stats(const struct pep *p, struct pep_stats *out)
 {
     *out = p->stats;

@@ -383,6 +383,7 @@ struct pep_stats {
     uint64_t checks_under_way;
 };
 void pep_get_stats(const struct pep *p, struct pep_stats *out);
+uint64_t pep_unknown_keys(const struct pep *p); /* of these, for every turn */
 
 /* Of one authority, since the policy was loaded. */
 struct pep_authority_stats {

@@ -79,9 +79,11 @@ struct loop *loop_new(loop_turn_fn *turn, void *user)
     l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     struct event_config *c = event_config_new();
     if (c) {
-        /* One thread, and no environment that picks another back end. */
+        /* One thread, no environment that picks another back end, and no timer
+         * of libevent's that it would need the time for. */
         event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK);
         event_config_set_flag(c, EVENT_BASE_FLAG_IGNORE_ENV);
+        event_config_set_flag(c, EVENT_BASE_FLAG_NO_CACHE_TIME);
         l->base = event_base_new_with_config(c);
         event_config_free(c);
     }

@@ -175,12 +175,11 @@ bool servers_ask(void *user, const struct pep_question *q, struct instant now)
 /* Fetches what is due; returns when to look again. */
 static uint64_t fetch_keys(struct servers *s, struct instant now)
 {
-    struct pep_stats stats;
     uint64_t next = UINT64_MAX, now_ms = instant_ms(now);
-    pep_get_stats(s->pep, &stats);
-    bool unknown = s->unknown_key || stats.unknown_keys != s->unknown_keys;
+    uint64_t unknown_keys = pep_unknown_keys(s->pep);
+    bool unknown = s->unknown_key || unknown_keys != s->unknown_keys;
     s->unknown_key = false;
-    s->unknown_keys = stats.unknown_keys;
+    s->unknown_keys = unknown_keys;
     for (size_t i = 0; i < s->n; i++) {
         struct jwks *j = &s->jwks[i];
         if (!j->wanted || j->handle)
