@@ -307,6 +307,9 @@ static void print_text(const struct enrolment *e, const char *force)
     for (size_t i = 0; i < x->roles.n; i++)
         (void)fprintf(to, "%s%s", i ? ", " : "; ", x->roles.of[i]);
     (void)fprintf(to, "\n%s\n", force);
+    if (e->by_certificate && !e->vouches_for_us)
+        (void)fprintf(to, "the gateway's own certificate is of another CA, which the device "
+                          "needs besides\n");
     if (!e->to_stdout && !e->o[O_DRY_RUN].n)
         (void)fprintf(to, "%s: to carry to the device, and then to delete\n", e->out);
 }
@@ -324,6 +327,8 @@ static void print_json(const struct enrolment *e, bool done, bool in_force)
     if (e->entry.expires_s != INT64_MAX)
         json_member_u64(&b, "expires", (uint64_t)e->entry.expires_s);
     json_member(&b, "file", e->to_stdout ? NULL : e->out);
+    if (e->by_certificate)
+        json_member_bool(&b, "gateway_of_same_ca", e->vouches_for_us);
     json_member_bool(&b, "written", done);
     json_member_bool(&b, "in_force", in_force);
     buf_put_u8(&b, '}');

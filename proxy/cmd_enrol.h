@@ -41,6 +41,7 @@ struct enrolment {
     const struct policy_subject *before; /* to be renewed, or NULL */
     struct yaml *kept;                   /* owns what the entry keeps */
     bool by_certificate, json, to_stdout;
+    bool vouches_for_us; /* the CA, for the gateway's own certificate */
     int64_t now_s;
     uint8_t psk[TOKEN_KEY_MAX];
     size_t psk_n;

@@ -121,6 +121,18 @@ static int open_ca(struct enrolment *e)
     return ok ? CMD_OK : CMD_INPUT;
 }
 
+/* Whether what the device gets is enough for it to know the gateway by. */
+static bool vouches_for_us(const struct enrolment *e)
+{
+    uint8_t *own = NULL;
+    size_t n = 0;
+    const char *why;
+    bool ok = file_read(e->in.config->dtls.certificate, false, CERTIFY_CHAIN_MAX, &own, &n, &why) &&
+              certify_vouches_for(e->ca, bytes_of(own, n));
+    free(own);
+    return ok;
+}
+
 static int take_key(struct enrolment *e)
 {
     char text[512];
@@ -189,6 +201,7 @@ int enrol_make_certificate(struct enrolment *e)
                       e->entry.fingerprint, &diag) ||
         !certify_put_ca(e->ca, &ca))
         return cmd_fail(e->c, EX_SOFTWARE, "%.*s", (int)diag.n, text);
+    e->vouches_for_us = vouches_for_us(e);
     e->crt_pem_n = crt.n;
     e->ca_pem_n = ca.n;
     e->entry.certificate = e->names.n_uris  ? e->names.uris[0]

@@ -250,9 +250,44 @@ class Enrol(house.House):
         self.ask("/lamp/state", "2.05", psk=None, cert=self.pem("gone"))
         self.refused(cert=self.pem("gone-old"))
 
+    def test_by_hand_and_without_an_end(self):
+        """A certificate that some other tool made, told by its fingerprint."""
+        out = subprocess.run(["openssl", "x509", "-in", "tls/other.crt", "-noout", "-fingerprint",
+                              "-sha256"], cwd=self.gw.dir, stdout=subprocess.PIPE,
+                             check=True).stdout.decode()
+        finger = out.split("=")[1].strip().replace(":", "").lower()
+        pair = (self.gw.path("tls/other.crt"), self.gw.path("tls/other.key"))
+        before = self.enrolled()
+        self.addCleanup(self.gw.reload)
+        self.addCleanup(self.gw.write, "enrolled.yaml", before)
+        self.gw.write("enrolled.yaml", before + '  - {name: theirs, certificate: '
+                      'other.home, fingerprint: "%s", roles: [guest]}\n' % finger)
+        self.gw.reload()
+        self.ask("/lamp/state", "2.05", psk=None, cert=pair)
+        self.enrol("theirs", command="unenrol")
+        self.refused(cert=pair)
+        line = [x for x in self.enrolled().splitlines() if finger in x][0]
+        self.assertIn('expires: "9999-', line)
+
+    def test_whether_the_device_knows_the_gateway(self):
+        r = self.enrol("knows", "-r", "guest", "-C", "-n")
+        self.assertNotIn("of another CA", r.text)
+        self.assertTrue(json.loads(self.enrol("knows", "-r", "guest", "-C", "-n", "-j").text)
+                        ["gateway_of_same_ca"])
+        # openssl's own client believes the gateway by what the device got
+        self.enrol("believer", "-r", "guest", "-C")
+        port = self.gw.ports[4][1]
+        run = subprocess.run(["openssl", "s_client", "-dtls1_2", "-connect", "127.0.0.1:%d" % port,
+                              "-cert", "believer.pem", "-key", "believer.pem", "-CAfile",
+                              "tls/clients.crt", "-verify_return_error", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+                             cwd=self.gw.dir, input=b"Q\n", stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, timeout=30, check=False)
+        self.assertIn(b"Verify return code: 0", run.stdout)
+
     def test_a_name_is_not_enough(self):
         """One of the same CA with the name of an enrolled one is not that."""
         self.enrol("other", "-r", "guest", "-C", "--dns", "other.home")
+        self.addCleanup(self.enrol, "other", command="unenrol")
         self.ask("/lamp/state", "2.05", psk=None, cert=self.pem("other"))
         self.refused(cert=(self.gw.path("tls/other.crt"), self.gw.path("tls/other.key")))
 
