@@ -31,6 +31,14 @@ void consult(struct pep *p, struct pep_session *s, const struct request *r, stru
 struct bytes consult_tell(struct pep *p, struct pep_session *s, const struct request *r,
                           const struct asked *a, const struct policy_decision *d);
 
+/* The token of this ID, from an authority that is asked for permissions on r's
+ * path: verified, not judged. PEP_OK: *raw, borrowed until the next call;
+ * PEP_TOKEN_ID: nobody gave it; or why nobody could be asked, with what goes
+ * with it in a->learned. */
+MUST_USE enum pep_err consult_token(struct pep *p, struct pep_session *s, const struct request *r,
+                                    struct asked *a, struct bytes id, int64_t now_s,
+                                    struct bytes *raw);
+
 /* What a permission rests on that another's word gave: that nothing was loaded
  * or revoked since. */
 static inline struct pep_basis consult_basis(const struct pep *p)

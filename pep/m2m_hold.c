@@ -1,6 +1,7 @@
 #include "m2m_hold.h"
 
 #include "bind.h"
+#include "consult.h"
 #include "jose.h"
 #include "judge.h"
 #include "m2m_names.h"
@@ -266,7 +267,15 @@ static enum pep_err hold_by_id(struct holding *h, struct bytes id)
     if (is_held(h, id))
         return PEP_OK;
     const struct m2m_local *e = find_local(h, BYTES_NONE, id);
-    enum pep_err err = e ? hold_local(h, e, &c) : PEP_TOKEN_ID;
+    struct bytes raw;
+    enum pep_err err;
+    if (e) {
+        err = hold_local(h, e, &c);
+    } else {
+        err = consult_token(h->p, h->s, h->r, h->a, id, h->now_s, &raw);
+        if (err == PEP_OK)
+            err = hold_token(h, raw, &c);
+    }
     if (err == PEP_OK)
         assign(h, c);
     return err;

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "../pep/cwt.h"
+#include "../pep/json_write.h"
+#include "../pep/m2m_token.h"
 #include "../pep/store.h"
 #include "../proxy/gate.h"
 #include "../proxy/kept.h"
@@ -621,6 +623,18 @@ static bool read_words(struct world *w, char **words, size_t n, struct draft *d)
                 return fail(w, "no token %s", v);
             if (!msg_add(&d->m, 65000, bytes_of(t->raw.p, t->raw.n)))
                 return false;
+        } else if ((v = value_of(&words[i], 1, "tkns")) != NULL) {
+            /* over as many options as it takes (m2m_read.h) */
+            struct minted *t = token_named(w, v);
+            if (!t)
+                return fail(w, "no token %s", v);
+            for (size_t at = 0; at < t->raw.n; at += 200) {
+                char part[256];
+                size_t len = t->raw.n - at < 200 ? t->raw.n - at : 200;
+                snprintf(part, sizeof part, "tkns=%.*s", (int)len, (const char *)t->raw.p + at);
+                if (!msg_add(&d->m, OPT_URI_QUERY, kept(d, part, strlen(part))))
+                    return false;
+            }
         } else if ((v = value_of(&words[i], 1, "format")) != NULL) {
             if (!msg_add_uint(&d->m, OPT_CONTENT_FORMAT, (uint32_t)atoi(v),
                               buf_reserve(&d->space, 4)))
@@ -1053,6 +1067,55 @@ static bool verb_token(struct world *w, char **words, size_t n)
     return err == PEP_OK || fail(w, "no token: %s", pep_err_str(err));
 }
 
+/* m2mtoken NAME id= holder= [as=KEYFILE] [iss=] [aud=] [exp=] [ris=] [role=]
+ * [acor= acop=]: a JWS of oneM2M with one permission. */
+static bool verb_m2mtoken(struct world *w, char **words, size_t n)
+{
+    if (n < 1 || w->n_tokens == TOKENS)
+        return fail(w, "m2mtoken NAME ...");
+    struct minted *t = &w->tokens[w->n_tokens++];
+    snprintf(t->name, sizeof t->name, "%s", words[0]);
+    char permissions[512], file[128], diag_text[256];
+    struct buf b = buf_on(permissions, sizeof permissions),
+               diag = buf_on(diag_text, sizeof diag_text - 1);
+    const char *as = value_of(words, n, "as"), *iss = value_of(words, n, "iss"),
+               *exp = value_of(words, n, "exp"), *aud = value_of(words, n, "aud"),
+               *role = value_of(words, n, "role"), *acor = value_of(words, n, "acor");
+    buf_put_str(&b, "[{");
+    struct bytes ris = bytes_str(value_of(words, n, "ris")), rid = bytes_str(role);
+    json_write_texts_of(&b, "ris", &ris, ris.n > 0);
+    json_write_texts_of(&b, "rids", &rid, role != NULL);
+    if (acor) {
+        json_write_name(&b, "pv");
+        buf_put_str(&b, "{\"acr\":[{\"acor\":[");
+        json_write_text(&b, bytes_str(acor));
+        buf_put_str(&b, "],\"acop\":");
+        buf_put_str(&b, value_of(words, n, "acop"));
+        buf_put_str(&b, "}]}");
+    }
+    buf_put_str(&b, "}]");
+    struct claims c = {.cti = bytes_str(value_of(words, n, "id")),
+                       .iss = bytes_str(iss ? iss : "das@sp.example"),
+                       .has_iss = true,
+                       .sub = bytes_str(value_of(words, n, "holder")),
+                       .has_exp = true,
+                       .exp_s = w->now.wall_s + seconds(exp ? exp : "1h"),
+                       .permissions = buf_bytes(&b)};
+    if (aud)
+        c.aud[c.n_aud++] = bytes_str(aud);
+    snprintf(file, sizeof file, "%s/keys/%s.hex", w->dir, as ? as : "home-as");
+    struct key key;
+    size_t keys;
+    if (!key_file_read(file, KEY_FILE_MINT, &key, 1, &keys, &diag))
+        return fail(w, "%.*s", (int)diag.n, diag_text);
+    enum { HS256 = 5 };
+    struct jwt_maker with = {.proof = &key, .proof_alg = HS256};
+    struct buf out = buf_on(t->raw.p, sizeof t->raw.p);
+    enum pep_err err = m2m_token_mint(&c, M2M_JWT_NAMES, &with, &out);
+    t->raw.n = out.n;
+    return err == PEP_OK || fail(w, "no token: %s", pep_err_str(err));
+}
+
 /* device NAME keeps OBSERVER: the token of the request that it took last;
  * device NAME notifies OBSERVER TYPE CODE ...: with that token. */
 static bool keep_observer(struct world *w, const char *name, const struct msg *request)
@@ -1316,7 +1379,8 @@ static bool point_answers(struct world *w, char **words, size_t n)
  * acor= and acop= of a rule, pl= of its end; sit=, code=, rsc=; or nothing. */
 static bool reply_gives(struct world *w, char **words, size_t n)
 {
-    char text[1024], rule[512] = "", end[64] = "";
+    char text[4096], rule[512 + TOKEN_MAX] = "", end[64] = "";
+    const struct minted *given = NULL;
     const char *acor = NULL, *acop = NULL, *sit = "2";
     struct pep_reply r = {.code = MSG_CODE(2, 4), .content_format = PEP_FORMAT_JSON};
     for (size_t i = 0; i < n; i++) {
@@ -1329,6 +1393,8 @@ static bool reply_gives(struct world *w, char **words, size_t n)
             snprintf(end, sizeof end, ",\"pl\":\"%s\"", v);
         else if (strncmp(words[i], "sit=", 4) == 0)
             sit = v;
+        else if (strncmp(words[i], "tokens=", 7) == 0 && token_named(w, v))
+            given = token_named(w, v);
         else if (strncmp(words[i], "code=", 5) == 0)
             r.code = (uint8_t)code_named(v);
         else if (strncmp(words[i], "rsc=", 4) == 0)
@@ -1340,6 +1406,9 @@ static bool reply_gives(struct world *w, char **words, size_t n)
         snprintf(rule, sizeof rule,
                  ",\"dres\":{\"dai\":{\"gp\":{\"acr\":[{\"acor\":[\"%s\"],\"acop\":%s}]}%s}}", acor,
                  acop, end);
+    if (given)
+        snprintf(rule, sizeof rule, ",\"dres\":{\"tkns\":[\"%.*s\"]}", (int)given->raw.n,
+                 (const char *)given->raw.p);
     snprintf(text, sizeof text, "{\"m2m:seci\":{\"sit\":%s%s}}", sit, rule);
     r.body = bytes_str(text);
     return reply(w, &r);
@@ -1412,12 +1481,12 @@ static const struct {
     const char *name;
     bool (*run)(struct world *w, char **words, size_t n);
 } verbs[] = {
-    {"client", verb_client},       {"token", verb_token},     {"wait", verb_wait},
-    {"policy", verb_policy},       {"restart", verb_restart}, {"audit", verb_audit},
-    {"device", verb_device},       {"devices", verb_devices}, {"revoke", verb_revoke},
-    {"authority", verb_authority}, {"clock", verb_clock},     {"times", verb_times},
-    {"point", verb_point},         {"name", verb_name},       {"house", verb_house},
-    {"sleepers", verb_sleepers},
+    {"client", verb_client}, {"token", verb_token},         {"m2mtoken", verb_m2mtoken},
+    {"wait", verb_wait},     {"policy", verb_policy},       {"restart", verb_restart},
+    {"audit", verb_audit},   {"device", verb_device},       {"devices", verb_devices},
+    {"revoke", verb_revoke}, {"authority", verb_authority}, {"clock", verb_clock},
+    {"times", verb_times},   {"point", verb_point},         {"name", verb_name},
+    {"house", verb_house},   {"sleepers", verb_sleepers},
 };
 
 /* ---- what a client does ---- */
