@@ -57,7 +57,9 @@ void gate_deliver(struct gate *g, struct exchange *x, const struct msg *m)
     }
     if (x->m2m && made_here)
         gate_m2m_dress_late(g, x, &out, !m && g->now.wall_s < x->ends_s, &dress);
-    uint8_t number[4];
+    uint8_t number[4], echo[ECHO_VALUE];
+    if (x->plain && !x->gone)
+        gate_fit_late(g, x, &out, echo);
     if (x->watch)
         gate_watch_answer(g, x, &out, number);
     /* Answered first: an answer that does not fit becomes another one. */

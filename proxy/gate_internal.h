@@ -143,6 +143,11 @@ bool gate_spend(struct gate *g, struct exchange *x, size_t n);
  * whose value lives in `echo`. */
 void gate_fit_plain(struct gate *g, const struct arrival *in, struct msg *m,
                     uint8_t echo[ECHO_VALUE]);
+/* The same for what a device answered to a client of plain coap (oneM2M, where
+ * the policy says so). What was done is not asked for twice: it is told without
+ * what it has become. */
+void gate_fit_late(struct gate *g, const struct exchange *x, struct msg *m,
+                   uint8_t echo[ECHO_VALUE]);
 /* What was permitted but goes no further: the record says both. */
 void gate_stop(struct gate *g, const struct arrival *in, uint8_t code);
 /* The code for what its device did not take (x->up_end). */

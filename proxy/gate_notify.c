@@ -161,6 +161,8 @@ void gate_notify_request(struct gate *g, struct arrival *in)
     bool permitted = gate_judge(g, in, r, s);
     in->subject = NULL;
     pep_session_close(s);
+    if (permitted) /* no association is asked later whether it still is */
+        in->x->basis.kind = PEP_ON_NOTHING;
     if (permitted && is_device)
         gate_forward(g, in, target);
     else if (permitted)

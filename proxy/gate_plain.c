@@ -40,6 +40,18 @@ static size_t size_of(const struct msg *m, const struct arrival *in)
     return msg_write(m, &b) ? b.n + in->m->token_n - m->token_n : SIZE_MAX;
 }
 
+/* A header, its token, and what its sender repeats to be answered in full. */
+static void ask_back(struct gate *g, const struct arrival *in, struct msg *m, uint32_t most,
+                     uint8_t echo[ECHO_VALUE])
+{
+    g->stats.echoed++;
+    gate_msg(m, MSG_CODE(4, 1));
+    if (echo_make(&g->echo, in->from, g->now, echo) &&
+        msg_add(m, OPT_ECHO, bytes_of(echo, ECHO_VALUE)) && size_of(m, in) <= most)
+        return;
+    gate_msg(m, MSG_CODE(4, 1)); /* no longer than the request: a header and its token */
+}
+
 void gate_fit_plain(struct gate *g, const struct arrival *in, struct msg *m,
                     uint8_t echo[ECHO_VALUE])
 {
@@ -64,10 +76,28 @@ void gate_fit_plain(struct gate *g, const struct arrival *in, struct msg *m,
         if (size_of(m, in) <= most)
             return;
     }
-    g->stats.echoed++;
-    gate_msg(m, MSG_CODE(4, 1));
-    if (echo_make(&g->echo, in->from, g->now, echo) &&
-        msg_add(m, OPT_ECHO, bytes_of(echo, ECHO_VALUE)) && size_of(m, in) <= most)
+    ask_back(g, in, m, most, echo);
+}
+
+void gate_fit_late(struct gate *g, const struct exchange *x, struct msg *m,
+                   uint8_t echo[ECHO_VALUE])
+{
+    if (!g->listeners[x->listener] || x->may_send == UINT32_MAX)
         return;
-    gate_msg(m, MSG_CODE(4, 1)); /* no longer than the request: a header and its token */
+    struct msg request;
+    request.token_n = x->token_n;
+    const struct arrival in = {.listener = x->listener, .from = &x->peer, .m = &request};
+    m->token_n = 0;
+    if (size_of(m, &in) <= x->may_send)
+        return;
+    if (x->m2m_operation == M2M_RETRIEVE || x->m2m_operation == M2M_DISCOVERY) {
+        ask_back(g, &in, m, x->may_send, echo);
+        return;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < m->n_options; i++)
+        if (m->options[i].number != OPT_CONTENT_FORMAT)
+            m->options[kept++] = m->options[i];
+    m->n_options = kept;
+    m->payload = BYTES_NONE;
 }
