@@ -127,6 +127,7 @@ static enum pep_err ask(struct pep *p, struct pep_session *s, const struct reque
         .payload_n = r->payload_n,
         .content_format = r->content_format,
         .named = r->m2m ? r->m2m->named : 0,
+        .below = r->m2m && r->m2m->below,
     };
     if (r->m2m) {
         a->q.operation = (uint8_t)r->m2m->operation;

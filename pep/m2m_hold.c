@@ -36,6 +36,7 @@ static bool begin(struct holding *h)
                                     .n_to = h->to.n,
                                     .who = h->who.of,
                                     .n_who = h->who.n,
+                                    .below = m->below,
                                     .asked = {.operation = m->operation,
                                               .type = m->type,
                                               .roles = m->rids,

@@ -101,6 +101,8 @@ const struct policy_grant *m2m_permissions_bare(const struct m2m_permissions *p)
 
 static bool covers(const struct permission *p, const struct m2m_wanted *w)
 {
+    if (w->below)
+        return !json_node_get(p->json, "ris");
     for (size_t i = 0; i < w->n_to; i++)
         if (m2m_permission_covers(p->json, w->to[i]))
             return true;

@@ -25,6 +25,7 @@ struct m2m_wanted {
     size_t n_to;
     const struct bytes *who; /* the names of the originator, who has proved to be that */
     size_t n_who;
+    bool below; /* what is below it, too: a list of resources does not cover that */
     /* As in acr; its roles are those that the request says it uses, n 0: all
      * that the token brings. */
     struct m2m_asked asked;

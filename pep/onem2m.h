@@ -61,6 +61,8 @@ struct m2m_request {
     /* Segments (bit i) of the request's path that only a rule's own word
      * names, neither `*` nor `**` (policy_question.named). */
     uint32_t named;
+    /* It would get what is below its target, too (policy_question.below). */
+    bool below;
     struct bytes rids[M2M_IDS_MAX], tids[M2M_IDS_MAX], ltids[M2M_IDS_MAX];
     size_t n_rids, n_tids, n_ltids;
     struct bytes tkns[M2M_TOKENS_MAX]; /* whole, joined from their options */

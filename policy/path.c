@@ -61,6 +61,7 @@ void path_init(struct path *p, const struct bytes *seg, size_t n)
     p->seg = seg;
     p->n = n;
     p->named = 0;
+    p->below = false;
     p->sound = n <= POLICY_PATH_SEGMENTS_MAX;
     for (size_t i = 0; p->sound && i < n; i++) {
         p->sound = is_sound(seg[i]) && (seg[i].n > 0 || empty_is_sound(i, n));

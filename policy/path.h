@@ -22,6 +22,7 @@ struct path {
     bool sound;
     /* Segments (bit i) that only a pattern's own word matches, not a star. */
     uint32_t named;
+    bool below; /* all that is below it, too: only `**` matches that */
 };
 
 /* Borrows the segments. */

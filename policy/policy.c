@@ -544,8 +544,14 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
     path_init(&j.path, q->path, q->n_path);
     if (is_forbidden(&j) || out->reason < POLICY_NOT_RESOURCE)
         return;
-    bool permitted = judge_aif(&j);
+    if (q->below && rules_any_below(p->forbid, &j.path)) { /* whatever it is about there */
+        note(&j, POLICY_FORBIDDEN, 0, NULL, NULL, NULL);
+        out->held = -1;
+        return;
+    }
+    bool permitted = !q->below && judge_aif(&j);
     j.path.named = q->named;
+    j.path.below = q->below;
     permitted = permitted || judge_own(&j);
     rules_walk_begin(&walk, p->permit, &j.path);
     while (!permitted && rules_walk_next(&walk, &at))

@@ -131,6 +131,9 @@ struct policy_question {
     /* Segments (bit i) that a permit must name: `*` and `**` do not stand for
      * them. A `forbid` may. */
     uint32_t named;
+    /* It is about all that is below the path, too: permitted by `**` alone, and
+     * by nothing where a `forbid` stands anywhere below. */
+    bool below;
     /* Roles, by their IDs, that the asker wants to be judged by alone: of what
      * is held only these roles count, where they are held, and what they
      * include. They prove nothing. n_only 0: whatever is held. */

@@ -340,6 +340,40 @@ void rules_walk_begin(struct rules_walk *w, const struct rules *r, const struct 
     }
 }
 
+static void open_children(struct rules_walk *w, const struct node *n, uint32_t at, uint32_t depth)
+{
+    const struct rules *r = w->rules;
+    const struct path *p = w->path;
+    struct bytes s = p->seg[depth];
+    if (n->star && s.n && !(p->named >> depth & 1)) {
+        w->open[w->n_open].node = n->star;
+        w->open[w->n_open++].depth = depth + 1;
+    }
+    uint32_t to =
+        n->n_edges ? find_edge(r->edges, r->edge_mask, r->text, at, p->hash[depth], s) : 0;
+    if (to) {
+        w->open[w->n_open].node = to;
+        w->open[w->n_open++].depth = depth + 1;
+    }
+}
+
+/* A node is there for the rules that are below it. */
+bool rules_any_below(const struct rules *r, const struct path *p)
+{
+    struct rules_walk w;
+    rules_walk_begin(&w, r, p);
+    while (w.n_open) {
+        w.n_open--;
+        uint32_t at = w.open[w.n_open].node, depth = w.open[w.n_open].depth;
+        const struct node *n = &r->nodes[at];
+        if (depth < p->n)
+            open_children(&w, n, at, depth);
+        else if (n->star || n->n_edges)
+            return true;
+    }
+    return false;
+}
+
 /* Depth first. Each step takes one node and leaves at most two, of the next
  * depth, so the open ones are at most one a depth and one more. */
 bool rules_walk_next(struct rules_walk *w, struct rules_place *out)
@@ -356,25 +390,16 @@ bool rules_walk_next(struct rules_walk *w, struct rules_place *out)
         uint32_t at = w->open[w->n_open].node, depth = w->open[w->n_open].depth;
         const struct node *n = &r->nodes[at];
         if (depth == p->n) {
-            if (n->here.n && n->rest.n)
+            bool here = n->here.n && !p->below;
+            if (here && n->rest.n)
                 w->kept = n->rest;
-            if (n->here.n || n->rest.n) {
-                *out = n->here.n ? n->here : n->rest;
+            if (here || n->rest.n) {
+                *out = here ? n->here : n->rest;
                 return true;
             }
             continue;
         }
-        struct bytes s = p->seg[depth];
-        if (n->star && s.n && !(p->named >> depth & 1)) {
-            w->open[w->n_open].node = n->star;
-            w->open[w->n_open++].depth = depth + 1;
-        }
-        uint32_t to =
-            n->n_edges ? find_edge(r->edges, r->edge_mask, r->text, at, p->hash[depth], s) : 0;
-        if (to) {
-            w->open[w->n_open].node = to;
-            w->open[w->n_open++].depth = depth + 1;
-        }
+        open_children(w, n, at, depth);
         if (n->rest.n && p->named >> depth == 0) {
             *out = n->rest;
             return true;

@@ -73,6 +73,8 @@ struct rules_walk {
 /* Every place that matches, one after another; none if the path is not sound. */
 void rules_walk_begin(struct rules_walk *w, const struct rules *r, const struct path *p);
 bool rules_walk_next(struct rules_walk *w, struct rules_place *out);
+/* Whether a pattern names something below the path. */
+bool rules_any_below(const struct rules *r, const struct path *p);
 
 const struct rule_group *rules_group(const struct rules *r, const struct rules_place *at,
                                      size_t i); /* i < at->n */

@@ -21,6 +21,7 @@ enum parameter { P_OTHER, P_OP, P_FU, P_RT, P_RCN, P_TQI, P_RIDS, P_TIDS, P_LTID
 struct query {
     uint32_t seen; /* bit P_OP ... */
     int op, fu;    /* 0: not there */
+    int rcn;       /* -1: not there */
 };
 
 static bool fault(struct m2m_fault *why, uint8_t code, uint16_t rsc, const char *text)
@@ -50,6 +51,43 @@ static int digit(struct bytes s, int max)
 {
     int v = s.n == 1 ? s.p[0] - '0' : 0;
     return v >= 1 && v <= max ? v : 0;
+}
+
+/* Of one or two digits; -1: it is none. */
+static int number(struct bytes s)
+{
+    int v = 0;
+    if (s.n == 0 || s.n > 2 || (s.n == 2 && s.p[0] == '0'))
+        return -1;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return -1;
+        v = 10 * v + s.p[i] - '0';
+    }
+    return v;
+}
+
+/* Whether the answer would have more than the target itself (TS-0004 table
+ * 6.3.4.2.7-1): children, and references to them, which are all that discovery
+ * is about. What later releases mean by a number nobody knows here. */
+static bool is_below(int rcn, bool discovers)
+{
+    switch (rcn) {
+    case -1:
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 7:
+    case 9:
+    case 10:
+        return false;
+    case 5:
+    case 6:
+        return !discovers;
+    default:
+        return true;
+    }
 }
 
 /* Lists are joined by '+'. */
@@ -122,6 +160,9 @@ static bool read_parameter(struct m2m_read *r, struct query *q, struct bytes opt
         break;
     case P_FU:
         ok = (q->fu = digit(value, 3)) != 0;
+        break;
+    case P_RCN:
+        ok = (q->rcn = number(value)) >= 0;
         break;
     case P_TQI:
         ok = read_tqi(value, &out->wants_dynamic);
@@ -204,6 +245,7 @@ static bool read_operation(struct m2m_read *r, uint8_t method, const struct quer
     if (discovers && op != M2M_RETRIEVE)
         return bad(why, "fu and the operation contradict each other");
     out->operation = discovers ? M2M_DISCOVERY : op;
+    out->below = is_below(q->rcn, discovers);
     return true;
 }
 
@@ -218,6 +260,7 @@ static void begin(struct m2m_read *r)
     q->originator = q->rqi = q->rvi = q->to = BYTES_NONE;
     q->address = M2M_CSE_RELATIVE;
     q->named = 0;
+    q->below = false;
     q->n_rids = q->n_tids = q->n_ltids = q->n_tkns = 0;
     q->expires_s = INT64_MAX;
     r->tkns_n = 0;
@@ -245,7 +288,7 @@ static bool read_values(struct m2m_read *r, enum m2m_sender from, int64_t now_s,
 bool m2m_read(const struct msg *in, enum m2m_sender from, enum m2m_numbering unclear, int64_t now_s,
               struct m2m_read *r, struct m2m_fault *why)
 {
-    struct query q = {0, 0, 0};
+    struct query q = {.rcn = -1};
     enum m2m_seen seen = m2m_recognise(in);
     begin(r);
     r->certain = seen == M2M_SEEN_CURRENT || seen == M2M_SEEN_LEGACY;

@@ -274,6 +274,10 @@ static const struct asks asks[] = {
     {"retrieve of a type", MSG_GET, 3, "", REFUSED},
     {"delete of a type", MSG_POST, 2, "op=4", REFUSED},
     {"not blocking", MSG_POST, 3, "op=1&rt=2", M2M_CREATE, 0, 0},
+    {"its children, too", MSG_GET, -1, "rcn=4", M2M_RETRIEVE, 0, 0},
+    {"result content in octal", MSG_GET, -1, "rcn=04", REFUSED},
+    {"result content twice", MSG_GET, -1, "rcn=1&rcn=4", REFUSED},
+    {"no result content", MSG_GET, -1, "rcn=", REFUSED},
     {"response type twice", MSG_GET, -1, "rt=1&rt=3", REFUSED},
     {"an unknown parameter", MSG_GET, -1, "lbl=a+b&lbl=c", M2M_RETRIEVE, 0, 0},
     {"roles", MSG_GET, -1, "rids=r1@x+r2@x", M2M_RETRIEVE, 0, 0},
@@ -325,6 +329,32 @@ static void operations(void **state)
         if (!ok && (why.code != a->code || why.rsc != a->rsc))
             fail_msg("%s: code %x, RSC %d (%s)", a->name, why.code, why.rsc, why.why);
         assert_true(bytes_equal_str(r.values.of[M2M_RQI], "r1")); /* in any case, for the answer */
+    }
+}
+
+static void what_is_below(void **state)
+{
+    static const struct {
+        const char *query;
+        bool below;
+    } rows[] = {
+        {"", false},           {"rcn=0", false},     {"rcn=1", false},     {"rcn=2", false},
+        {"rcn=3", false},      {"rcn=4", true},      {"rcn=5", true},      {"rcn=6", true},
+        {"rcn=7", false},      {"rcn=8", true},      {"rcn=9", false},     {"rcn=10", false},
+        {"rcn=11", true},      {"rcn=99", true},     {"fu=1", false},      {"fu=1&rcn=6", false},
+        {"fu=1&rcn=5", false}, {"fu=1&rcn=4", true}, {"fu=1&rcn=8", true}, {"fu=2&rcn=8", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct asks a = {"below", MSG_GET, -1, rows[i].query, M2M_RETRIEVE, 0, 0};
+        struct msg m;
+        struct m2m_fault why;
+        uint8_t ty[2];
+        char query[200];
+        put_request(&m, &a, ty, query);
+        assert_true(m2m_read(&m, M2M_CLIENT, M2M_LEGACY, NOW_S, &r, &why));
+        if (r.request.below != rows[i].below)
+            fail_msg("%s", rows[i].query);
     }
 }
 
@@ -529,6 +559,7 @@ int main(void)
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(operations),
         cmocka_unit_test(what_ends_here),
+        cmocka_unit_test(what_is_below),
         cmocka_unit_test(what_is_needed),
         cmocka_unit_test(whose_numbering),
         cmocka_unit_test(addresses),
