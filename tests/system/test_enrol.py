@@ -10,6 +10,7 @@ import time
 
 import house
 import rig
+import test_m2m
 
 NO, USAGE, INPUT, OUTPUT, CONFIG = 1, 64, 65, 73, 78
 
@@ -477,3 +478,46 @@ class Away(house.House):
         with open(self.gw.path("early.enrolment")) as f:
             key = re.search(r'psk-text: "(.*)"', f.read()).group(1)
         self.ask("/lamp/state", "2.05", psk=(b"early", key.encode()))
+
+
+class BeforeACse(test_m2m.InFront):
+    """What is enrolled as an AE speaks to a CSE as that AE, and as no other."""
+    cses = ("current",)
+
+    @classmethod
+    def policy_text(cls):
+        return super().policy_text() + "enrolments: enrolled.yaml\n"
+
+    @classmethod
+    def secrets(cls):
+        return dict(super().secrets(), **{"enrolled.yaml": EMPTY})
+
+    def enrol(self, name, *args, check=0):
+        self.gw.postern("enrol", "-c", "postern.yaml", name, "-r", "application", "-j", *args,
+                        check=check)
+        with open(self.gw.path(name + ".json")) as f:
+            made = json.load(f)
+        return made["psk_identity"].encode(), made["psk_text"].encode()
+
+    def walk(self, psk, originator):
+        a = test_m2m.Ae(self.gw, psk, "current", originator, "/current")
+        self.addCleanup(a.close)
+        self.expect(a.create("cb", test_m2m.AE, {"rn": originator, "api": "N1", "rr": True}),
+                    "2.01", 2001)
+        self.expect(a.retrieve("cb/" + originator), "2.05", 2000)
+        self.expect(a.retrieve("cb/" + originator, fr="Creader"), "4.03", 4106)
+        self.expect(a.delete("cb/" + originator), "2.02", 2002)
+
+    def test_as_its_originator(self):
+        psk = self.enrol("lobby", "-d", "sp.example", "-O", "Clobby")
+        self.assertEqual(psk[0], b"lobby@sp.example")
+        self.walk(psk, "Clobby")
+
+    def test_as_its_kpsa_id_says(self):
+        self.walk(self.enrol("Chall", "-d", "sp.example"), "Chall")
+
+    def test_an_originator_is_one_subjects(self):
+        self.enrol("first", "-O", "Cshared")
+        self.gw.postern("enrol", "-c", "postern.yaml", "second", "-r", "application", "-O",
+                        "Cshared", check=CONFIG)
+        self.assertFalse(os.path.exists(self.gw.path("keys/second.psk")))
