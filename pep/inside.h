@@ -84,6 +84,7 @@ struct pep_session {
     uint8_t owner; /* of its keys, where its grants were found */
     uint8_t n_keys;
     uint8_t name_room; /* in the tail */
+    uint8_t named_n;   /* behind that: what its certificate names (pep_proof) */
     bool has_subject_id;
     bool revoked;                    /* as an enrolled subject; or its enrolment has ended */
     bool unenrolled;                 /* its certificate was */
@@ -92,7 +93,8 @@ struct pep_session {
     bool wants_created, wants_query; /* some held grant has AIF that asks for it */
     /* The credential of an enrolled subject, if any; then what the handshake
      * proved, under each name that a token may give it (the key, the
-     * certificate, the key's thumbprint); then the name's text. */
+     * certificate, the key's thumbprint); then the name's text, and the text
+     * of what its certificate names. */
     uint8_t tail[];
 };
 
@@ -139,8 +141,10 @@ size_t pep_end_some(struct pep *p, bool (*over)(struct pep *p, struct grant *g, 
 /* ---- session.c ---- */
 
 /* Of `ids` the first is the subject's credential; zero ones are left out. */
-MUST_USE struct pep_session *
-session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID], const char *name);
+MUST_USE struct pep_session *session_new(struct pep *p,
+                                         const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID],
+                                         const char *name, struct bytes named);
+struct bytes session_named(const struct pep_session *s);
 const char *session_name(const struct pep_session *s); /* may be empty */
 /* Makes what the session caches good again. */
 void session_refresh(struct pep_session *s);

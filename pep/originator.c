@@ -77,9 +77,19 @@ static bool is_listed(const struct speaker *k, const char *const *list, size_t n
     return false;
 }
 
+/* Its certificate names the AE, and nobody wrote or learned another. */
+static bool is_named_ae(const struct speaker *k)
+{
+    struct bytes named = k->s ? session_named(k->s) : BYTES_NONE;
+    return named.n > 0 && named.p[0] == '/' && m2m_same(k->from, named, &k->home) &&
+           !is_anothers(k);
+}
+
 /* What the operator wrote is stronger than what was learned. */
 static bool is_own_ae(const struct speaker *k)
 {
+    if (!(k->subject && (k->subject->n_originators > 0 || k->subject->cse)) && is_named_ae(k))
+        return true;
     if (!k->subject)
         return false;
     if (is_listed(k, k->subject->originators, k->subject->n_originators))
@@ -90,13 +100,26 @@ static bool is_own_ae(const struct speaker *k)
 
 /* ---- CSEs ---- */
 
+/* Another CSE that is enrolled here, by its ID. */
+static bool is_other_cse(const struct speaker *k, const struct m2m_name *cse)
+{
+    struct m2m_forms forms;
+    m2m_name_forms(cse, &k->home, &forms);
+    for (size_t i = 0; i < forms.n; i++) {
+        int owner = policy_subject_of_cse(k->p->policy, forms.form[i]);
+        if (owner >= 0 && policy_subject(k->p->policy, (size_t)owner) != k->subject)
+            return true;
+    }
+    return false;
+}
+
 /* The public domain name of a CSE (TS-0001 6.5.1.1) begins with its CSE-ID and
  * ends in its service provider's, with an IN-CSE's between them perhaps. So a
  * certificate may name a CSE by itself; but a name of this form may be anybody's,
  * so it may only be itself: to speak for others takes `cse`. */
 static struct bytes cse_of_domain(const struct speaker *k)
 {
-    struct bytes domain = bytes_str(k->subject ? k->subject->certificate : NULL);
+    struct bytes domain = k->s ? session_named(k->s) : BYTES_NONE;
     struct bytes id = BYTES_NONE, rest = domain;
     for (int i = 0; i < 2 && k->home.sp.n; i++) {
         const uint8_t *dot = rest.n ? memchr(rest.p, '.', rest.n) : NULL;
@@ -113,26 +136,13 @@ static struct bytes cse_of_domain(const struct speaker *k)
 
 static bool is_own_cse(const struct speaker *k)
 {
-    if (!k->subject)
-        return false;
-    if (k->subject->cse)
+    if (k->subject && k->subject->cse)
         return m2m_same(k->from, bytes_str(k->subject->cse), &k->home);
-    struct bytes named = k->subject->n_originators == 0 ? cse_of_domain(k) : BYTES_NONE;
+    struct bytes named =
+        k->subject && k->subject->n_originators > 0 ? BYTES_NONE : cse_of_domain(k);
     return named.n && k->name.kind == M2M_NAME_OF_SP && !k->name.has_sp && k->from.p[0] == '/' &&
-           bytes_equal(k->name.name, named);
-}
-
-/* Another CSE that is enrolled here, by its ID. */
-static bool is_other_cse(const struct speaker *k, const struct m2m_name *cse)
-{
-    struct m2m_forms forms;
-    m2m_name_forms(cse, &k->home, &forms);
-    for (size_t i = 0; i < forms.n; i++) {
-        int owner = policy_subject_of_cse(k->p->policy, forms.form[i]);
-        if (owner >= 0 && policy_subject(k->p->policy, (size_t)owner) != k->subject)
-            return true;
-    }
-    return false;
+           bytes_equal(k->name.name, named) && !bytes_equal(named, k->home.cse) &&
+           !is_other_cse(k, &k->name);
 }
 
 /* Not a CSE's: an AE's, in some form, or of none. */
@@ -182,7 +192,7 @@ static bool may_register(const struct speaker *k, struct bytes what)
 static bool registers_soundly(const struct speaker *k)
 {
     if (!k->subject || k->subject->cse)
-        return false;
+        return !k->subject && k->from.n > 0 && is_own_ae(k);
     if (k->from.n == 0) /* what it is given is looked at when that is known */
         return may_register(k, BYTES_LIT("S")) || may_register(k, BYTES_LIT("C"));
     if (bytes_equal_str(k->from, "S") || bytes_equal_str(k->from, "C"))
@@ -270,11 +280,12 @@ bool pep_note_registered(struct pep *p, struct pep_session *s, int device, struc
     session_refresh(s);
     struct speaker k = speaker_of(p, s, device);
     take_name(&k, ae_id);
-    if (ae_id.n == 0 || ae_id.n > M2M_NAME_MAX || !k.subject || !k.device || k.subject->cse ||
-        is_anothers(&k))
+    if (ae_id.n == 0 || ae_id.n > M2M_NAME_MAX || !k.device || is_anothers(&k))
         return false;
-    if (is_listed(&k, k.subject->originators, k.subject->n_originators))
+    if (is_own_ae(&k) && !learned(&k))
         return true; /* it was before, and stays */
+    if (!k.subject || k.subject->cse)
+        return false;
     struct bytes id = k.forms.form[0];
     bool given = may_register(&k, id.p[0] == 'S' ? BYTES_LIT("S") : BYTES_LIT("C"));
     /* With a slash: one of another CSE, or this one's ID is not known. */

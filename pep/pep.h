@@ -27,6 +27,7 @@ struct store;
 enum pep_limits {
     PEP_KEY_ID = 32,      /* SHA-256 over kind and key: names a proof key */
     PEP_SUBJECT_MAX = 64, /* printable name of a subject, with NUL */
+    PEP_NAMED_MAX = 256,  /* an AE-ID, or a domain name, with NUL */
     PEP_PAYLOAD_MAX = 512,
     PEP_ATI_MAX = 255, /* bytes of an ATI option (TS-0008 6.2.2.4) */
 };
@@ -97,6 +98,7 @@ struct pep_proof {
      * policy is reloaded between the handshake and its session. */
     uint8_t subject_id[PEP_KEY_ID];
     char name[PEP_SUBJECT_MAX]; /* printable, for the record */
+    char named[PEP_NAMED_MAX];  /* the AE or CSE that a trusted certificate names, or empty */
     enum pep_err err;           /* why not, when the token form was refused */
     uint64_t wait;              /* with PEP_KEY_WAIT: the question it waits for */
     bool utf8_wrapped;          /* the identity came as UTF-8 code points (PROTOCOL 4) */

@@ -1,6 +1,7 @@
 /* From what a client shows in its handshake to what that proves. */
 #include <stdio.h>
 
+#include "../policy/m2m_name.h"
 #include "crypto.h"
 #include "identity.h"
 #include "inside.h"
@@ -134,6 +135,24 @@ static void name_certificate(const struct pep_certificate *c, struct pep_proof *
     (void)snprintf(out->name, sizeof out->name, "cert:%.58s", text);
 }
 
+/* An AE-ID as the URI in it, else the first domain name, which may be a CSE's
+ * (TS-0003 10.1.1.7, 10.1.1.8; originator.h has what that is worth). */
+static void name_entity(const struct pep_certificate *c, struct pep_proof *out)
+{
+    struct bytes found = BYTES_NONE;
+    for (size_t i = 0; i < c->n_names; i++) {
+        bool is_ae = c->names[i].n > 1 && c->names[i].p[0] == '/' && c->names[i].p[1] == '/' &&
+                     !m2m_originator_check(c->names[i]);
+        bool is_domain = found.n == 0 && m2m_is_domain(c->names[i]);
+        if (is_ae || is_domain)
+            found = c->names[i];
+        if (is_ae)
+            break;
+    }
+    if (found.n > 0 && found.n < sizeof out->named)
+        memcpy(out->named, found.p, found.n);
+}
+
 static bool holds_grant(const struct pep *p, const uint8_t id[PEP_KEY_ID], int64_t now_s,
                         struct pep_proof *out)
 {
@@ -182,6 +201,7 @@ bool pep_judge_certificate(struct pep *p, const struct pep_certificate *c, int64
     }
     if (c->trusted) {
         out->trusted = true;
+        name_entity(c, out);
         int k = find_enrolled(p, c, out->cert_id);
         if (k < 0)
             return true;

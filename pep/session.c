@@ -41,6 +41,11 @@ const char *session_name(const struct pep_session *s)
     return own;
 }
 
+struct bytes session_named(const struct pep_session *s)
+{
+    return bytes_of(tail_name(s) + s->name_room, s->named_n);
+}
+
 const uint8_t *session_owner(const struct pep_session *s)
 {
     static const uint8_t nobody[PEP_KEY_ID];
@@ -53,18 +58,21 @@ const uint8_t *session_owner(const struct pep_session *s)
 
 /* Of `ids` the first is the subject's credential; zero ones are left out. */
 struct pep_session *session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS][PEP_KEY_ID],
-                                const char *name)
+                                const char *name, struct bytes named)
 {
     size_t name_n = strnlen(name, PEP_SUBJECT_MAX - 1), n = 0;
     size_t room = name_n < sizeof(char *) ? sizeof(char *) : name_n + 1; /* tail_name() */
     for (size_t i = 0; i <= SESSION_IDS; i++)
         n += !is_zero(ids[i]);
-    struct pep_session *s =
-        slab_take(&p->small, offsetof(struct pep_session, tail) + n * PEP_KEY_ID + room);
+    struct pep_session *s = named.n >= PEP_NAMED_MAX
+                                ? NULL
+                                : slab_take(&p->small, offsetof(struct pep_session, tail) +
+                                                           n * PEP_KEY_ID + room + named.n);
     if (!s)
         return NULL;
     s->pep = p;
     s->name_room = (uint8_t)room;
+    s->named_n = (uint8_t)named.n;
     s->has_subject_id = !is_zero(ids[0]);
     uint8_t *at = s->tail;
     for (size_t i = 0; i <= SESSION_IDS; i++) {
@@ -75,6 +83,8 @@ struct pep_session *session_new(struct pep *p, const uint8_t ids[1 + SESSION_IDS
         s->n_keys = (uint8_t)(s->n_keys + (i > 0));
     }
     memcpy(at, name, name_n);
+    if (named.n)
+        memcpy(at + room, named.p, named.n);
     s->changes = p->changes - 1;
     s->loads = (uint32_t)p->loads - 1;
     p->stats.sessions++;
@@ -89,7 +99,7 @@ struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proo
     if ((!is_zero(proof->cert_id) && !grant_key_id_digest(CNF_X5T, proof->cert_id, ids[2])) ||
         (!is_zero(proof->jkt) && !grant_key_id_digest(CNF_JKT, proof->jkt, ids[3])))
         return NULL;
-    struct pep_session *s = session_new(p, ids, proof->name);
+    struct pep_session *s = session_new(p, ids, proof->name, bytes_str(proof->named));
     if (!s)
         return NULL;
     s->strength = (uint8_t)proof->strength;
@@ -123,7 +133,7 @@ void pep_session_close(struct pep_session *s)
     pep_session_rest(s);
     forget_name(s);
     free(s->bearer);
-    size_t n = offsetof(struct pep_session, tail) + s->name_room +
+    size_t n = offsetof(struct pep_session, tail) + s->name_room + s->named_n +
                PEP_KEY_ID * (size_t)(s->n_keys + s->has_subject_id);
     struct slab *small = &s->pep->small;
     crypto_wipe(s, n);

@@ -15,6 +15,8 @@ bool pep_session_save(const struct pep_session *s, struct buf *out)
     buf_put(out, bytes_of(s->tail, ids * PEP_KEY_ID));
     buf_put_be(out, strlen(session_name(s)), 1);
     buf_put_str(out, session_name(s));
+    buf_put_u8(out, s->named_n);
+    buf_put(out, session_named(s));
     buf_put_u8(out, s->n_bearer);
     for (uint8_t i = 0; i < s->n_bearer; i++) {
         buf_put_u8(out, (uint8_t)s->bearer[i]->via);
@@ -56,12 +58,12 @@ struct pep_session *pep_session_restore(struct pep *p, struct bytes in,
         if (id.n)
             memcpy(ids[first + i], id.p, PEP_KEY_ID);
     }
-    struct bytes text = cursor_vector(&c, 1);
+    struct bytes text = cursor_vector(&c, 1), named = cursor_vector(&c, 1);
     if (!cursor_ok(&c) || text.n >= sizeof name)
         return NULL;
     if (text.n)
         memcpy(name, text.p, text.n);
-    struct pep_session *s = session_new(p, ids, name);
+    struct pep_session *s = session_new(p, ids, name, named);
     if (!s)
         return NULL;
     s->strength = strength;

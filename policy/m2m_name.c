@@ -23,7 +23,7 @@ bool m2m_is_stem(struct bytes s)
     return s.n > 1 && (s.p[0] == 'C' || s.p[0] == 'S') && m2m_is_segment(s);
 }
 
-static bool is_domain(struct bytes s)
+bool m2m_is_domain(struct bytes s)
 {
     size_t label = 0;
     for (size_t i = 0; i < s.n; i++) {
@@ -89,7 +89,7 @@ void m2m_name_read(struct bytes text, const struct m2m_home *home, struct m2m_na
     if (rest.n && rest.p[0] == '/') {
         rest = bytes_of(rest.p + 1, rest.n - 1);
         n.sp = next_segment(&rest);
-        if (!is_domain(n.sp))
+        if (!m2m_is_domain(n.sp))
             return;
         n.has_sp = home->sp.n == 0 || !m2m_same_domain(n.sp, home->sp);
         if (!n.has_sp)
@@ -170,7 +170,7 @@ bool m2m_at_domain(struct bytes text, struct bytes *name, struct bytes *domain)
         return false;
     *name = bytes_of(text.p, (size_t)(at - text.p));
     *domain = bytes_of(at + 1, text.n - name->n - 1);
-    return m2m_is_segment(*name) && !memchr(name->p, '~', name->n) && is_domain(*domain);
+    return m2m_is_segment(*name) && !memchr(name->p, '~', name->n) && m2m_is_domain(*domain);
 }
 
 /* ---- texts of the policy file ---- */

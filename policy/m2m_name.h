@@ -50,6 +50,7 @@ bool m2m_is_stem(struct bytes text);
 /* Letters, digits, '.', '-', '_' and '~', at least one; not "." or "..". */
 bool m2m_is_segment(struct bytes text);
 
+bool m2m_is_domain(struct bytes text);
 /* Domain names have no case (RFC 4343). */
 bool m2m_same_domain(struct bytes a, struct bytes b);
 
