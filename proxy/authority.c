@@ -180,9 +180,7 @@ void authority_on_http(void *user, uint64_t serial, const struct http_answer *a,
         r.content_format = format_of(a->content_type);
         r.body = a->body;
         r.retry_s = a->retry_s;
-        r.rsc = a->m2m_rsc;
-        r.has_max_age = a->has_max_age;
-        r.max_age_s = a->max_age_s;
+        send_read_http_answer(as, s, a, &r);
         break;
     }
     server_note_answer(v, s, now);

@@ -79,6 +79,8 @@ MUST_USE bool send_by_http(struct authorities *as, struct slot *s, const struct 
 /* What only some endpoints' answers have: rsc, max_age. */
 void send_read_answer(const struct authorities *as, const struct slot *s,
                       const struct coap_answer *a, struct pep_reply *out);
+void send_read_http_answer(const struct authorities *as, const struct slot *s,
+                           const struct http_answer *a, struct pep_reply *out);
 /* Off its transport, without a word. */
 void send_withdraw(struct authorities *as, struct slot *s, struct instant now);
 

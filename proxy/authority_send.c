@@ -1,7 +1,9 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "authority_inside.h"
+#include "http_message.h"
 
 enum { FORM_ROOM = 8192 }; /* for credentials in a form */
 
@@ -12,7 +14,7 @@ enum { FR, RQI, RVI, RSC };
 static const uint16_t numbers[2][4] = {{279, 283, 271, 307}, {256, 257, 271, 265}};
 static const char release[] = "3";
 
-enum { RQI_MAX = 24 };
+enum { RQI_MAX = 24, FROM_LINE_MAX = 300 };
 
 static void request_id(struct authorities *as, char out[RQI_MAX])
 {
@@ -42,6 +44,65 @@ void send_read_answer(const struct authorities *as, const struct slot *s,
         out->rsc = n == 1 && rsc > 0 && rsc < UINT16_MAX ? (uint16_t)rsc : UINT16_MAX;
     out->has_max_age = msg_find(a->message, OPT_MAX_AGE) != NULL;
     out->max_age_s = a->max_age_s;
+}
+
+static uint16_t read_rsc(const struct http_answer *a)
+{
+    struct bytes value;
+    uint16_t rsc = 0;
+    enum http_found found = http_answer_find(a, "X-M2M-RSC", &value);
+    if (found == HTTP_FOUND_NONE)
+        return 0;
+    for (size_t i = 0; i < value.n; i++) {
+        if (found != HTTP_FOUND_ONE || value.n != 4 || value.p[i] < '0' || value.p[i] > '9')
+            return UINT16_MAX;
+        rsc = (uint16_t)(rsc * 10 + (value.p[i] - '0'));
+    }
+    return rsc ? rsc : UINT16_MAX;
+}
+
+/* RFC 9111 5.2.2, of which only what bounds it: one that cannot be read says
+ * that it holds no longer. */
+static bool read_max_age(const struct http_answer *a, uint32_t *out)
+{
+    struct bytes value;
+    bool told = false;
+    enum http_found found = http_answer_find(a, "Cache-Control", &value);
+    *out = 0;
+    if (found != HTTP_FOUND_ONE)
+        return found == HTTP_FOUND_MANY;
+    uint32_t least = UINT32_MAX;
+    for (const char *at = (const char *)value.p, *end = at + value.n; at < end;) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        size_t n = (size_t)((comma ? comma : end) - at), skip = 0;
+        while (skip < n && (at[skip] == ' ' || at[skip] == '\t'))
+            skip++;
+        if (n - skip > 8 && strncasecmp(at + skip, "max-age=", 8) == 0) {
+            uint64_t v = 0;
+            size_t i = skip + 8;
+            for (; i < n && at[i] >= '0' && at[i] <= '9' && v < UINT32_MAX; i++)
+                v = v * 10 + (uint64_t)(at[i] - '0');
+            v = i == n ? v : 0;
+            least = v < least ? (uint32_t)v : least;
+            told = true;
+        } else if (n - skip >= 8 && strncasecmp(at + skip, "no-", 3) == 0) { /* store, cache */
+            least = 0;
+            told = true;
+        }
+        at += n + 1;
+    }
+    *out = told ? least : 0;
+    return told;
+}
+
+void send_read_http_answer(const struct authorities *as, const struct slot *s,
+                           const struct http_answer *a, struct pep_reply *out)
+{
+    const struct wire_endpoint *e = &as->wire->authorities[s->authority].endpoints[s->purpose];
+    if (!e->said || !e->said->m2m_from)
+        return;
+    out->rsc = read_rsc(a);
+    out->has_max_age = read_max_age(a, &out->max_age_s);
 }
 
 /* ---- sending ---- */
@@ -89,18 +150,19 @@ bool send_by_coap(struct authorities *as, struct slot *s, const struct wire_endp
 static bool send_m2m_by_http(struct authorities *as, struct slot *s, const struct wire_endpoint *e,
                              struct http_question *q, struct bytes body, struct instant now)
 {
-    char rqi[RQI_MAX];
+    char rqi[RQI_MAX], from[FROM_LINE_MAX], id[RQI_MAX + 16], rvi[32];
     request_id(as, rqi);
+    int n = snprintf(from, sizeof from, "X-M2M-Origin: %s", e->said->m2m_from);
+    (void)snprintf(id, sizeof id, "X-M2M-RI: %s", rqi);
+    (void)snprintf(rvi, sizeof rvi, "X-M2M-RVI: %s", release);
+    const char *const lines[] = {from, id, rvi};
     q->content_type = q->accept = "application/json";
-    q->put = is_put(s);
+    q->method = is_put(s) ? "PUT" : "POST";
     q->body = body;
-    q->headers[q->n_headers].name = "X-M2M-Origin";
-    q->headers[q->n_headers++].value = e->said->m2m_from;
-    q->headers[q->n_headers].name = "X-M2M-RI";
-    q->headers[q->n_headers++].value = rqi;
-    q->headers[q->n_headers].name = "X-M2M-RVI";
-    q->headers[q->n_headers++].value = release;
-    return http_client_ask(as->http, s->serial, q, now);
+    q->lines = lines;
+    q->n_lines = sizeof lines / sizeof *lines;
+    q->fields = true;
+    return n > 0 && (size_t)n < sizeof from && http_client_ask(as->http, s->serial, q, now);
 }
 
 bool send_by_http(struct authorities *as, struct slot *s, const struct wire_endpoint *e,

@@ -273,22 +273,6 @@ static bool set_auth(CURL *e, const struct http_question *q)
     return false;
 }
 
-static bool set_headers(struct transfer *t, const struct http_question *q)
-{
-    bool ok = true;
-    for (size_t i = 0; ok && i < q->n_headers; i++) {
-        char name[64];
-        struct buf b = buf_on(name, sizeof name);
-        const char *value = q->headers[i].value;
-        buf_put_str(&b, q->headers[i].name);
-        /* The library sends an empty one only so. */
-        buf_put_str(&b, *value ? ": " : ";");
-        buf_put_u8(&b, 0);
-        ok = !b.full && !strpbrk(value, "\r\n") && add_header(t, name, value);
-    }
-    return ok;
-}
-
 static bool set_body(struct transfer *t, const struct http_question *q)
 {
     CURL *e = t->easy;
@@ -306,8 +290,7 @@ static bool set_method(struct transfer *t, const struct http_question *q)
 {
     CURL *e = t->easy;
     if (!q->method)
-        return !q->content_type ||
-               (set_body(t, q) && (!q->put || SET(CURLOPT_CUSTOMREQUEST, "PUT")));
+        return !q->content_type || set_body(t, q);
     bool has_body = q->method[0] == 'P';
     return (!has_body || set_body(t, q)) &&
            (strcmp(q->method, "GET") == 0 || SET(CURLOPT_CUSTOMREQUEST, q->method));
@@ -349,7 +332,6 @@ static bool configure(struct transfer *t, const struct http_question *q)
         ok = ok && SET(CURLOPT_CONNECT_ONLY, 1L);
     ok = ok && set_tls(e, q) && set_auth(e, q) && set_way(t, q) && set_method(t, q);
     ok = ok && (!q->accept || add_header(t, "Accept: ", q->accept));
-    ok = ok && set_headers(t, q);
     for (size_t i = 0; ok && i < q->n_lines; i++)
         ok = add_line(&t->headers, q->lines[i]);
     return ok && SET(CURLOPT_HTTPHEADER, t->headers);
@@ -402,52 +384,6 @@ static enum http_end end_of(const struct transfer *t, CURLcode code)
     }
 }
 
-/* The text of a header that stands there once; NULL: it does not. */
-static const char *header_of(const struct transfer *t, const char *name, bool *many)
-{
-    struct curl_header *found;
-    CURLHcode e = curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &found);
-    *many = e == CURLHE_OK && found->amount > 1;
-    return e == CURLHE_OK ? found->value : NULL;
-}
-
-static void read_rsc(const struct transfer *t, struct http_answer *out)
-{
-    bool many;
-    const char *text = header_of(t, "X-M2M-RSC", &many);
-    if (!text)
-        return;
-    size_t n = strspn(text, "0123456789");
-    long v = n == 4 && text[n] == 0 && !many ? strtol(text, NULL, 10) : 0;
-    out->m2m_rsc = v >= 1000 ? (uint16_t)v : UINT16_MAX;
-}
-
-/* RFC 9111 5.2.2: of several words the one that keeps it the shortest. */
-static void read_max_age(const struct transfer *t, struct http_answer *out)
-{
-    bool many;
-    const char *text = header_of(t, "Cache-Control", &many);
-    if (!text)
-        return;
-    uint32_t least = UINT32_MAX;
-    for (const char *at = text; *at;) {
-        at += strspn(at, ", \t");
-        size_t n = strcspn(at, ",");
-        if (n >= 7 && strncasecmp(at, "no-", 3) == 0) { /* no-store, no-cache */
-            least = 0;
-        } else if (n > 8 && strncasecmp(at, "max-age=", 8) == 0) {
-            char *end;
-            unsigned long v = strtoul(at + 8, &end, 10);
-            if (end == at + 8) /* not a number: it is stale */
-                v = 0;
-            least = v < least ? (uint32_t)v : least;
-        }
-        at += n;
-    }
-    out->has_max_age = many || least != UINT32_MAX;
-    out->max_age_s = many ? 0 : least;
-}
-
 /* As C strings: the library takes none with NUL in it for a header. */
 static size_t take_fields(struct transfer *t, struct http_field *fields)
 {
@@ -487,8 +423,6 @@ static void finish(struct http_client *h, struct transfer *t, CURLcode code, str
         a.content_type = type;
         a.body = bytes_of(t->body, t->body_n);
         a.retry_s = retry > 0 && retry <= UINT32_MAX ? (uint32_t)retry : 0;
-        read_rsc(t, &a);
-        read_max_age(t, &a);
     }
     h->done(h->user, t->id, &a, now);
     transfer_free(t);

@@ -17,8 +17,7 @@ enum http_client_limits {
     HTTP_CONNECTIONS = 16, /* of all servers; the rest waits its turn */
     HTTP_CONNECTIONS_PER_HOST = 4,
     HTTP_CONNECT_MS = 5000,
-    HTTP_HEADERS_MAX = 4, /* of a question's own */
-    HTTP_KEEP_S = 60,     /* a connection that nobody used so long is not used again */
+    HTTP_KEEP_S = 60, /* a connection that nobody used so long is not used again */
     HTTP_FIELDS_MAX = 64,
     HTTP_HEADER_BYTES = 16384, /* bytes of an answer's header, interim ones included */
 };
@@ -45,11 +44,6 @@ struct http_question {
     const char *content_type; /* NULL: GET, unless `method` says otherwise */
     const char *accept;       /* NULL: anything */
     struct bytes body;        /* copied */
-    bool put;                 /* PUT, not POST */
-    struct {
-        const char *name, *value; /* "X-M2M-RI", without what ends a line */
-    } headers[HTTP_HEADERS_MAX];
-    size_t n_headers;
     enum http_auth auth;
     const char *user, *secret;     /* basic: both, as they go out; bearer: the token */
     struct bytes ca;               /* PEM; n 0: the system's */
@@ -77,9 +71,6 @@ struct http_answer {
     const char *content_type; /* as it came, parameters included; NULL: none */
     struct bytes body;
     uint32_t retry_s; /* Retry-After; 0: none */
-    bool has_max_age; /* Cache-Control tells: */
-    uint32_t max_age_s;
-    uint16_t m2m_rsc; /* X-M2M-RSC (TS-0009 6.4.17); 0: none, UINT16_MAX: not one number */
 };
 
 /* Each question gets one, never from within http_client_ask(). Borrowed for
