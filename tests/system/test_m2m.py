@@ -278,3 +278,35 @@ class Fragile(InFront):
                             originator="Capp-current-" + cse)
                 self.expect(a.retrieve("cb", **{missing: None}), "4.00", 4000)
                 self.expect(a.retrieve("cb"), "2.05", 2000)
+class Newcomer(InFront):
+    """An AE-ID that the CSE assigns is the subject's own from then on."""
+    cses = ("current",)
+
+    def register(self, fr):
+        a = self.ae("newcomer")
+        made = self.expect(a.create("cb", AE, {"rn": "n%d" % next(_serial), "api": "N1",
+                                               "rr": True}, fr=fr), "2.01", 2001)
+        return a, made.body["m2m:ae"]["aei"]
+
+    def test_assigned(self):
+        for fr in (None, "", "S", "C"):
+            with self.subTest(repr(fr)):
+                a, me = self.register(fr)
+                self.expect(a.retrieve("cb", fr=me), "2.05", 2000)
+                self.expect(a.retrieve("cb", fr=me + "x"), "4.03", 4106)
+                other = self.ae("reader")
+                self.expect(other.retrieve("cb/x", fr=me), "4.03", 4106)
+                # on a new association, and after a restart of the gateway
+                self.expect(self.ae("newcomer").retrieve("cb", fr=me), "2.05", 2000)
+
+    def test_outlives_the_gateway(self):
+        _, me = self.register("C")
+        self.gw.kill()
+        self.gw.start()
+        self.expect(self.ae("newcomer").retrieve("cb", fr=me), "2.05", 2000)
+        self.expect(self.ae("reader").retrieve("cb/x", fr=me), "4.03", 4106)
+
+    def test_not_a_stem_of_its_choice(self):
+        a = self.ae("newcomer")
+        self.expect(a.create("cb", AE, {"rn": "z", "api": "N1", "rr": True}, fr="Creader"),
+                    "4.03", 4126)
