@@ -12,7 +12,7 @@ import onem2m
 import rig
 from ae import Ae
 from house import Stage
-from onem2m import AE, CIN, CNT, RETRIEVE
+from onem2m import AE, CIN, CNT, RETRIEVE, SUB
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PSK = b"0123456789abcdef"  # of every application here; for tests only
@@ -310,3 +310,87 @@ class Newcomer(InFront):
         a = self.ae("newcomer")
         self.expect(a.create("cb", AE, {"rn": "z", "api": "N1", "rr": True}, fr="Creader"),
                     "4.03", 4126)
+
+
+class Told(InFront):
+    """A subscription's notifications come to the application over its own
+    association, in its own numbering, and its answer goes back to the CSE."""
+    cses = ("current", "legacy")
+    applications = ("app-current-current", "app-current-legacy", "app-legacy-current",
+                    "app-legacy-legacy")
+
+    @classmethod
+    def devices(cls):
+        out = super().devices()
+        cls.notify = {}
+        for d in out:
+            cls.notify[d["name"]] = d["notify"] = "coap://127.0.0.1:%d" % rig.free_port()
+            d["cse-base"] = "cb"
+        return out
+
+    @classmethod
+    def policy_text(cls):
+        return super().policy_text().replace("forbid:", """\
+  - {name: the-cse, psk-identity: the-cse, key-file: keys/app.psk, cse: /cse1, roles: [teller]}
+forbid:""").replace("  reader:", """\
+  teller:
+    permit:
+      - {path: /current/**, operations: [NOTIFY]}
+      - {path: /legacy/**, operations: [NOTIFY]}
+  reader:""")
+
+    def subscribe(self, client, cse, poa=None):
+        name = "app-%s-%s" % (client, cse)
+        me, rn = "C" + name, "n%d" % next(_serial)
+        a = self.ae(name, client, "/" + cse, me)
+        made = {"rn": rn, "api": "N1", "rr": True, "poa": [poa or self.notify[cse] + "/" + me]}
+        self.expect(a.create("cb", AE, made), "2.01", 2001)
+        self.addCleanup(lambda: a.link.ssl and a.delete("cb/" + rn))
+        self.expect(a.create("cb/" + rn, CNT, {"rn": "box"}), "2.01", 2001)
+        self.expect(a.create("cb/%s/box" % rn, SUB, {"rn": "s", "nu": ["/cse1/" + me],
+                                                     "enc": {"net": [3]}}), "2.01", 2001)
+        return a, "cb/%s/box" % rn, me
+
+    def test_each_pair(self):
+        for client in ("current", "legacy"):
+            for cse in self.cses:
+                with self.subTest("%s client, %s CSE" % (client, cse)):
+                    a, box, me = self.subscribe(client, cse)
+                    start = self.cse[cse].mark()
+                    for said in ("one", "two"):
+                        self.expect(a.create(box, CIN, {"con": said}), "2.01", 2001)
+                        told = a.next_notification()
+                        self.assertEqual(told.m2m["fr"], "/cse1")
+                        self.assertTrue(told.m2m["rqi"])
+                        self.assertEqual(json.loads(told.payload)["m2m:sgn"]["nev"]["rep"]
+                                         ["m2m:cin"]["con"], said)
+                    m, _ = self.cse[cse].wait_line(r'"notified"', start)
+                    self.assertEqual((json.loads(m.string)["code"], json.loads(m.string)["rsc"]),
+                                     ("2.04", 2000))
+                    self.gw.audit(lambda r: r.get("subject") == "the-cse" and
+                                  r.get("verdict") == "permit" and r["path"].endswith(me))
+
+    def test_nobody_there(self):
+        a, box, _ = self.subscribe("current", "current")
+        a.close()
+        other = self.ae("app-current-current", originator="Capp-current-current")
+        start = self.cse["current"].mark()
+        # it has not spoken for that AE-ID when the CSE tells it
+        other.send(2, box, {"fr": "Capp-current-current", "rqi": "z", "rvi": "3", "ty": CIN},
+                   body={"m2m:cin": {"con": "x"}})
+        other.next_notification()
+        self.cse["current"].wait_line(r'"notified"', start)
+
+    def test_a_stranger_cannot_tell(self):
+        a, _, me = self.subscribe("current", "current")
+        port = int(self.notify["current"].rsplit(":", 1)[1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("127.0.0.9", 0))
+            s.sendto(onem2m.message(0, 2, 1, b"x", onem2m.CURRENT,
+                                    {"fr": "/cse1", "rqi": "s1", "rvi": "3"}, [me], (), b"{}"),
+                     ("127.0.0.1", port))
+            self.expect(a.retrieve("cb"), "2.05", 2000)
+            s.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                s.recv(2048)
+        self.assertEqual(a.notified, [])
