@@ -602,6 +602,33 @@ uint32_t policy_methods(const struct policy *p, const struct policy_question *q)
     return methods;
 }
 
+/* ---- all permits ---- */
+
+struct each {
+    const struct policy *p;
+    void (*visit)(void *user, const struct policy_permit *permit);
+    void *user;
+};
+
+static void visit_rule(void *user, const struct pattern *p, uint32_t holder, const struct rule *r)
+{
+    const struct each *e = user;
+    const struct policy_permit permit = {.path = p->seg,
+                                         .n_path = p->n,
+                                         .rest = p->rest,
+                                         .holder = e->p->holders[holder].name,
+                                         .actions = r->actions,
+                                         .line = r->line};
+    e->visit(e->user, &permit);
+}
+
+bool policy_each_permit(const struct policy *p,
+                        void (*visit)(void *user, const struct policy_permit *permit), void *user)
+{
+    struct each e = {p, visit, user};
+    return rules_each(p->permit, visit_rule, &e);
+}
+
 /* ---- hints ---- */
 
 /* Would the group permit the method to whoever held it by a certificate? */

@@ -229,6 +229,20 @@ uint32_t policy_operations(const struct policy *p, const struct policy_question 
 struct bytes policy_scope_for(const struct policy *p, int authority,
                               const struct policy_question *q);
 
+/* What a permit is about, for who checks that it can work with the devices
+ * there are. Segments are n 0 for `*`; `rest`: they end in `**`. */
+struct policy_permit {
+    const struct bytes *path;
+    size_t n_path;
+    bool rest;
+    const char *holder; /* role or scope */
+    uint16_t actions;   /* POLICY_METHOD_BIT, POLICY_OPERATION_BIT */
+    unsigned line;
+};
+MUST_USE bool policy_each_permit(const struct policy *p,
+                                 void (*visit)(void *user, const struct policy_permit *permit),
+                                 void *user); /* false: no memory */
+
 const char *policy_reason_str(enum policy_reason r);
 
 /* ---- what the file says of others, as written; used by pep and proxy ---- */

@@ -32,6 +32,7 @@ struct slot {
 
 struct rules {
     struct node *nodes;
+    size_t n_nodes;
     struct edge *edges;
     uint32_t edge_mask;
     uint8_t *text;
@@ -305,6 +306,7 @@ const struct rules *rules_build(struct rules_builder *b, struct arena *a, const 
     memcpy(r->edges, b->edges, b->n_slots * sizeof *r->edges);
     if (b->n_text)
         memcpy(r->text, b->text, b->n_text);
+    r->n_nodes = b->n_nodes;
     r->edge_mask = (uint32_t)(b->n_slots - 1);
     r->slot_mask = (uint32_t)(n_slots - 1);
     r->empty = b->n_drafts == 0;
@@ -427,4 +429,62 @@ const struct rule_group *rules_group_of(const struct rules *r, const struct rule
         if (r->slots[s].place == at->first && r->groups[r->slots[s].group - 1].holder == holder)
             return &r->groups[r->slots[s].group - 1];
     return NULL;
+}
+
+/* ---- all of them ---- */
+
+/* The way to a node: from which, by which edge; none: by `*`. */
+struct way {
+    uint32_t from;
+    const struct edge *by;
+};
+
+static void pattern_of(const struct rules *r, const struct way *ways, uint32_t node,
+                       struct pattern *out)
+{
+    struct bytes back[POLICY_PATH_SEGMENTS_MAX];
+    out->n = 0;
+    for (; node != ROOT && out->n < POLICY_PATH_SEGMENTS_MAX; node = ways[node].from) {
+        const struct edge *e = ways[node].by;
+        back[out->n++] =
+            e ? bytes_of(e->len <= HEAD ? e->head : r->text + e->text, e->len) : BYTES_NONE;
+    }
+    for (size_t i = 0; i < out->n; i++)
+        out->seg[i] = back[out->n - 1 - i];
+}
+
+static void visit_place(const struct rules *r, const struct rules_place *at,
+                        const struct pattern *p, rules_visit_fn *visit, void *user)
+{
+    for (uint32_t i = 0; i < at->n; i++) {
+        const struct rule_group *g = rules_group(r, at, i);
+        for (uint32_t k = 0; k < g->n; k++)
+            visit(user, p, g->holder, &g->rules[k]);
+    }
+}
+
+bool rules_each(const struct rules *r, rules_visit_fn *visit, void *user)
+{
+    struct way *ways = calloc(r->n_nodes + 1, sizeof *ways);
+    struct pattern p;
+    if (!ways)
+        return false;
+    for (uint32_t i = 0; i <= r->edge_mask; i++)
+        if (r->edges[i].to)
+            ways[r->edges[i].to] = (struct way){r->edges[i].from, &r->edges[i]};
+    for (uint32_t i = 0; i < r->n_nodes; i++)
+        if (r->nodes[i].star)
+            ways[r->nodes[i].star] = (struct way){i, NULL};
+    for (uint32_t i = 0; i < r->n_nodes; i++) {
+        const struct node *n = &r->nodes[i];
+        if (n->here.n + n->rest.n == 0)
+            continue;
+        pattern_of(r, ways, i, &p);
+        p.rest = false;
+        visit_place(r, &n->here, &p, visit, user);
+        p.rest = true;
+        visit_place(r, &n->rest, &p, visit, user);
+    }
+    free(ways);
+    return true;
 }

@@ -82,4 +82,11 @@ const struct rule_group *rules_group(const struct rules *r, const struct rules_p
 const struct rule_group *rules_group_of(const struct rules *r, const struct rules_place *at,
                                         uint32_t holder);
 
+/* ---- all of them, for who checks a file ---- */
+
+typedef void rules_visit_fn(void *user, const struct pattern *p, uint32_t holder,
+                            const struct rule *r);
+/* In no order. A pattern lives for the visit. False: no memory. */
+MUST_USE bool rules_each(const struct rules *r, rules_visit_fn *visit, void *user);
+
 #endif

@@ -5,6 +5,7 @@
 #include "../pep/crypto.h"
 #include "../pep/store.h"
 #include "enrolled.h"
+#include "m2m_check.h"
 
 static bool open_crew(struct setup *s, unsigned n, struct buf *diag)
 {
@@ -114,8 +115,10 @@ bool setup_check(const char *file, int64_t now_s, struct buf *diag)
     if (!setup_open(&s, file, false, now_s, diag))
         return false;
     struct dtls *d = dtls_new(&s.config->dtls, &ops, NULL, diag);
-    if (d)
+    if (d) {
         enrolled_warn(pep_policy(s.pep), now_s, diag);
+        m2m_warn(s.config, pep_policy(s.pep), diag);
+    }
     dtls_free(d);
     setup_close(&s);
     return d != NULL;
