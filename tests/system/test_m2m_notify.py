@@ -1,9 +1,15 @@
 """A CSE notifies applications that have no address but their association: in
 either numbering, with one worker and with several, over UDP; and who cannot be
 reached is told to the CSE in its own terms."""
+import json
+import shutil
 import socket
+import ssl
+import tempfile
 
 import rig
+import tcp
+from house import certificate
 from onem2m import AE, CIN, CNT, SUB
 from test_m2m import PSK, CseProcess, InFront
 
@@ -131,6 +137,63 @@ class NotifiedLegacy(Notified):
 
 class NotifiedByWorkers(Notified):
     workers = 4
+
+
+class NotifiedByTcp(InFront):
+    """Over TLS, where nothing is acknowledged or sent again."""
+
+    @classmethod
+    def build(cls):
+        cls.notify = rig.free_port()
+        cls.cse = {"current": cls.start(CseProcess("current"))}
+        cls.tls = tempfile.mkdtemp(prefix="postern-tls-")
+        cls.addClassCleanup(shutil.rmtree, cls.tls, ignore_errors=True)
+        ca = certificate(cls.tls, "ca", "test-ca", ca=True)
+        certificate(cls.tls, "gateway", "gateway.test", issuer=ca)
+        cls.tablet = certificate(cls.tls, "tablet", "tablet.home", issuer=ca)[2]
+        secrets = cls.secrets()
+        for name in ("ca.crt", "gateway.crt", "gateway.key"):
+            with open(cls.tls + "/" + name, "rb") as f:
+                secrets["tls/" + name] = f.read()
+        cls.gw = cls.start(rig.Gateway(
+            POLICY % "  - {name: tablet, certificate: tablet.home, originator: Ctablet, roles: "
+            "[application]}\n  - {name: the-cse, psk-identity: the-cse, key-file: keys/app.psk, "
+            "cse: /cse1, roles: [cse]}",
+            [{"name": "cse", "path": "/cse", "url": cls.cse["current"].url, "dialect": "onem2m",
+              "cse-id": "/cse1", "notify": "coap://127.0.0.1:%d" % cls.notify}],
+            identity={"certificate": "tls/gateway.crt", "key": "tls/gateway.key",
+                      "client-ca": "tls/ca.crt"}, secrets=secrets, tcp=True))
+
+    def test_each_of_many(self):
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        c.load_verify_locations(self.tls + "/ca.crt")
+        c.load_cert_chain(*self.tablet)
+        c.set_alpn_protocols(["coap"])
+        p = tcp.Peer(self.gw.tcp_ports[4][1], c)
+        self.addCleanup(p.close)
+
+        def create(to, ty, body):
+            code, rest = p.ask("/cse/" + to, 2, b"t", (
+                (12, b"\x32"), (267, bytes([ty])), (271, b"3"), (279, b"Ctablet"), (283, b"r")),
+                json.dumps(body).encode())
+            self.assertEqual(code, "2.01", rest)
+
+        create("cb", AE, {"m2m:ae": {"rn": "t", "api": "N1", "rr": True}})
+        create("cb/t", CNT, {"m2m:cnt": {"rn": "box"}})
+        create("cb/t/box", SUB, {"m2m:sub": {
+            "rn": "s", "nu": ["coap://127.0.0.1:%d/Ctablet/in" % self.notify]}})
+        for i in range(20):
+            p.send(tcp.frame(2, b"t", tcp.path("/cse/cb/t/box", (12, b"\x32"), (267, b"\x04"),
+                                               (271, b"3"), (279, b"Ctablet"), (283, b"r"))
+                             + b"\xff" + json.dumps({"m2m:cin": {"con": str(i)}}).encode()))
+            code, token, rest = p.receive()
+            while code >> 5 == 7:
+                code, token, rest = p.receive()
+            self.assertEqual((code, len(token)), (2, 8))
+            self.assertIn(b'"con": "%d"' % i, rest)
+            # a bare answer, as one that knows no more of the binding would give
+            p.send(tcp.frame(0x44, token))
+            self.assertEqual(p.answer()[0], "2.01")
 
 
 del InFront
