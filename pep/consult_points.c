@@ -26,20 +26,21 @@ static bool hold_nothing(struct round *r)
 enum local_says consult_own_word(struct round *r, const struct policy_decision *d)
 {
     struct policy_decision anew;
-    if (d->verdict == POLICY_PERMIT)
-        return LOCAL_PERMITS;
+    enum local_says word = point_own_word(d);
+    if (word == LOCAL_PERMITS)
+        return word;
     /* What only a rule's own words may name is not asked about (m2m_cse.h). */
     if (!r->s || (r->r->m2m && r->r->m2m->named))
         return LOCAL_DENIES;
-    if (d->reason == POLICY_NOT_RESOURCE)
-        return LOCAL_SILENT;
+    if (word == LOCAL_SILENT)
+        return word;
     /* RFC 9200 5.10.2 asks who holds nothing for a token; TS-0003 7.5 knows
      * none. The CA's word counts as holding something; nobody else's does. */
     if (d->reason != POLICY_NO_GRANT || !consult_is_known_alone(r->s) || !hold_nothing(r))
         return LOCAL_DENIES;
     policy_decide(r->p->policy, &r->a->q, &anew);
     r->a->q.n_held--;
-    return anew.reason == POLICY_NOT_RESOURCE ? LOCAL_SILENT : LOCAL_DENIES;
+    return point_own_word(&anew) == LOCAL_SILENT ? LOCAL_SILENT : LOCAL_DENIES;
 }
 
 static void note(const struct round *r, const struct policy_point *point, const char *reason)

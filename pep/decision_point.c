@@ -14,6 +14,13 @@ enum {
 
 enum { ANSWER_MAX = 16384, ECHO_MAX = M2M_ASK_MAX + 2 };
 
+enum local_says point_own_word(const struct policy_decision *d)
+{
+    return d->verdict == POLICY_PERMIT        ? LOCAL_PERMITS
+           : d->reason == POLICY_NOT_RESOURCE ? LOCAL_SILENT
+                                              : LOCAL_DENIES;
+}
+
 bool point_is_asked(enum policy_combine combine, enum local_says local)
 {
     switch (combine) {

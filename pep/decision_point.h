@@ -41,6 +41,8 @@ enum point_says {
     POINT_PERMITS,
 };
 
+/* The policy's own word, of who holds something. */
+enum local_says point_own_word(const struct policy_decision *d);
 bool point_is_asked(enum policy_combine combine, enum local_says local);
 /* What is said together; only of one that was asked. */
 enum local_says point_combine(enum policy_combine combine, enum local_says local,

@@ -8,6 +8,7 @@
 #include "../policy/m2m_words.h"
 #include "../policy/url.h"
 #include "cmd.h"
+#include "cmd_consult.h"
 #include "cmd_token.h"
 #include "json.h"
 #include "msg.h"
@@ -559,6 +560,8 @@ static void print(const struct asking *a)
     explain(a, &out);
     printf("%.*s\n", (int)out.n, text);
     print_report(a);
+    if (a->refused == PEP_OK && !a->not_from)
+        cmd_consult_print(a->policy, &a->q, &a->d);
     if (a->device >= 0)
         printf("device: %s (%s)\n", c->devices[a->device].upstream.name,
                c->devices[a->device].upstream.urls[0].text);
@@ -596,6 +599,8 @@ static void print_json(const struct asking *a)
         (void)snprintf(rule, sizeof rule, "%s:%u", a->d.rule.file, a->d.rule.line);
         json_member(&out, "rule", rule);
     }
+    if (judged)
+        cmd_consult_json(a->policy, &a->q, &a->d, &out);
     json_member(&out, "holder", judged ? a->d.holder : NULL);
     json_member(&out, "missing", judged ? a->d.missing : NULL);
     json_member(&out, "device", a->device >= 0 ? c->devices[a->device].upstream.name : NULL);

@@ -116,6 +116,11 @@ class Asking:
     def reached(self):
         return [r for r in self.cse.requests(self.mark) if not r["to"].startswith("end-")]
 
+    def settle(self):
+        """What reached it by now does not count."""
+        self.cse.requests(self.mark)
+        self.mark = self.cse.mark()
+
     def denied(self, answer, code="4.03", rsc=4103):
         self.assertEqual((answer.code, answer.rsc, answer.payload), (code, rsc, b""), str(answer))
         self.assertEqual(self.reached(), [])
@@ -123,6 +128,7 @@ class Asking:
     def passed(self, answer):
         """The CSE has no such resource, and says so itself."""
         self.assertEqual((answer.code, answer.rsc), ("4.04", 4004), str(answer))
+        self.settle()
 
 
 class Points:
@@ -149,7 +155,7 @@ class Points:
                 self.pdp.says = lambda q: Reply(said)
                 answer = self.app.retrieve("cb/asked/x")
                 self.passed(answer) if passes else self.denied(answer)
-                self.mark = self.cse.mark()
+                self.settle()
         self.pdp.take_all()
         # what the policy denies is not asked about
         self.denied(self.app.delete("cb/asked/x"))
@@ -166,7 +172,7 @@ class Points:
                 self.town.says = lambda q: Reply(said, max_age=0)
                 answer = self.app.retrieve("cb/first/%d" % i)
                 self.passed(answer) if passes else self.denied(answer)
-                self.mark = self.cse.mark()
+                self.settle()
         self.town.take_all()
         self.denied(self.app.retrieve("cb/first/safe/1"))
         self.assertEqual(self.town.take_all(), [])
@@ -251,7 +257,7 @@ class Points:
                     self.passed(answer)
                 else:
                     self.denied(answer, "5.03", 5103)
-                self.mark = self.cse.mark()
+                self.settle()
         self.pdp.says = lambda q: Reply(PERMIT)
         self.passed(self.app.retrieve("cb/asked/x"))
 
@@ -281,6 +287,21 @@ class Points:
             self.assertEqual(answer.code, "5.03")
             self.assertLess(time.monotonic(), until)
             time.sleep(0.2)  # its Max-Age says when, in whole seconds
+
+    def test_explained(self):
+        def asks(path, *more):
+            r = self.gw.postern("explain", "-c", "postern.yaml", "-j", "-s", "app", *more, path)
+            return json.loads(r.text).get("asks")
+        retrieve = ("--operation", "RETRIEVE")
+        self.assertEqual(asks("/cse/cb/asked/x", *retrieve), ["pdp"])
+        self.assertEqual(asks("/cse/cb/first/x", *retrieve), ["town"])
+        self.assertEqual(asks("/cse/cb/both/x", *retrieve), ["pdp", "town"])
+        self.assertEqual(asks("/cse/cb/dyn/x", *retrieve), ["das"])
+        for path in ("/cse/cb/first/safe/x", "/cse/cb/free/x", "/cse/cb/else"):
+            self.assertIsNone(asks(path, *retrieve))
+        r = self.gw.postern("explain", "-c", "postern.yaml", "-s", "app", *retrieve,
+                            "/cse/cb/asked/x")
+        self.assertRegex(r.text, r"(?m)^decided with: pdp \(.*policy.yaml:\d+\), which may deny it$")
 
     def test_away(self):
         port, tls = self.town.port, self.town.web and self.town.web.tls
