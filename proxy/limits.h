@@ -10,7 +10,9 @@ enum limits {
     DATAGRAM_MAX = 2304, /* with DTLS overhead and a token in a psk_identity */
     MESSAGE_MAX = 2048,  /* a CoAP message, both ways; larger: 4.13 or 5.02 */
     BODY_SURE = 1024,    /* the payload that a 4.13 asks for: a block of RFC 7959 */
-    DATAGRAM_BATCH = 32, /* datagrams an event before the socket yields */
+    /* Datagrams an event before the socket yields, and as many as go to a
+     * device in one piece (udp.c). */
+    DATAGRAM_BATCH = 64,
 
     /* RFC 7252 4.8 */
     ACK_TIMEOUT_MS = 2000,
@@ -195,7 +197,7 @@ enum limits {
     CONN_KEEP_MS = 100000,
     CONN_RELEASE_MS = 30000,    /* after a Release, what is under way may finish */
     CONN_OUT_HIGH = 16384,      /* waits for a slow reader: nothing more is read from it */
-    CONN_MESSAGES = 32,         /* of one connection a turn, as DATAGRAM_BATCH */
+    CONN_MESSAGES = 32,         /* of one connection a turn: others have theirs */
     CONN_ACCEPTS = 16,          /* of one listener a turn */
     CONN_ACCEPTS_S = 200,       /* a second, of all; each may cost a key exchange. The rest waits
                                    in the kernel */

@@ -11,6 +11,7 @@ enum {
     /* One that may go out as part of a run: shorter than IPv6's 1280, less
      * headers, since what is too long for the way is refused as a whole. */
     SEGMENT_MAX = 1232,
+    RUN_MAX = 65000, /* bytes of a run: it is one datagram of IP for a while */
 };
 
 struct slot {
@@ -366,12 +367,13 @@ void udp_send(struct udp *u, const struct peer *to, struct bytes datagram)
  * be shorter. */
 static size_t run_of(const struct udp *u, size_t from)
 {
-    size_t size = u->out_sizes[from], end = from + 1;
+    size_t size = u->out_sizes[from], end = from + 1, most = from + RUN_MAX / size;
     if (!u->in_runs || size > SEGMENT_MAX)
         return 1;
-    while (end < u->n_out && u->out_sizes[end] == size)
+    most = most < u->n_out ? most : u->n_out;
+    while (end < most && u->out_sizes[end] == size)
         end++;
-    if (end < u->n_out && u->out_sizes[end] < size)
+    if (end < most && u->out_sizes[end] < size)
         end++;
     return end - from;
 }

@@ -334,6 +334,7 @@ static void test_timer(void **state)
 
 /* What leaves in one turn for one device may leave in runs of equal sizes. It
  * arrives as what it was, and in its order, also where runs are refused. */
+#define EIGHT(n) n, n, n, n, n, n, n, n
 static const struct burst {
     const char *name;
     const char *at;
@@ -351,6 +352,11 @@ static const struct burst {
     {"longest of runs", "127.0.0.1", false, {1232, 1232, 1232, 5}},
     {"too long for a run", "127.0.0.1", false, {1233, 1233, 1233, 5, 5}},
     {"longest", "127.0.0.1", false, {DATAGRAM_MAX, DATAGRAM_MAX, 40, 40}},
+    {"more than one run holds",
+     "127.0.0.1",
+     false,
+     {EIGHT(1232), EIGHT(1232), EIGHT(1232), EIGHT(1232), EIGHT(1232), EIGHT(1232), EIGHT(1232),
+      EIGHT(1232)}},
     {"IPv6", "::1", false, {40, 40, 41, 41, 7, 7, 1232, 1232}},
     {"refused: one", "127.0.0.1", true, {40}},
     {"refused: two of a size", "127.0.0.1", true, {40, 40}},
