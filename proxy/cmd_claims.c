@@ -79,7 +79,10 @@ void cmd_print_claims(const struct claims *k, bool reveal)
 {
     int64_t now_s = cmd_now();
     print_text("iss", k->iss);
-    print_text("sub", k->sub);
+    bool m2m = k->permissions.n > 0;
+    print_text(m2m ? "holder" : "sub", k->sub);
+    if (m2m)
+        print_text("id", k->cti);
     for (size_t i = 0; i < k->n_aud; i++)
         print_text("aud", k->aud[i]);
     print_text("scope", k->scope_words);
@@ -87,13 +90,18 @@ void cmd_print_claims(const struct claims *k, bool reveal)
     print_time("exp", k->has_exp, k->exp_s, k->exp_s <= now_s);
     print_time("nbf", k->has_nbf, k->nbf_s, false);
     print_time("iat", k->has_iat, k->iat_s, false);
-    if (k->cti.n) {
+    if (k->cti.n && !m2m) {
         char hex[2 * SHOWN];
         struct buf b = buf_on(hex, sizeof hex);
         hex_put(&b, k->cti.n <= SHOWN ? k->cti : bytes_of(k->cti.p, SHOWN));
         printf("  %-9s %.*s\n", "cti", (int)b.n, hex);
     }
-    print_cnf(&k->cnf, reveal);
+    if (m2m && k->cnf.kind == CNF_NONE)
+        printf("  %-9s its holder, whom the association must prove\n", "for");
+    else
+        print_cnf(&k->cnf, reveal);
+    if (m2m)
+        cmd_print_permissions(k->permissions);
 }
 
 static void json_text(struct buf *out, const char *name, struct bytes s)
@@ -127,7 +135,10 @@ void cmd_json_claims(const struct claims *k, bool reveal, struct buf *out)
     json_put_key(out, "claims");
     buf_put_u8(out, '{');
     json_text(out, "iss", k->iss);
-    json_text(out, "sub", k->sub);
+    bool m2m = k->permissions.n > 0;
+    json_text(out, m2m ? "holder" : "sub", k->sub);
+    if (m2m)
+        json_text(out, "id", k->cti);
     json_put_key(out, "aud");
     buf_put_u8(out, '[');
     for (size_t i = 0; i < k->n_aud; i++) {
@@ -137,6 +148,10 @@ void cmd_json_claims(const struct claims *k, bool reveal, struct buf *out)
     }
     buf_put_u8(out, ']');
     json_text(out, "scope", k->scope_words);
+    if (m2m) {
+        json_put_key(out, "permissions");
+        buf_put(out, k->permissions);
+    }
     if (k->n_aif) {
         json_put_key(out, "aif");
         buf_put_u8(out, '[');
@@ -152,7 +167,7 @@ void cmd_json_claims(const struct claims *k, bool reveal, struct buf *out)
     json_time(out, "exp", k->has_exp, k->exp_s);
     json_time(out, "nbf", k->has_nbf, k->nbf_s);
     json_time(out, "iat", k->has_iat, k->iat_s);
-    cmd_json_hex(out, "cti", k->cti);
+    cmd_json_hex(out, "cti", m2m ? BYTES_NONE : k->cti);
     json_member(out, "cnf", kinds[k->cnf.kind]);
     cmd_json_hex(out, "cnf_kid", k->cnf.kid);
     if (reveal || k->cnf.kind == CNF_X5T || k->cnf.kind == CNF_JKT)

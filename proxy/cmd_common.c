@@ -9,7 +9,7 @@
 #include "../policy/hex.h"
 #include "../policy/yaml.h"
 
-enum { OPTIONS_MAX = 24, WORDS_MAX = OPTIONS_MAX + 1, WIDTH = 24 };
+enum { OPTIONS_MAX = 40, WORDS_MAX = OPTIONS_MAX + 1, WIDTH = 24 };
 
 /* ---- messages ---- */
 

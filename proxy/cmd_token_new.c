@@ -15,7 +15,7 @@ static const struct cmd_option options[] = {
     [O_AUTHORITY] = {"authority", 'A', "NAME",
                      "issuer, dialect and key as the policy has them for it", false},
     [O_ISSUER] = {"issuer", 0, "TEXT", "claim iss", false},
-    [O_DIALECT] = {"dialect", 0, "NAME", "rfc9200 (default), ace-07 or oauth", false},
+    [O_DIALECT] = {"dialect", 0, "NAME", "rfc9200 (default), ace-07, oauth or onem2m", false},
     [O_JWT] = {"jwt", 'J', NULL, "a JWT, as with --dialect oauth", false},
     [O_AUD] = {"aud", 'a', "TEXT", "claim aud", true},
     [O_SCOPE] = {"scope", 's', "WORDS", "claim scope: scope or role words", false},
@@ -29,6 +29,16 @@ static const struct cmd_option options[] = {
     [O_CNF_DERIVED] = {"cnf-derived", 0, NULL, "bind it to a key derived from the token", false},
     [O_BEARER] = {"bearer", 0, NULL, "bind it to nobody", false},
     [O_KID] = {"kid", 0, "KID", "key ID of the bound key (random)", false},
+    [O_HOLDER] = {"holder", 0, "ID", "oneM2M: whose requests it is for, such as //sp/cse/Cae",
+                  false},
+    [O_ID] = {"id", 0, "ID", "oneM2M: the token's own, name@fqdn (random)", false},
+    [O_ROLE] = {"role", 0, "ROLE", "oneM2M: a role ID, or with -A an alias", true},
+    [O_ON] = {"on", 0, "RESOURCE", "oneM2M: for these resources alone, * within a segment", true},
+    [O_PERMIT] = {"permit", 0, "OPERATIONS", "oneM2M: RETRIEVE,UPDATE by itself, for its holder",
+                  false},
+    [O_PERMISSIONS] = {"permissions", 0, "FILE", "oneM2M: tkps, or its list, as JSON", false},
+    [O_CLASS] = {"class", 0, "NAME", "oneM2M: jws, jwe or nested", false},
+    [O_OWN_NAMES] = {"own-names", 0, NULL, "oneM2M: claims as TS-0004 names them", false},
     [O_OUT] = {"out", 'o', "FILE|hex|base64url|text",
                "where or how the token goes (hex; a JWT: text)", false},
     [O_JSON] = {"json", 'j', NULL, "one JSON object with all of it", false},
@@ -59,6 +69,7 @@ static int find_authority(struct minting *m)
         return cmd_fail(m->c, CMD_USAGE, "the policy %s has no authority '%s'", policy_name(p),
                         name);
     const struct policy_authority *a = policy_authority(p, (size_t)i);
+    m->authority = a;
     m->dialect = a->dialect;
     m->claims.has_iss = a->issuer != NULL;
     m->claims.iss = bytes_str(a->issuer);
@@ -95,7 +106,7 @@ static int read_keys(struct minting *m)
 
 static int choose_issuer(struct minting *m)
 {
-    static const char *const dialects[] = {"rfc9200", "ace-07", "oauth"};
+    static const char *const dialects[] = {"rfc9200", "ace-07", "oauth", "onem2m"};
     int status = m->o[O_AUTHORITY].n ? find_authority(m) : CMD_OK;
     if (status != CMD_OK)
         return status;
@@ -111,17 +122,26 @@ static int choose_issuer(struct minting *m)
     if (m->o[O_DIALECT].n) {
         const char *name = cmd_value(&m->o[O_DIALECT]);
         size_t i = 0;
-        while (i < 3 && strcmp(name, dialects[i]) != 0)
+        while (i < 4 && strcmp(name, dialects[i]) != 0)
             i++;
-        if (i == 3)
-            return cmd_fail(m->c, CMD_USAGE, "--dialect is rfc9200, ace-07 or oauth, not '%s'",
-                            name);
+        if (i == 4)
+            return cmd_fail(m->c, CMD_USAGE,
+                            "--dialect is rfc9200, ace-07, oauth or onem2m, not '%s'", name);
         m->dialect = (enum policy_dialect)i;
+    } else if (minting_is_m2m(m) && !m->o[O_AUTHORITY].n) {
+        m->dialect = POLICY_ONEM2M;
     }
     if (m->o[O_JWT].n)
         m->dialect = POLICY_OAUTH;
-    if (m->dialect == POLICY_OAUTH && m->o[O_CNF_DERIVED].n)
+    if ((m->dialect == POLICY_OAUTH || m->dialect == POLICY_ONEM2M) && m->o[O_CNF_DERIVED].n)
         return cmd_fail(m->c, CMD_USAGE, "--cnf-derived: a JWT has no such form");
+    if ((m->dialect == POLICY_ONEM2M) != minting_is_m2m(m))
+        return cmd_fail(m->c, CMD_USAGE,
+                        m->dialect == POLICY_ONEM2M
+                            ? "a token of the dialect onem2m says whose it is: --holder"
+                            : "--holder is for the dialect onem2m");
+    if (minting_is_m2m(m) && !minting_settle_m2m(m))
+        return CMD_USAGE;
     return read_keys(m);
 }
 
@@ -177,20 +197,25 @@ static bool read_claims(struct minting *m, int64_t now_s)
 {
     struct claims *k = &m->claims;
     const struct cmd_values *o = m->o;
-    if (!o[O_AUD].n)
+    if (!o[O_AUD].n && !minting_is_m2m(m))
         return misused(m, "--aud is needed: without an audience no gateway takes the token");
     if (o[O_AUD].n > TOKEN_AUD_MAX)
         return misused(m, "more audiences than a gateway looks at (8)");
     for (size_t i = 0; i < o[O_AUD].n; i++)
         k->aud[k->n_aud++] = bytes_str(o[O_AUD].v[i]);
-    if (!o[O_SCOPE].n == !o[O_AIF].n)
-        return misused(m, "one of --scope and --aif is needed");
-    k->has_scope = true;
-    k->scope_words = bytes_str(cmd_value(&o[O_SCOPE]));
-    for (size_t i = 0; i < o[O_AIF].n; i++)
-        if (!read_aif(m, o[O_AIF].v[i]))
+    if (minting_is_m2m(m)) {
+        if (!minting_read_m2m(m))
             return false;
-    k->sub = bytes_str(cmd_value(&o[O_SUB]));
+    } else {
+        if (!o[O_SCOPE].n == !o[O_AIF].n)
+            return misused(m, "one of --scope and --aif is needed");
+        k->has_scope = true;
+        k->scope_words = bytes_str(cmd_value(&o[O_SCOPE]));
+        for (size_t i = 0; i < o[O_AIF].n; i++)
+            if (!read_aif(m, o[O_AIF].v[i]))
+                return false;
+        k->sub = bytes_str(cmd_value(&o[O_SUB]));
+    }
     k->has_exp = true;
     k->exp_s = now_s + 3600;
     k->has_nbf = o[O_NBF].n > 0;
@@ -242,6 +267,8 @@ static bool read_cnf(struct minting *m)
     struct buf kid = buf_on(m->kid, sizeof m->kid);
     size_t n =
         o[O_CNF_NEW].n + o[O_CNF_KEY].n + o[O_CNF_PUB].n + o[O_CNF_DERIVED].n + o[O_BEARER].n;
+    if (n == 0 && minting_is_m2m(m)) /* its holder is who proves it */
+        return true;
     if (n != 1)
         return misused(m, "whom the token is for: one of --cnf-new, --cnf-key, --cnf-pub, "
                           "--cnf-derived or --bearer");
@@ -295,7 +322,11 @@ const struct cmd cmd_token_new = {
              "\n"
              "  postern token new -A home-as -a lamp -s guest --cnf-new -e 8h -o guest.cwt\n"
              "\n"
-             "For an authority of the dialect oauth, and with --jwt, it is a JWT.\n"
+             "For an authority of the dialect oauth, and with --jwt, it is a JWT; with --holder "
+             "one of\n"
+             "oneM2M:\n"
+             "\n"
+             "  postern token new -A das --holder //sp.example/cse1/Cphone --role guest -e 2d\n"
              "Exit status: 0 done, 64 misused, 65 a key file cannot be used, 73 the file cannot\n"
              "be written, 78 bad configuration.\n",
     .options = options,

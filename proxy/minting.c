@@ -56,6 +56,53 @@ static const struct key *find_jose_key(const struct minting *m, bool seal,
     return NULL;
 }
 
+/* Signed, if a key can and the authority allows it; and encrypted when it must
+ * be. */
+static int choose_class(struct minting *m, bool can_sign, bool can_seal, enum policy_class *out)
+{
+    static const char *const names[POLICY_CLASSES] = {
+        [POLICY_JWS] = "jws", [POLICY_JWE] = "jwe", [POLICY_NESTED] = "nested"};
+    const struct policy_authority *a = m->authority;
+    unsigned allowed = a ? a->classes : POLICY_CLASSES_ALL, possible = 0;
+    bool secret = m->claims.cnf.kind == CNF_SYMMETRIC;
+    const char *name = cmd_value(&m->o[O_CLASS]);
+    possible |= can_sign && !secret ? 1U << POLICY_JWS : 0;
+    possible |= can_seal ? 1U << POLICY_JWE : 0;
+    possible |= can_sign && can_seal ? 1U << POLICY_NESTED : 0;
+    static const enum policy_class order[] = {POLICY_JWS, POLICY_NESTED, POLICY_JWE};
+    for (size_t i = 0; i < POLICY_CLASSES; i++) {
+        enum policy_class c = order[i];
+        if ((name ? strcmp(name, names[c]) == 0 : allowed >> c & 1) && possible >> c & 1) {
+            *out = c;
+            return CMD_OK;
+        }
+    }
+    return name ? cmd_fail(m->c, CMD_INPUT, "%s: no keys in it for --class %s", m->key_path, name)
+                : cmd_fail(m->c, CMD_INPUT, "%s: no keys in it for a class that is allowed",
+                           m->key_path);
+}
+
+static int mint_m2m(struct minting *m, const struct crypto_alg *a, struct jwt_maker *with)
+{
+    bool seals = a && (a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP);
+    enum policy_class class;
+    with->proof = find_jose_key(m, false, seals ? NULL : a);
+    with->seal = find_jose_key(m, true, seals ? a : NULL);
+    if (with->proof == with->seal) /* one key, one use: to sign, unless it must be secret */
+        *(m->claims.cnf.kind == CNF_SYMMETRIC || seals ? &with->proof : &with->seal) = NULL;
+    int status = choose_class(m, with->proof != NULL, with->seal != NULL, &class);
+    if (status != CMD_OK)
+        return status;
+    if (class == POLICY_JWS)
+        with->seal = NULL;
+    if (class == POLICY_JWE)
+        with->proof = NULL;
+    with->proof_alg = with->proof && a && !seals ? a->alg : 0;
+    with->seal_alg = with->seal && seals ? a->alg : 0;
+    enum m2m_naming naming = m->o[O_OWN_NAMES].n ? M2M_OWN_NAMES : M2M_JWT_NAMES;
+    return tell_minted(m, m2m_token_mint(&m->claims, naming, with, &m->token));
+}
+
 static int mint_jwt(struct minting *m)
 {
     const char *name = cmd_value(&m->o[O_ALG]);
@@ -66,6 +113,8 @@ static int mint_jwt(struct minting *m)
                         "no algorithm '%s' for a JWT; some are ES256, RS256, "
                         "PS256, EdDSA, HS256, A128GCM, A128KW, ECDH-ES",
                         name);
+    if (m->dialect == POLICY_ONEM2M)
+        return mint_m2m(m, a, &with);
     bool seals = a && (a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP);
     if (!seals)
         with.proof = find_jose_key(m, false, a);
@@ -88,7 +137,7 @@ static int mint_jwt(struct minting *m)
 int minting_mint(struct minting *m)
 {
     m->token = buf_on(m->raw, sizeof m->raw);
-    if (m->dialect == POLICY_OAUTH)
+    if (m->dialect == POLICY_OAUTH || m->dialect == POLICY_ONEM2M)
         return mint_jwt(m);
     int alg = m->o[O_ALG].n ? cmd_alg(m->c, cmd_value(&m->o[O_ALG])) : 0;
     if (m->o[O_ALG].n && !alg)

@@ -34,6 +34,11 @@ static bool is_text(struct bytes b)
     return true;
 }
 
+static bool is_jwt(const struct minting *m)
+{
+    return m->dialect == POLICY_OAUTH || m->dialect == POLICY_ONEM2M;
+}
+
 static void tell_how(const struct minting *m, const char *token)
 {
     char kid[2 * TOKEN_KID_MAX + 3], when[32];
@@ -46,7 +51,10 @@ static void tell_how(const struct minting *m, const char *token)
     (void)fprintf(stderr,
                   "\nGive it to the gateway:\n  coap-client -m post -t %d -f %s "
                   "coap://GATEWAY/authz-info\n",
-                  m->dialect == POLICY_OAUTH ? 42 : 61, token ? token : "TOKEN-FILE");
+                  is_jwt(m) ? 42 : 61, token ? token : "TOKEN-FILE");
+    if (m->dialect == POLICY_ONEM2M && cnf->kind == CNF_NONE)
+        (void)fprintf(stderr, "It counts for requests of %.*s, which may also carry it in tkns.\n",
+                      (int)m->claims.sub.n, (const char *)m->claims.sub.p);
     if (cnf->kind == CNF_EC)
         (void)fprintf(stderr, "Then connect with a certificate of that key:\n  coap-client-openssl "
                               "-c CLIENT.crt -j CLIENT.key coaps://GATEWAY/PATH\n");
@@ -109,7 +117,7 @@ static int tell_json(const struct minting *m)
     buf_put_u8(&out, '"');
     base64url_put(&out, buf_bytes(&m->token));
     buf_put_u8(&out, '"');
-    if (m->dialect == POLICY_OAUTH) {
+    if (is_jwt(m)) {
         json_put_key(&out, "jwt");
         json_put_string(&out, buf_bytes(&m->token));
     }
@@ -128,7 +136,7 @@ static int tell_json(const struct minting *m)
 
 int minting_deliver(const struct minting *m)
 {
-    bool jwt = m->dialect == POLICY_OAUTH;
+    bool jwt = is_jwt(m);
     const char *how = m->o[O_OUT].n ? cmd_value(&m->o[O_OUT]) : jwt ? "text" : "hex", *why;
     bool hex = strcmp(how, "hex") == 0, base64url = strcmp(how, "base64url") == 0,
          as_text = jwt && strcmp(how, "text") == 0;

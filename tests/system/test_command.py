@@ -1,5 +1,6 @@
 """The operator's command: what it says, what it makes, and how it ends. Each
 misuse is one change of a use beside it."""
+import base64
 import json
 import os
 import subprocess
@@ -100,6 +101,13 @@ class Command(House):
                 (["token", "new", "-a", "lamp", "-s", "guest", "-n"], "a key to mint with is needed"),
                 (["token", "new", "-a", "lamp", "-s", "guest", "-n", "-e", "soon"], "--exp wants"),
                 (["token", "new", "-a", "lamp", "--aif", "/lamp", "-n"], "--aif wants PATH=METHODS"),
+                (["token", "new", "--holder", "Cx"], "what the token gives: --role, --permit"),
+                (["token", "new", "--holder", "Cx", "--permit", "FLY"], "--permit: operations are"),
+                (["token", "new", "--holder", "Cx", "--role", "r@x", "-s", "guest"],
+                 "are not for a token of oneM2M"),
+                (["token", "new", "--holder", "Cx", "--role", "r@x", "--permissions", "-"],
+                 "--permissions says it all"),
+                (["token", "new", "--holder", "Cx", "--role", "r@x"], "a key to mint with is needed"),
                 (["key", "new", "--alg", "ROT13", "k"], "unknown algorithm 'ROT13'; known: ES256"),
         ):
             with self.subTest(" ".join(args)):
@@ -116,6 +124,30 @@ class Command(House):
             with self.subTest(" ".join(args)):
                 r = self.with_config("explain", *args, "GET", "/lamp/state", check=USAGE)
                 self.assertIn(wanted, r.err)
+
+    def test_a_token_of_onem2m(self):
+        self.gw.write("das.hex", "# a test key\n" + "5a" * 32 + "\n")
+        mint = ["token", "new", "-k", "das.hex", "--issuer", "das@sp.example", "--holder",
+                "//sp.example/cse1/Cphone", "--json"]
+        for more, pm in (
+                (["--role", "guest@sp.example", "--on", "cb/room/*", "--permit", "retrieve,NOTIFY"],
+                 [{"ris": ["cb/room/*"], "rids": ["guest@sp.example"],
+                   "pv": {"acr": [{"acor": ["//sp.example/cse1/Cphone"], "acop": 18}]}}]),
+                (["--role", "a@x", "--role", "b@x", "--own-names"], [{"rids": ["a@x", "b@x"]}])):
+            with self.subTest(" ".join(more)):
+                text = json.loads(self.postern(*mint, *more).text)["jwt"]
+                body = json.loads(base64.urlsafe_b64decode(text.split(".")[1] + "=="))
+                own = "--own-names" in more
+                self.assertEqual(body["tkps"], {"pm": pm})
+                self.assertEqual(body["tkhd" if own else "azp"], "//sp.example/cse1/Cphone")
+                self.assertRegex(body["tkid" if own else "jti"], r"^[a-z0-9]{12}@sp\.example$")
+                self.assertEqual("T" in str(body["tkna" if own else "exp"]), own)
+                self.gw.write("m2m.jwt", text)
+                shown = self.postern("token", "show", "m2m.jwt").text
+                self.assertIn("holder    //sp.example/cse1/Cphone", shown)
+                self.assertIn("roles     " + ", ".join(pm[0]["rids"]), shown)
+                said = json.loads(self.postern("token", "show", "--json", "m2m.jwt").text)["claims"]
+                self.assertEqual(said["permissions"], pm)
 
     def test_help(self):
         for args in ([], ["check"], ["explain"], ["token", "new"], ["token", "show"],
