@@ -438,7 +438,9 @@ int64_t pep_expire(struct pep *p, int64_t now_s)
         if (!created_flush(p->created, p->config.store))
             p->stats.store_errors++;
     }
-    revocations_expire(p->revocations, now_s);
+    int64_t revoked_until_s = revocations_expire(p->revocations, now_s);
+    if (revoked_until_s < next)
+        next = revoked_until_s;
     if (!revocations_flush(p->revocations, p->config.store) && p->config.store)
         p->stats.store_errors++;
     for (size_t i = 0; i < grants_count(p->grants); i++) {

@@ -390,13 +390,18 @@ static bool is_over(const struct entry *e, int64_t now_s)
            (!revocation_is_of_token(e->r.kind) || e->r.seen);
 }
 
-void revocations_expire(struct revocations *t, int64_t now_s)
+int64_t revocations_expire(struct revocations *t, int64_t now_s)
 {
+    int64_t first_s = INT64_MAX;
     for (struct entry *e = t->oldest, *next; e; e = next) {
         next = e->newer;
         if (is_over(e, now_s))
             (void)!drop(t, e);
+        else if (!revocation_is_of_token(e->r.kind) && e->r.until_s > now_s &&
+                 e->r.until_s < first_s)
+            first_s = e->r.until_s;
     }
+    return first_s;
 }
 
 static bool flush_gone(struct revocations *t, struct store *s)

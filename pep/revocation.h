@@ -85,8 +85,9 @@ void revocations_list_drop(struct revocations *t, struct bytes authority, struct
 
 /* ---- keeping ---- */
 
-/* Forgets what is over. */
-void revocations_expire(struct revocations *t, int64_t now_s);
+/* Forgets what is over. When the next that was made for a time is, or
+ * INT64_MAX; what names a token is not waited for. */
+int64_t revocations_expire(struct revocations *t, int64_t now_s);
 /* Writes what changed. False: some of it could not be, it is tried again; or
  * there is no store. */
 bool revocations_flush(struct revocations *t, struct store *s);

@@ -461,6 +461,10 @@ uint64_t gate_turn(struct gate *g, struct instant now)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];
+    /* What is over by then is over though nothing happens. */
+    int64_t over_s = g->pep_expire_s - now.wall_s;
+    if (over_s > 0 && (uint64_t)over_s * 1000 + instant_ms(now) < next)
+        next = (uint64_t)over_s * 1000 + instant_ms(now);
     /* A colleague that has read its mail does not say so. */
     return unsent && instant_ms(now) + 1 < next ? instant_ms(now) + 1 : next;
 }

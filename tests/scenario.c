@@ -912,8 +912,17 @@ static bool verb_audit(struct world *w, char **words, size_t n)
     return true;
 }
 
+/* 90s, -10s, 5m, 24h */
+static int64_t seconds(const char *s)
+{
+    char *unit;
+    long v = strtol(s, &unit, 10);
+    return *unit == 'm' ? v * 60 : *unit == 'h' ? v * 3600 : v;
+}
+
 /* revoke token|hash NAME | cti|kid|subject VALUE | authority NAME, or revoke
- * list [NAME]...: home-as lists these tokens. [of=AUTHORITY] [ended=N] [undo] */
+ * list [NAME]...: home-as lists these tokens. [of=AUTHORITY] [for=TIME] [ended=N]
+ * [undo] */
 static bool verb_revoke(struct world *w, char **words, size_t n)
 {
     static const struct {
@@ -927,6 +936,9 @@ static bool verb_revoke(struct world *w, char **words, size_t n)
     struct token_ids ids;
     uint8_t kid[64];
     const char *of = value_of(words, n, "of"), *ended = value_of(words, n, "ended");
+    const char *spell = value_of(words, n, "for");
+    if (spell)
+        r.until_s = w->now.wall_s + seconds(spell);
     if (n >= 1 && strcmp(words[0], "list") == 0) {
         static uint8_t body[2048];
         static struct trl_answer a;
@@ -973,14 +985,6 @@ static bool verb_revoke(struct world *w, char **words, size_t n)
         return fail(w, "%zu grants ended", done.ended);
     settle(w);
     return true;
-}
-
-/* 90s, -10s, 5m, 24h */
-static int64_t seconds(const char *s)
-{
-    char *unit;
-    long v = strtol(s, &unit, 10);
-    return *unit == 'm' ? v * 60 : *unit == 'h' ? v * 3600 : v;
 }
 
 /* What a token or an answer says, with the storage of its slices. */
