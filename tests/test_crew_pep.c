@@ -309,6 +309,54 @@ static void what_was_created_is_known_to_colleagues(void **state)
     pep_session_close(here);
 }
 
+static struct pep_session *enrolled(unsigned who)
+{
+    struct pep_proof proof;
+    assert_int_equal(pep_find_psk(peps[who], BYTES_LIT("t7"), NULL, NOW, &proof), PEP_KEY_FOUND);
+    return pep_session_open(peps[who], &proof);
+}
+
+/* Whoever saw the CSE's answer; and for the store, whoever that was. */
+static void what_a_cse_calls_an_ae_is_known_to_colleagues(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < PEPS; i++)
+        assert_true(house_reload(&house, peps[i], "roles: [sensor]}\n  - {name: panel",
+                                 "roles: [sensor], may-register: C}\n  - {name: panel"));
+    struct pep_session *s[PEPS];
+    for (unsigned i = 0; i < PEPS; i++)
+        s[i] = enrolled(i);
+    assert_true(pep_note_registered(peps[2], s[2], LAMP, BYTES_LIT("C1"), BYTES_LIT("cb/one")));
+    assert_false(pep_session_speaks_for(s[0], LAMP, BYTES_LIT("C1")));
+    hear_all();
+    for (unsigned i = 0; i < PEPS; i++) {
+        assert_true(pep_session_speaks_for(s[i], LAMP, BYTES_LIT("C1")));
+        assert_false(pep_session_speaks_for(s[i], DOOR, BYTES_LIT("C1")));
+    }
+    /* two at once, and one that is gone before all have heard of it */
+    assert_true(pep_note_registered(peps[0], s[0], LAMP, BYTES_LIT("C2"), BYTES_NONE));
+    assert_true(pep_note_registered(peps[1], s[1], LAMP, BYTES_LIT("C3"), BYTES_NONE));
+    pep_note_deregistered(peps[1], LAMP, BYTES_LIT("C3"));
+    pep_note_deregistered(peps[0], LAMP, BYTES_LIT("cb/one"));
+    hear_all();
+    for (unsigned i = 0; i < PEPS; i++) {
+        assert_false(pep_session_speaks_for(s[i], LAMP, BYTES_LIT("C1")));
+        assert_true(pep_session_speaks_for(s[i], LAMP, BYTES_LIT("C2")));
+        assert_false(pep_session_speaks_for(s[i], LAMP, BYTES_LIT("C3")));
+        pep_session_close(s[i]);
+    }
+    struct store *on = disk;
+    end();
+    start(on);
+    for (unsigned i = 0; i < PEPS; i++)
+        assert_true(house_reload(&house, peps[i], "roles: [sensor]}\n  - {name: panel",
+                                 "roles: [sensor], may-register: C}\n  - {name: panel"));
+    s[1] = enrolled(1);
+    assert_true(pep_session_speaks_for(s[1], LAMP, BYTES_LIT("C2")));
+    assert_false(pep_session_speaks_for(s[1], LAMP, BYTES_LIT("C1")));
+    pep_session_close(s[1]);
+}
+
 static void a_bearer_token_stays_with_its_association(void **state)
 {
     (void)state;
@@ -381,6 +429,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_revocation_meets_a_token_that_is_on_its_way, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_was_created_is_known_to_colleagues, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_cse_calls_an_ae_is_known_to_colleagues, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_bearer_token_stays_with_its_association, setup, teardown),
         cmocka_unit_test_setup_teardown(a_colleague_that_does_not_listen_costs_tokens, setup,
                                         teardown),
