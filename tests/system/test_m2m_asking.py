@@ -406,3 +406,35 @@ class CurrentDynamic(Dynamic, Asking, Stage):
 
 class HttpsDynamic(Dynamic, Asking, Stage):
     kind = "https"
+
+
+class OverDtls(Asking, Stage):
+    """A stock server over DTLS: it takes the question, knows no such options,
+    and says so (4.02), which is no decision."""
+    kind = "current"
+    SERVER_PSK = "fedcba9876543210"
+
+    @classmethod
+    def build(cls):
+        cls.port = rig.free_port()
+        cls.stock = cls.start(rig.Process(
+            ["coap-server-openssl", "-v", "7", "-d", "10", "-A", "127.0.0.1",
+             "-p", str(cls.port - 1), "-k", cls.SERVER_PSK, "-h", "hint"]))
+        cls.stock.wait_line(r"created DTLS endpoint")
+        super().build()
+
+    @classmethod
+    def parts(cls):
+        line = "    psk: {identity: gateway, key-file: keys/pdp.psk}"
+        cls.secret_files["keys/pdp.psk"] = cls.SERVER_PSK.encode().hex() + "\n"
+        url = "coaps://127.0.0.1:%d" % cls.port
+        return {"pdp": url, "town": url, "das": url, "credentials": "    " + line, "flat": line}
+
+    def test_stock(self):
+        for path in ("cb/asked/x", "cb/first/x", "cb/dyn/x"):
+            with self.subTest(path):
+                self.denied(self.app.retrieve(path), "5.03", 5103)
+        seen = self.stock.output()
+        self.assertRegex(seen, r"c:PUT .*Uri-Path:in-cse, Uri-Path:decision.*, Content-Format:"
+                               r"application/json, .*279:")
+        self.assertRegex(seen, r"c:POST .*Uri-Path:das, Uri-Path:in.*279:")
