@@ -33,15 +33,17 @@ static bool read_scheme(struct bytes scheme, struct config_listener *out)
 {
     static const struct {
         const char *name;
-        bool secure, tcp;
-    } known[] = {{"coaps", true, false},
-                 {"coap", false, false},
-                 {"coaps+tcp", true, true},
-                 {"coap+tcp", false, true}};
+        bool secure, tcp, http;
+    } known[] = {{"coaps", true, false, false},
+                 {"coap", false, false, false},
+                 {"coaps+tcp", true, true, false},
+                 {"coap+tcp", false, true, false},
+                 {"http", false, true, true}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (bytes_equal_str(scheme, known[i].name)) {
             out->secure = known[i].secure;
             out->tcp = known[i].tcp;
+            out->http = known[i].http;
             return true;
         }
     return false;
@@ -69,7 +71,10 @@ void config_read_listener(struct config_reader *r, const struct yaml_node *n,
         yaml_error(r->y, n, "a listener has no path");
         return;
     }
-    int port = url.port > 0 ? url.port : out->secure ? COAPS_PORT : COAP_PORT;
+    int port = url.port > 0  ? url.port
+               : out->http   ? HTTP_PORT
+               : out->secure ? COAPS_PORT
+                             : COAP_PORT;
     if (config_resolve(url.host, port, true, &out->local)) {
         yaml_error(r->y, n, "'%s' is no address; a listener needs one, such as [::] or 192.0.2.1",
                    url.host);
@@ -96,7 +101,12 @@ static void read_listeners(struct config_reader *r, const struct yaml_node *n)
             yaml_error(r->y, at, "more than %d listeners", CONFIG_LISTENERS_MAX);
             return;
         }
-        config_read_listener(r, at, &c->listeners[c->n_listeners]);
+        struct config_listener *l = &c->listeners[c->n_listeners];
+        config_read_listener(r, at, l);
+        if (l->http)
+            yaml_error(r->y, at,
+                       "a listener for http is said where a CSE notifies by it: `notify` of "
+                       "its device");
     }
     /* A [::] socket would take the IPv4 port too, and the second bind fail. */
     for (size_t i = 0; i < c->n_listeners; i++)

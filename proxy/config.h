@@ -20,7 +20,8 @@ enum config_limits {
 struct config_listener {
     struct peer local;
     bool secure; /* coaps: DTLS or TLS; coap: authz-info and discovery only */
-    bool tcp;    /* coap+tcp, coaps+tcp (RFC 8323) */
+    bool tcp;    /* coap+tcp, coaps+tcp (RFC 8323); or */
+    bool http;   /* http: notifications alone */
     bool v6only;
     int notifies; /* index of the device, plus one, that alone notifies by it; or 0 */
     const char *text;

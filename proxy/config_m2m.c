@@ -50,8 +50,10 @@ static void read_notify(struct config_reader *r, const struct yaml_node *n, stru
     config_read_listener(r, n, l);
     if (c->n_listeners == at)
         return;
-    if (l->secure || l->tcp)
-        yaml_error(r->y, n, "notifications come by coap, such as coap://127.0.0.1:5690");
+    if (l->secure || (l->tcp && !l->http))
+        yaml_error(r->y, n,
+                   "notifications come by coap or http, such as coap://127.0.0.1:5690 or "
+                   "http://127.0.0.1:5690");
     l->notifies = (int)c->n_devices + 1;
     d->cse.notify = (int)at;
 }

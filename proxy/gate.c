@@ -1,7 +1,7 @@
 #include "gate_internal.h"
 #include "gate_m2m.h"
 #include "gate_call.h"
-#include "gate_notify.h"
+#include "gate_notify_http.h"
 
 #include <stdlib.h>
 
@@ -79,6 +79,10 @@ void gate_send(struct gate *g, struct assoc *a, int listener, const struct peer 
         to = &a->peer;
     }
     struct udp *udp = g->listeners[listener];
+    if (!udp && g->config->listeners[listener].http) {
+        gate_http_send(g, listener, message);
+        return;
+    }
     if (!udp) {
         gate_conn_send(g, a, listener, to, message);
         return;
@@ -442,6 +446,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
 {
     uint64_t conns;
     g->now = now;
+    gate_http_turn(g);
     bool unsent = turn(g, &conns);
     if (take_handshakes(g)) /* what came of them leaves in this turn, too */
         unsent = turn(g, &conns);
@@ -457,6 +462,7 @@ uint64_t gate_turn(struct gate *g, struct instant now)
                          watches_deadline_ms(g->watches),
                          g->enrolled_ms,
                          gate_calls_deadline_ms(g),
+                         gate_http_deadline_ms(g),
                          conns};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
@@ -587,7 +593,7 @@ static bool open_tables(struct gate *g, struct buf *diag)
         buf_put_str(diag, "out of memory: lower `limits:` in the configuration\n");
         return false;
     }
-    if (!gate_open_conns(g, diag))
+    if (!gate_open_conns(g, diag) || !gate_open_http(g, diag))
         return false;
     if (!gate_open_cache(g)) {
         buf_put_str(diag, "out of memory: lower `limits: {cache: }` in the configuration\n");
@@ -655,6 +661,7 @@ void gate_free(struct gate *g)
     if (g->assocs)
         assocs_free(g->assocs);
     conns_free(g->conns);
+    gate_close_http(g);
     tls_free(g->tls);
     discovery_free(g->discovery);
     secrets_wipe(&g->echo.secrets);

@@ -91,7 +91,7 @@ bool gate_open_conns(struct gate *g, struct buf *diag)
                                     .budget = &g->budget};
     for (size_t i = 0; i < c->n_listeners; i++) {
         const struct config_listener *l = &c->listeners[i];
-        if (!l->tcp)
+        if (!l->tcp || l->http)
             continue;
         if (!g->conns && !(g->conns = conns_new(g->loop, &cc, &ops, g))) {
             buf_put_str(diag, "out of memory: lower `limits: {connections: }`\n");

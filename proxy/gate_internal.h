@@ -61,6 +61,7 @@ struct gate {
     struct blocks *blocks;
     struct gate_waits *waits;
     struct gate_m2m *m2m;            /* NULL: no device is a CSE */
+    struct gate_http *http;          /* NULL: none notifies by HTTP */
     struct calls *calls;             /* NULL: none notifies */
     uint64_t leads;                  /* counted; gate_cache.c */
     struct rates *rates, *own_rates; /* the latter to be freed */

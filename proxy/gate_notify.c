@@ -16,8 +16,7 @@ static int device_of(const struct gate *g, int listener)
 
 /* ---- who sends it ---- */
 
-/* Its address, by whichever port: many have one for each request. */
-static bool is_cse(const struct device_config *d, const struct peer *from)
+bool gate_is_cse(const struct device_config *d, const struct peer *from)
 {
     struct policy_peer a = peer_policy(from);
     for (size_t i = 0; i < d->n_urls; i++) {
@@ -31,7 +30,7 @@ static bool is_cse(const struct device_config *d, const struct peer *from)
 bool gate_notify_accept(struct gate *g, struct arrival *in)
 {
     const struct device_config *d = upstream_config(g->upstreams, device_of(g, in->listener));
-    if (!is_cse(d, in->from)) {
+    if (!gate_is_cse(d, in->from)) {
         g->stats.requests--;
         g->stats.malformed++;
         return false;

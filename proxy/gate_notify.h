@@ -16,6 +16,8 @@ static inline bool gate_is_notified(const struct gate *g, const struct arrival *
 {
     return g->calls && !in->assoc && g->config->listeners[in->listener].notifies;
 }
+/* Its address, by whichever port: many have one for each request. */
+bool gate_is_cse(const struct device_config *d, const struct peer *from);
 /* False: it came before, or of a stranger, who is told nothing. */
 MUST_USE bool gate_notify_accept(struct gate *g, struct arrival *in);
 /* From its beginning, as gate_request(). */

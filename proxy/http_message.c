@@ -103,7 +103,7 @@ uint8_t http_request_target(struct http_request *r, const struct msg *m, const c
 
 /* Beyond ASCII, servers differ in what they read; and white space around a
  * value is none of it (RFC 9110 5.5), so that it would arrive as another. */
-static bool is_value(struct bytes v)
+bool http_is_value(struct bytes v)
 {
     for (size_t i = 0; i < v.n; i++)
         if (is_control(v.p[i]) || v.p[i] >= 0x80 ||
@@ -115,7 +115,7 @@ static bool is_value(struct bytes v)
 const char *http_request_text(struct http_request *r, struct bytes a, struct bytes b)
 {
     const char *text = (const char *)r->text.p + r->text.n;
-    if (!is_value(a) || !is_value(b))
+    if (!http_is_value(a) || !http_is_value(b))
         return NULL;
     buf_put(&r->text, a);
     buf_put(&r->text, b);
@@ -130,7 +130,7 @@ bool http_request_line(struct http_request *r, const char *name, struct bytes va
     buf_put_str(&b, name);
     /* The library's form of a field without a value. */
     buf_put_str(&b, value.n > 0 ? ": " : ";");
-    if (b.full || r->n_lines == HTTP_LINES_MAX || !is_value(value))
+    if (b.full || r->n_lines == HTTP_LINES_MAX || !http_is_value(value))
         return false;
     const char *line = (const char *)r->text.p + r->text.n;
     buf_put(&r->text, buf_bytes(&b));

@@ -44,8 +44,10 @@ void http_request_init(struct http_request *r);
  * the response code: 4.00 for a path that a server could read as another. */
 MUST_USE uint8_t http_request_target(struct http_request *r, const struct msg *m, const char *keep,
                                      const char *skip);
-/* False: the value is not visible ASCII with single spaces inside, or there is
- * no room. */
+/* Visible ASCII, with single spaces inside: what a header field can hold so that
+ * all read it alike. */
+bool http_is_value(struct bytes v);
+/* False: the value is none of those, or there is no room. */
 MUST_USE bool http_request_line(struct http_request *r, const char *name, struct bytes value);
 /* Text that lives as long as the request; NULL: no room. */
 const char *http_request_text(struct http_request *r, struct bytes a, struct bytes b);

@@ -98,6 +98,10 @@ enum limits {
     HTTP_KEPT = 64, /* idle connections of a worker */
     /* For an answer, all in all a minute, as web proxies wait. */
     HTTP_ANSWER_MS = 60000,
+    /* CSEs that notify by HTTP (http_server.h), of one address each. */
+    HTTP_CLIENTS = 16, /* connections to one listener */
+    HTTP_CLIENT_IDLE_MS = 60000,
+    HTTP_CLIENT_WAIT_MS = 180000, /* longer than any answer from a client or device takes */
 
     DEVICE_QUEUE = 128,   /* requests that wait for a device's window; then 5.03 */
     DEVICE_MAX_AGE_S = 5, /* Max-Age of that 5.03 */

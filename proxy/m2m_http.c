@@ -76,25 +76,50 @@ static enum m2m_operation operation_of(const struct msg *m, const struct m2m_val
     }
 }
 
+static const struct row *row_of(enum m2m_param p)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (rows[i].param == p)
+            return &rows[i];
+    return NULL;
+}
+
+const char *m2m_http_field(enum m2m_param p)
+{
+    const struct row *r = row_of(p);
+    return r ? r->name : NULL;
+}
+
+bool m2m_http_write(enum m2m_param p, struct bytes value, struct buf *to)
+{
+    const struct row *r = row_of(p);
+    if (!r || (r->form != UINT && !http_is_value(value)))
+        return false;
+    if (r->form == UINT) {
+        struct m2m_values one = {.has = 0};
+        m2m_set(&one, p, value);
+        buf_put_decimal(to, (uint64_t)m2m_uint(&one, p), 1);
+    } else {
+        buf_put(to, value);
+    }
+    return !to->full;
+}
+
 static uint8_t put_lines(const struct m2m_values *v, struct http_request *out, const char **why)
 {
     uint32_t told = UINT32_C(1) << M2M_TY;
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *r = &rows[i];
-        char text[20];
+        char text[TEXT_MAX + 1];
         struct buf b = buf_on(text, sizeof text);
         if (!m2m_has(v, r->param) || !r->asked)
             continue;
-        struct bytes value = v->of[r->param];
         told |= UINT32_C(1) << r->param;
-        if (r->form == UINT) {
-            buf_put_decimal(&b, (uint64_t)m2m_uint(v, r->param), 1);
-            value = buf_bytes(&b);
-        }
         /* Nobody's name is none: the registrar chooses one. */
-        if (value.n == 0 && r->param == M2M_FR)
+        if (v->of[r->param].n == 0 && r->param == M2M_FR)
             continue;
-        if (!http_request_line(out, r->name, value))
+        if (!m2m_http_write(r->param, v->of[r->param], &b) ||
+            !http_request_line(out, r->name, buf_bytes(&b)))
             return refuse(C_BAD_REQUEST, "a value that a header field cannot hold", why);
     }
     if (v->has & ~told)
@@ -286,36 +311,59 @@ static bool is_text(struct bytes s)
     return s.n > 0 && s.n <= TEXT_MAX && utf8_is(s);
 }
 
-static bool put_number(const struct row *r, uint16_t option, struct bytes s, struct http_reply *out)
+static bool read_number(const struct row *r, struct bytes s, struct buf *to)
 {
     uint32_t v = 0;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9' || v > r->max)
-            return true;
+            return false;
         v = v * 10 + (uint32_t)(s.p[i] - '0');
     }
-    return s.n == 0 || v > r->max || http_reply_uint(out, option, v);
+    if (s.n == 0 || v > r->max)
+        return false;
+    if (v > UINT8_MAX)
+        buf_put_be(to, v, 2);
+    else if (v > 0)
+        buf_put_u8(to, (uint8_t)v);
+    return !to->full;
+}
+
+/* A time may have a fraction in HTTP, and none here. */
+bool m2m_http_read(enum m2m_param p, struct bytes text, struct buf *to, struct bytes *value)
+{
+    const struct row *r = row_of(p);
+    size_t from = to->n;
+    *value = text;
+    switch (r ? r->form : TEXT) {
+    case UINT:
+        if (!read_number(r, text, to))
+            return false;
+        *value = bytes_of(to->p + from, to->n - from);
+        return true;
+    case TIME:
+        value->n = TIMESTAMP;
+        return is_timestamp(text);
+    case RELEASE:
+        return is_release(text);
+    case TEXT:
+    default:
+        return r && is_text(text);
+    }
 }
 
 /* They are news about the answer, not the answer: what is of no sound form is
- * left out. A time may have a fraction in HTTP, and none here. */
+ * left out. */
 static bool put_params(const struct http_side *s, const struct http_answer *a,
                        struct http_reply *out)
 {
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *r = &rows[i];
-        struct bytes value;
+        uint8_t number[2];
+        struct buf b = buf_on(number, sizeof number);
+        struct bytes text, value;
         uint16_t option = m2m_number(s->cse->options, r->param);
-        bool fits = true;
-        if (!r->answered || !option || http_answer_find(a, r->name, &value) != HTTP_FOUND_ONE)
-            continue;
-        if (r->form == UINT)
-            fits = put_number(r, option, value, out);
-        else if (r->form == TIME && is_timestamp(value))
-            fits = http_reply_option(out, option, bytes_of(value.p, TIMESTAMP));
-        else if (r->form == TEXT && is_text(value))
-            fits = http_reply_option(out, option, value);
-        if (!fits)
+        if (r->answered && option && http_answer_find(a, r->name, &text) == HTTP_FOUND_ONE &&
+            m2m_http_read(r->param, text, &b, &value) && !http_reply_option(out, option, value))
             return false;
     }
     return true;

@@ -21,6 +21,15 @@ void m2m_http_answer(const struct http_side *s, const struct msg *asked,
 void m2m_http_error(const struct http_side *s, const struct msg *asked, uint8_t code,
                     struct http_reply *out);
 
+/* The header field of a parameter (TS-0009 6.4); NULL: it has none. */
+const char *m2m_http_field(enum m2m_param p);
+/* Its text as the option's value, written into `to` where it is another. False:
+ * it is of no sound form. */
+MUST_USE bool m2m_http_read(enum m2m_param p, struct bytes text, struct buf *to,
+                            struct bytes *value);
+/* And back. False: no header field can hold it as it is. */
+MUST_USE bool m2m_http_write(enum m2m_param p, struct bytes value, struct buf *to);
+
 /* The code that goes with a status (TS-0008 table 6.2.4-1); `created`: the
  * answer says where what was created is. */
 uint8_t m2m_http_code(uint32_t rsc, int operation, bool created);

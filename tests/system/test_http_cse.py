@@ -2,6 +2,7 @@
 either numbering."""
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -31,7 +32,7 @@ subjects:
 """
 
 
-class HttpCse(House):
+class Base(House):
     @classmethod
     def setUpClass(cls):
         cls.started = []
@@ -59,6 +60,8 @@ class HttpCse(House):
         """What reached it from `start` on."""
         return [json.loads(l) for l in cse.lines[start:] if l and '"op"' in l]
 
+
+class HttpCse(Base):
     def test_a_life(self):
         for numbering in ("current", "legacy"):
             for here in ("current", "legacy"):
@@ -240,3 +243,196 @@ class HttpCse(House):
         self.assertEqual(w.requests[-1].headers["accept"], "application/json")
         a = ann.retrieve("cb/x", options=[(onem2m.ACCEPT, b"\x3c")])
         self.assertEqual((a.code, a.rsc, a.payload), ("4.06", 5207, b""))
+
+
+NOTIFY_POLICY = """\
+version: 1
+mode: enforce
+roles:
+  all:
+    permit:
+      - {path: /cse/**, operations: [CREATE, RETRIEVE, UPDATE, DELETE, NOTIFY, DISCOVERY]}
+  teller:
+    permit:
+      - {path: /cse/*/in, operations: [NOTIFY]}
+      - {path: /other/**, operations: [NOTIFY]}
+subjects:
+  - {name: ann, psk-identity: ann, key-file: keys/ann.psk, roles: [all], originator: Cann,
+     may-register: [Cann]}
+  - {name: the-cse, psk-identity: the-cse, key-file: keys/ann.psk, cse: /cse1, roles: [teller]}
+"""
+
+
+class HttpNotify(Base):
+    """A CSE by HTTP that notifies by HTTP, of clients and of other devices."""
+    workers = 1
+
+    def notified_gateway(self, url, **more):
+        self.port = rig.free_port(kind=socket.SOCK_STREAM)
+        psk = PSK.hex() + "\n"
+        devices = [{"name": "cse", "path": "/cse", "url": url, "dialect": "onem2m",
+                    "cse-id": "/cse1", "cse-base": "cb", "notify": "http://127.0.0.1:%d" % self.port,
+                    **more}]
+        self.other = WebDevice(lambda r: reply(200, b"", ("X-M2M-RSC", "2000")))
+        self.addCleanup(self.other.stop)
+        devices.append({"name": "other", "path": "/other", "url": self.other.url,
+                        "dialect": "onem2m"})
+        gw = rig.Gateway(NOTIFY_POLICY, devices, secrets={"keys/ann.psk": psk},
+                         extra="workers: %d\n" % self.workers)
+        self.addCleanup(gw.close)
+        return gw
+
+    def say(self, *parts, port=None, source="127.0.0.1", n=1):
+        """Raw bytes to the listener; its n answers as (status, headers, body)."""
+        out, data = [], b""
+        with socket.socket() as s:
+            s.settimeout(rig.DEADLINE)
+            s.bind((source, 0))
+            s.connect(("127.0.0.1", port or self.port))
+            for p in parts:
+                s.sendall(p)
+            while len(out) < n:
+                while b"\r\n\r\n" not in data:
+                    more = s.recv(4096)
+                    if not more:
+                        return out + [None]
+                    data += more
+                head, data = data.split(b"\r\n\r\n", 1)
+                lines = head.decode().split("\r\n")
+                headers = {k.lower(): v.strip() for k, _, v in (l.partition(":") for l in lines[1:])}
+                length = int(headers.get("content-length", 0))
+                while len(data) < length:
+                    data += s.recv(4096)
+                out.append((int(lines[0].split()[1]), headers, data[:length]))
+                data = data[length:]
+        return out
+
+    def request(self, path, body=b'{"m2m:sgn":{}}', method="POST", more=(), drop=(), version="1.1"):
+        lines = {"Host": "gw", "X-M2M-Origin": "/cse1", "X-M2M-RI": "n1", "X-M2M-RVI": "3",
+                 "Content-Type": "application/json", "Content-Length": str(len(body))}
+        for k in drop:
+            lines.pop(k)
+        text = "%s %s HTTP/%s\r\n" % (method, path, version)
+        text += "".join("%s: %s\r\n" % kv for kv in [*lines.items(), *more])
+        return text.encode() + b"\r\n" + body
+
+    def test_subscribed(self):
+        for numbering in ("current", "legacy"):
+            with self.subTest(numbering):
+                cse, url = self.cse()
+                gw = self.notified_gateway(url)
+                poa = "http://127.0.0.1:%d/Cann/in" % self.port
+                ann = self.ae(gw, numbering)
+                for answer in (ann.create("cb", AE, {"rn": "a", "api": "N1", "rr": True,
+                                                     "poa": [poa]}),
+                               ann.create("cb/a", CNT, {"rn": "box"}),
+                               ann.create("cb/a/box", SUB, {"rn": "s", "nu": [poa], "su": "verify"})):
+                    self.assertEqual((answer.code, answer.rsc), ("2.01", 2001), answer)
+                self.assertIn(b"vrq", ann.next_notification().payload)
+                for i in range(3):
+                    a = ann.create("cb/a/box", CIN, {"con": str(i)})
+                    self.assertEqual((a.code, a.rsc), ("2.01", 2001))
+                    seen = ann.next_notification()
+                    self.assertEqual(seen.path, ["Cann", "in"])
+                    self.assertEqual(seen.m2m["fr"], "/cse1")
+                    self.assertIn(b'"con": "%d"' % i, seen.payload)
+                cse.wait_line('"code": 200, "notified": "%s"' % poa)
+                gw.audit(lambda r: r.get("subject") == "the-cse" and r["verdict"] == "permit")
+                gw.close()
+                cse.stop()
+
+    def test_who_may(self):
+        w = WebDevice(lambda r: reply(200, b"", ("X-M2M-RSC", "2000")))
+        self.addCleanup(w.stop)
+        gw = self.notified_gateway(w.url)
+        for name, path, status, rsc in (("nobody there", "/Cnobody/in", 404, "5103"),
+                                        ("where it may not", "/Cann/else", 403, "4103"),
+                                        ("another device", "/other/cb", 200, "2000")):
+            with self.subTest(name):
+                [(got, headers, _)] = self.say(self.request(path))
+                self.assertEqual((got, headers.get("x-m2m-rsc"), headers.get("x-m2m-ri")),
+                                 (status, rsc, "n1"), gw.proc.output())
+        self.assertEqual(self.other.requests[-1].target, "/cb")
+        # a stranger's connection ends before anything of it is read
+        try:
+            self.assertEqual(self.say(self.request("/other/cb"), source="127.0.0.9"), [None])
+        except OSError:
+            pass  # reset
+        self.assertEqual(len(self.other.requests), 1)
+
+    def test_forms(self):
+        w = WebDevice(lambda r: reply(200, b"", ("X-M2M-RSC", "2000")))
+        self.addCleanup(w.stop)
+        self.notified_gateway(w.url)
+        to, body = "/other/cb", b'{"m2m:sgn":{}}'
+        chunked = dict(drop=["Content-Length"], more=[("Transfer-Encoding", "chunked")])
+        head = self.request(to, b"", **chunked)
+        for name, parts, want in (
+                ("well", [self.request(to)], [200]),
+                ("in pieces", [bytes([b]) for b in self.request(to)], [200]),
+                ("two, one behind the other", [self.request(to) * 2], [200, 200]),
+                ("chunks", [head + b"3;x=1\r\n" + body[:3] + b"\r\nb\r\n" + body[3:] +
+                            b"\r\n0\r\nX-T: 1\r\n\r\n"], [200]),
+                ("leave to go on", [self.request(to, more=[("Expect", "100-continue")])], [200]),
+                ("release 1.0", [self.request(to, version="1.0")], [200, None]),
+                ("its last", [self.request(to, more=[("Connection", "close")])], [200, None]),
+                ("no request identifier", [self.request(to, drop=["X-M2M-RI"])], [400]),
+                ("two request identifiers", [self.request(to, more=[("X-M2M-RI", "n2")])], [400]),
+                ("a time that is none", [self.request(to, more=[("X-M2M-OT", "now")])], [400]),
+                ("a CREATE", [self.request(to, drop=["Content-Type"], more=[
+                    ("Content-Type", "application/json;ty=2")])], [405]),
+                ("no type", [self.request(to, drop=["Content-Type"])], [415]),
+                ("another type", [self.request(to, drop=["Content-Type"], more=[
+                    ("Content-Type", "text/html")])], [415]),
+                ("a GET", [self.request(to, method="GET")], [405]),
+                ("an operation", [self.request(to + "?op=4")], [405]),
+                ("above", [self.request("/other/../cse/cb")], [400]),
+                ("above, encoded", [self.request("/other/%2e%2e/cse")], [400]),
+                ("a slash, encoded", [self.request("/other/a%2Fb")], [400]),
+                ("half a byte", [self.request("/other/%4")], [400]),
+                ("too large", [self.request(to, b"x" * 3000)], [413, None]),
+                ("as large as a message", [self.request(to, b'"' + b"x" * 2040 + b'"')], [413]),
+                ("two lengths", [self.request(to, more=[("Content-Length", "1")])], [400, None]),
+                ("a length and chunks", [self.request(to, more=[("Transfer-Encoding", "chunked")])],
+                 [400, None]),
+                ("another coding", [self.request(to, drop=["Content-Length"], more=[
+                    ("Transfer-Encoding", "gzip")])], [501, None]),
+                ("a length below zero", [self.request(to, drop=["Content-Length"], more=[
+                    ("Content-Length", "-1")])], [400, None]),
+                ("a chunk that is none", [head + b"x\r\n"], [400, None]),
+                ("a chunk too large", [head + b"ffffffffff\r\n"], [413, None]),
+                ("bare line feeds", [self.request(to).replace(b"\r\n", b"\n")], [400, None]),
+                ("folded", [self.request(to, more=[("X-A", "1\r\n 2")])], [400, None]),
+                ("space before the colon", [self.request(to, more=[("X-A ", "1")])], [400, None]),
+                ("another release", [self.request(to, version="2.0")], [505, None]),
+                ("a whole URL", [self.request("http://gw" + to)], [400, None]),
+                ("a long line", [b"POST /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"], [431, None]),
+                ("many fields", [self.request(to, more=[("X-%d" % i, "1") for i in range(60)])],
+                 [431, None]),
+                ("TLS", [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"], [400, None])):
+            with self.subTest(name):
+                got = self.say(*parts, n=len(want))
+                self.assertEqual([g and g[0] for g in got if not g or g[0] != 100], want)
+        self.assertEqual({r.body for r in self.other.requests}, {body})
+
+    def test_many_connections(self):
+        w = WebDevice(lambda r: reply(200, b"", ("X-M2M-RSC", "2000")))
+        self.addCleanup(w.stop)
+        self.notified_gateway(w.url)
+        held = []
+        for _ in range(16):
+            s = socket.create_connection(("127.0.0.1", self.port), rig.DEADLINE)
+            self.addCleanup(s.close)
+            s.sendall(b"POST ")
+            held.append(s)
+        try:
+            self.assertEqual(self.say(self.request("/other/cb")), [None])
+        except OSError:
+            pass
+        held[0].sendall(self.request("/other/cb")[5:])
+        self.assertIn(b" 200 ", held[0].recv(4096))
+
+
+class HttpNotifySeveral(HttpNotify):
+    """The device's own worker listens, whoever has the client."""
+    workers = 3
