@@ -30,6 +30,8 @@ bool m2m_house_reload(struct m2m_house *h, const char *from, const char *to);
 /* Another pep of the same house, as of another worker. */
 struct pep *m2m_house_pep(struct m2m_house *h, const struct pep_config *with);
 void m2m_house_clear(struct m2m_house *h);
+/* Other keys of its authority: the text of a JWK Set. */
+void m2m_house_put_keys(struct m2m_house *h, struct bytes jwks);
 struct pep_session *m2m_house_open(struct m2m_house *h, const char *psk_identity);
 
 /* What a token says, as JSON values; NULL: as a good one has it, "": not at

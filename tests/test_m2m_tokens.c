@@ -170,6 +170,51 @@ static void test_tokens(void **state)
     }
 }
 
+/* Made by another implementation (vectors/make_m2m.py). */
+static void test_vectors(void **state)
+{
+    (void)state;
+    char name[32];
+    m2m_house_put_keys(&house, jose_vector("m2m_tokens", "keys"));
+    struct bytes count = jose_vector("m2m_tokens", "count");
+    size_t n = 0;
+    for (size_t i = 0; i < count.n; i++)
+        n = n * 10 + (size_t)(count.p[i] - '0');
+    assert_true(n >= 20);
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(name, sizeof name, "token%zu", i);
+        struct bytes token = jose_vector("m2m_tokens", name);
+        (void)snprintf(name, sizeof name, "name%zu", i);
+        struct bytes told = jose_vector("m2m_tokens", name);
+        struct pep_session *s = m2m_house_open(&house, "phone");
+        struct pep_decision role = ask_with(s, M2M_UPDATE, "/cse/lamp/state", "Cphone", &token, 1),
+                            rule = ask_with(s, M2M_RETRIEVE, "/cse/room/door", "Cphone", &token, 1),
+                            none = ask_with(s, M2M_NOTIFY, "/cse/room/door", "Cphone", &token, 1);
+        if (role.verdict != POLICY_PERMIT || rule.verdict != POLICY_PERMIT ||
+            none.verdict == POLICY_PERMIT)
+            fail_msg("%.*s: %s, %s, %s", (int)told.n, (const char *)told.p, role.reason,
+                     rule.reason, none.reason);
+        assert_int_equal(role.permission, 0);
+        assert_int_equal(rule.permission, 1);
+        /* each byte counts */
+        uint8_t changed[TOKEN_MAX];
+        memcpy(changed, token.p, token.n);
+        for (size_t at = token.n - 1; at > 60; at -= 61) {
+            uint8_t was = changed[at];
+            struct pep_taken t;
+            if (was == '.')
+                continue;
+            changed[at] = was == 'A' ? 'B' : 'A';
+            pep_take_token(house.pep, NULL, NULL, bytes_of(changed, token.n), 42, M2M_NOW, &t);
+            if (t.err == PEP_OK)
+                fail_msg("%.*s: taken with another byte %zu", (int)told.n, (const char *)told.p,
+                         at);
+            changed[at] = was;
+        }
+        pep_session_close(s);
+    }
+}
+
 /* ---- classes and algorithms ---- */
 
 static const struct class_row {
@@ -1000,6 +1045,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test_setup_teardown(test_vectors, make, drop),
         cmocka_unit_test(test_classes),
         cmocka_unit_test_setup_teardown(test_formats, make, drop),
         cmocka_unit_test(test_requests),
