@@ -123,16 +123,21 @@ void m2m_house_put_keys(struct m2m_house *h, struct bytes jwks)
     }
 }
 
-void m2m_house_clear(struct m2m_house *h)
+void m2m_house_leave(const struct m2m_house *h)
 {
     static const char *const files[] = {"0", "phone.psk", "panel.psk"};
     char path[128];
-    pep_free(h->pep);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", h->dir, files[i]);
         (void)unlink(path);
     }
     (void)rmdir(h->dir);
+}
+
+void m2m_house_clear(struct m2m_house *h)
+{
+    pep_free(h->pep);
+    m2m_house_leave(h);
 }
 
 struct pep_session *m2m_house_open(struct m2m_house *h, const char *psk_identity)

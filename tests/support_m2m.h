@@ -29,6 +29,8 @@ void m2m_house_make(struct m2m_house *h, struct store *store, const char *from, 
 bool m2m_house_reload(struct m2m_house *h, const char *from, const char *to);
 /* Another pep of the same house, as of another worker. */
 struct pep *m2m_house_pep(struct m2m_house *h, const struct pep_config *with);
+/* Its files go; it cannot be reloaded any more. */
+void m2m_house_leave(const struct m2m_house *h);
 void m2m_house_clear(struct m2m_house *h);
 /* Other keys of its authority: the text of a JWK Set. */
 void m2m_house_put_keys(struct m2m_house *h, struct bytes jwks);
