@@ -211,10 +211,11 @@ static void defaults(void **state)
     (void)state;
     char text[4096] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct config *c = load("listen: coap://[::]\n"
-                            "policy: policy.yaml\n"
-                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
-                            &diag);
+    struct config *c =
+        load("listen: coap://[::]\n"
+             "policy: policy.yaml\n"
+             "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
+             &diag);
     if (!c)
         fail_msg("%s", text);
     assert_false(c->listeners[0].v6only);
@@ -296,10 +297,11 @@ static void both_wildcards(void **state)
     (void)state;
     char text[4096] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct config *c = load("listen: [\"coaps://[::]\", coaps://0.0.0.0, \"coap://[::]\"]\n"
-                            "policy: policy.yaml\n"
-                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
-                            &diag);
+    struct config *c =
+        load("listen: [\"coaps://[::]\", coaps://0.0.0.0, \"coap://[::]\"]\n"
+             "policy: policy.yaml\n"
+             "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
+             &diag);
     if (!c)
         fail_msg("%s", text);
     assert_true(c->listeners[0].v6only);
@@ -313,12 +315,13 @@ static void by_tcp(void **state)
     (void)state;
     char text[4096] = "";
     struct buf diag = buf_on(text, sizeof text - 1);
-    struct config *c = load("listen: [\"coaps://[::]\", \"coaps+tcp://[::]\", \"coap+tcp://[::]\","
-                            " coaps+tcp://0.0.0.0]\n"
-                            "policy: policy.yaml\n"
-                            "limits: {connections: 17}\n"
-                            "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
-                            &diag);
+    struct config *c =
+        load("listen: [\"coaps://[::]\", \"coaps+tcp://[::]\", \"coap+tcp://[::]\","
+             " coaps+tcp://0.0.0.0]\n"
+             "policy: policy.yaml\n"
+             "limits: {connections: 17}\n"
+             "devices: [{name: lamp, path: /lamp, url: \"coap://127.0.0.1:5685\"}]\n",
+             &diag);
     if (!c)
         fail_msg("%s", text);
     static const struct {
@@ -359,6 +362,8 @@ static const struct row rows[] = {
      "3:5: error: the same address and port as coaps://[::1]"},
     {"listen on a web socket", "coaps://[::1]", "coap+ws://[::1]",
      "2:5: error: 'coap+ws' listeners are not supported; coaps, coap, coaps+tcp and coap+tcp are"},
+    {"listen by http", "coaps://[::1]", "http://[::1]",
+     "2:5: error: a listener for http is said where a CSE notifies by it: `notify` of its device"},
     {"listen twice by tcp", "coap://127.0.0.1:7683", "coaps+tcp://[::1]\n  - coap+tcp://[::1]:5684",
      "4:5: error: the same address and port as coaps+tcp://[::1]"},
     {"listen with a path", "coap://127.0.0.1:7683", "coap://127.0.0.1:7683/",
@@ -555,7 +560,14 @@ static const struct row rows[] = {
      "19:12: error: what a CSE answers is not kept: say no, or nothing"},
     {"notifications by TLS", "    window: 4",
      "    dialect: onem2m\n    notify: coaps://127.0.0.1:5690",
-     "19:13: error: notifications come by coap, such as coap://127.0.0.1:5690"},
+     "19:13: error: notifications come by coap or http, such as coap://127.0.0.1:5690 or "
+     "http://127.0.0.1:5690"},
+    {"notifications by HTTPS", "    window: 4",
+     "    dialect: onem2m\n    notify: https://127.0.0.1:5690",
+     "19:13: error: 'https' listeners are not supported; coaps, coap, coaps+tcp and coap+tcp are"},
+    {"notifications by HTTP, by a name", "    window: 4",
+     "    dialect: onem2m\n    notify: http://cse.home:5690",
+     "19:13: error: 'cse.home' is no address; a listener needs one, such as [::] or 192.0.2.1"},
     {"notifications where others ask", "    window: 4",
      "    dialect: onem2m\n    notify: coap://127.0.0.1:7683",
      "19:13: error: the same address and port as coap://127.0.0.1:7683"},
@@ -624,6 +636,23 @@ static void a_cse(void **state)
     assert_string_equal(d->cse->base, "cse-in");
     assert_int_equal(d->cse->notify, 2);
     assert_int_equal(d->cache, CACHE_NO);
+    config_free(c);
+}
+
+static void a_cse_by_http(void **state)
+{
+    (void)state;
+    char text[4096] = "", yaml[4096], by_http[1024];
+    struct buf diag = buf_on(text, sizeof text - 1);
+    const char *at = strstr(cse, "notify: coap:");
+    (void)snprintf(by_http, sizeof by_http, "%.*snotify: http:%s", (int)(at - cse), cse,
+                   at + strlen("notify: coap:"));
+    mutate(yaml, sizeof yaml, &(struct row){"a CSE", "    rate: 5/min\n", by_http, NULL});
+    struct config *c = load(yaml, &diag);
+    if (!c)
+        fail_msg("%s", text);
+    assert_true(c->listeners[2].http && c->listeners[2].tcp && !c->listeners[2].secure);
+    assert_int_equal(c->listeners[2].notifies, 3);
     config_free(c);
 }
 
@@ -708,6 +737,7 @@ int main(void)
         cmocka_unit_test(both_wildcards),
         cmocka_unit_test(by_tcp),
         cmocka_unit_test(a_cse),
+        cmocka_unit_test(a_cse_by_http),
         cmocka_unit_test(bad_files),
         cmocka_unit_test(a_name_that_does_not_resolve),
         cmocka_unit_test(not_there),
