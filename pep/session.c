@@ -236,7 +236,8 @@ void session_refresh(struct pep_session *s)
         if (s->enrolled)
             rename_as(s, s->enrolled->said->name);
         s->unenrolled = false;
-        for (size_t i = 0; i < s->n_keys; i++)
+        size_t looked_at = s->strength == POLICY_STRENGTH_CERTIFICATE ? s->n_keys : 0;
+        for (size_t i = 0; i < looked_at; i++)
             s->unenrolled = s->unenrolled || subjects_unenrolled_key(p->subjects, key_at(s, i));
         s->loads = (uint32_t)p->loads;
     }

@@ -51,6 +51,10 @@ struct dtls_ops {
 MUST_USE struct dtls *dtls_new(const struct dtls_config *c, const struct dtls_ops *ops, void *user,
                                struct buf *diag);
 void dtls_free(struct dtls *d); /* after all of its sessions */
+/* When the first of the gateway's own chain ends, and of the client CAs, in UTC
+ * seconds; INT64_MAX: there are none. */
+int64_t dtls_own_ends(const struct dtls *d);
+int64_t dtls_ca_ends(const struct dtls *d);
 
 /* ---- connection IDs (RFC 9146), where the library has them ---- */
 

@@ -6,6 +6,7 @@
 #include <mbedtls/ssl_ciphersuites.h>
 
 #include "../pep/crypto.h"
+#include "../policy/zone.h"
 #include "compat_mbedtls.h"
 
 static const int suites_psk[] = {DTLS_PSK_SUITES, 0};
@@ -188,6 +189,28 @@ void dtls_free(struct dtls *d)
     dtls_own_clear(&d->own);
     greeter_clear(&d->greeter);
     free(d);
+}
+
+static int64_t first_end(const mbedtls_x509_crt *all)
+{
+    int64_t first = INT64_MAX;
+    for (const mbedtls_x509_crt *c = all; c && c->raw.p; c = c->next) {
+        const mbedtls_x509_time *t = &c->valid_to;
+        int64_t days = days_from_civil(t->year, (unsigned)t->mon, (unsigned)t->day);
+        int64_t s = ((days * 24 + t->hour) * 60 + t->min) * 60 + t->sec;
+        first = s < first ? s : first;
+    }
+    return first;
+}
+
+int64_t dtls_own_ends(const struct dtls *d)
+{
+    return first_end(&d->own.chain);
+}
+
+int64_t dtls_ca_ends(const struct dtls *d)
+{
+    return first_end(&d->own.client_ca);
 }
 
 void dtls_random(struct dtls *d, void *to, size_t n)

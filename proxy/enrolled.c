@@ -59,6 +59,17 @@ void enrolled_warn(const struct policy *p, int64_t now_s, struct buf *diag)
         buf_put_str(diag, "and more; see postern enrolled --within 30d\n");
 }
 
+void enrolled_warn_of(const char *file, const char *what, int64_t ends_s, int64_t now_s,
+                      struct buf *diag)
+{
+    char line[1024], text[MOMENT_TEXT];
+    if (ends_s == INT64_MAX || ends_s - now_s > ENROLMENT_SOON_S || !moment_text(ends_s, text))
+        return;
+    (void)snprintf(line, sizeof line, "%s: warning: %s %s %s\n", file, what,
+                   ends_s <= now_s ? "has ended:" : "ends soon:", text);
+    buf_put_str(diag, line);
+}
+
 void enrolled_log(const struct policy *p, int64_t now_s)
 {
     const struct policy_subject *s;

@@ -17,6 +17,9 @@ const struct policy_subject *enrolled_ending(const struct policy *p, int64_t now
 
 /* "FILE:LINE: warning: ..." for each of them, within reason. */
 void enrolled_warn(const struct policy *p, int64_t now_s, struct buf *diag);
+/* The same of a certificate that all of them rest on. */
+void enrolled_warn_of(const char *file, const char *what, int64_t ends_s, int64_t now_s,
+                      struct buf *diag);
 /* The same as lines of the log. */
 void enrolled_log(const struct policy *p, int64_t now_s);
 

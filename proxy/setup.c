@@ -116,7 +116,11 @@ bool setup_check(const char *file, int64_t now_s, struct buf *diag)
         return false;
     struct dtls *d = dtls_new(&s.config->dtls, &ops, NULL, diag);
     if (d) {
+        const struct dtls_config *c = &s.config->dtls;
         enrolled_warn(pep_policy(s.pep), now_s, diag);
+        enrolled_warn_of(c->certificate, "the gateway's own certificate", dtls_own_ends(d), now_s,
+                         diag);
+        enrolled_warn_of(c->client_ca, "the CA of clients", dtls_ca_ends(d), now_s, diag);
         m2m_warn(s.config, pep_policy(s.pep), diag);
     }
     dtls_free(d);

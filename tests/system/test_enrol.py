@@ -428,6 +428,9 @@ class Enrol(house.House):
         r = self.enrol(command="check")
         self.assertRegex(r.err, r"enrolled\.yaml:\d+: warning: the enrolment of 'short-lived' ends")
         self.assertEqual(r.text, "postern.yaml: ok\n")
+        # the test's gateway and its CA have a month, to the day
+        self.assertIn("tls/gateway.crt: warning: the gateway's own certificate ends soon", r.err)
+        self.assertIn("tls/clients.crt: warning: the CA of clients ends soon", r.err)
         found = json.loads(self.enrol("-j", command="check").text)
         self.assertTrue(found["ok"])
         self.assertTrue(all(d["warning"] for d in found["diagnostics"]))
