@@ -67,11 +67,6 @@ void assoc_seat_free(struct assocs *t, struct assoc_seat *s)
     free(s);
 }
 
-static size_t half_open(const struct assocs *t)
-{
-    return t->orders[ORDER_HALF].n;
-}
-
 struct assoc **assoc_bucket(struct assocs *t, int listener, const struct peer *peer)
 {
     return &t->by_peer[(peer_hash(peer, t->seed) + (uint64_t)listener) & t->mask];
@@ -90,8 +85,7 @@ struct assoc *assoc_lookup(struct assocs *t, int listener, const struct peer *pe
     return NULL;
 }
 
-/* An authentic record came. */
-static void touch(struct assocs *t, struct assoc *a, struct instant now)
+void assoc_used(struct assocs *t, struct assoc *a, struct instant now)
 {
     a->used_ms = instant_ms(now);
     if (t->idle_last != a) {
@@ -220,8 +214,7 @@ struct dtls *assocs_dtls(struct assocs *t)
     return t->dtls;
 }
 
-/* No two workers have the same. */
-static uint64_t next_id(const struct assocs *t)
+uint64_t assoc_next_id(const struct assocs *t)
 {
     return t->last_id + (t->config.workers ? t->config.workers : 1);
 }
@@ -294,119 +287,6 @@ void assocs_reap(struct assocs *t)
     assocs_sleep_beyond(t);
 }
 
-/* When something is to be done about a's handshake: its retransmission or its
- * end. */
-static void reschedule(struct assocs *t, struct assoc *a)
-{
-    if (a->dead || !a->pending)
-        return;
-    uint64_t end = a->pending->since_ms + HANDSHAKE_MS;
-    uint64_t again = dtls_deadline_ms(a->pending->dtls);
-    (void)deadline_set(&t->deadlines, &a->pending->deadline, again < end ? again : end);
-}
-
-static void unseat_pending(struct assocs *t, struct assoc *a)
-{
-    assoc_seat_free(t, a->pending);
-    a->pending = NULL;
-}
-
-/* The handshake is over without an association; a live one goes on. */
-void assoc_drop_pending(struct assocs *t, struct assoc *a, const char *reason)
-{
-    dtls_close(a->pending->dtls, reason);
-    if (assoc_is_established(a))
-        unseat_pending(t, a);
-    else
-        assoc_close(t, a, reason);
-}
-
-/* RFC 6347 4.2.8: only now does the old association go, and nothing is said
- * about it: the client has forgotten it. */
-static void promote(struct assocs *t, struct assoc *a, struct instant now)
-{
-    struct assoc_seat *old = a->live;
-    bool had = assoc_is_established(a);
-    if (old)
-        assoc_seat_leave(t, old);
-    assoc_forget_asleep(t, a);
-    a->live = a->pending;
-    a->pending = NULL;
-    deadline_cancel(&t->deadlines, &a->live->deadline);
-    a->live->wait = 0;
-    if (!had) {
-        assoc_count(t, 1);
-        assoc_idle_add(t, a);
-    }
-    t->stats.completed++;
-    touch(t, a, now);
-    assoc_seat_enter(t, a->live, ORDER_FRESH, instant_ms(now));
-    assoc_learn_cid(t, a, dtls_cid(a->live->dtls));
-    bool welcome =
-        (had || assocs_established(t) <= t->config.max) && t->ops.established(t->user, a, now);
-    assoc_seat_free(t, old);
-    if (!welcome)
-        assoc_close(t, a, "refused");
-}
-
-/* What became of the handshake. True: it is established. */
-static bool follow(struct assocs *t, struct assoc *a, enum dtls_event e, struct instant now)
-{
-    bool established = e == DTLS_ESTABLISHED;
-    if (established) {
-        promote(t, a, now);
-    } else if (e == DTLS_CLOSED) {
-        t->stats.failed++;
-        assoc_drop_pending(t, a, dtls_close_reason(a->pending->dtls));
-    }
-    reschedule(t, a);
-    return established && !a->dead;
-}
-
-/* ---- room ---- */
-
-static void evict(struct assocs *t, struct assoc *a)
-{
-    t->stats.evicted++;
-    assoc_drop_pending(t, a, "evicted");
-}
-
-/* The oldest handshake of `net` if it has its share, or NULL. */
-static struct assoc *oldest_of_net(struct assocs *t, uint64_t net)
-{
-    struct assoc *oldest = NULL;
-    size_t n = 0;
-    for (struct assoc_seat *s = t->orders[ORDER_HALF].first; s; s = s->next) {
-        if (peer_net(&s->assoc->peer) != net)
-            continue;
-        if (!oldest)
-            oldest = s->assoc;
-        n++;
-    }
-    return n >= t->config.max_half_per_net ? oldest : NULL;
-}
-
-/* Makes room for one more handshake; `known` has an association already.
- * The oldest handshake gives way, first of the same network; an established
- * association never does, unless its idle time is over. */
-static bool make_room(struct assocs *t, const struct peer *peer, bool known, struct instant now)
-{
-    struct assoc *oldest = oldest_of_net(t, peer_net(peer));
-    if (!oldest && half_open(t) >= t->config.max_half && half_open(t) > 0)
-        oldest = t->orders[ORDER_HALF].first->assoc;
-    if (oldest)
-        evict(t, oldest);
-    if (half_open(t) >= t->config.max_half)
-        return false; /* max_half is 0 */
-    if (known || assocs_established(t) < t->config.max)
-        return true;
-    struct assoc *idle = t->idle_first;
-    if (!idle || instant_ms(now) < idle->used_ms + t->config.idle_ms)
-        return false;
-    assoc_close(t, idle, "idle");
-    return true;
-}
-
 /* ---- connections ---- */
 
 struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struct instant now)
@@ -417,7 +297,7 @@ struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struc
         instant_ms(now) >= idle->used_ms + t->config.idle_ms)
         assoc_close(t, idle, "idle");
     struct assoc *a = assocs_established(t) < t->config.max
-                          ? assoc_make(t, next_id(t), listener, conn_peer(c))
+                          ? assoc_make(t, assoc_next_id(t), listener, conn_peer(c))
                           : NULL;
     if (!a) {
         t->stats.refused++;
@@ -427,7 +307,7 @@ struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struc
     conn_set_owner(c, a);
     assoc_count(t, 1);
     assoc_idle_add(t, a);
-    touch(t, a, now);
+    assoc_used(t, a, now);
     if (t->ops.established(t->user, a, now))
         return a;
     assoc_close(t, a, "refused");
@@ -436,7 +316,7 @@ struct assoc *assocs_adopt(struct assocs *t, int listener, struct conn *c, struc
 
 static void serve(struct assocs *t, struct assoc *a, struct instant now)
 {
-    touch(t, a, now);
+    assoc_used(t, a, now);
     if (t->config.budget)
         budget_served(t->config.budget, now);
 }
@@ -448,90 +328,6 @@ void assoc_touch(struct assocs *t, struct assoc *a, struct instant now)
 }
 
 /* ---- datagrams ---- */
-
-/* A handshake that came this far has shown that it receives here: its flights,
- * and their retransmissions, may be longer than what came (RFC 6347 4.2.1). What
- * is said before it never is (dtls_greet()). */
-static struct assoc *welcome(struct assocs *t, int listener, const struct peer *from,
-                             struct bytes datagram, struct instant now)
-{
-    struct assoc *a = assoc_lookup(t, listener, from);
-    t->stats.cookies++;
-    if (a && a->pending) {
-        struct dtls_session *s = a->pending->dtls;
-        if (dtls_began_with(s, datagram)) /* our flight was lost */
-            return follow(t, a, dtls_receive(s, datagram, now), now) ? a : NULL;
-        unseat_pending(t, a); /* in silence: an alert would end the client's new handshake */
-    }
-    bool known = a && assoc_is_established(a);
-    if (known &&
-        (a->live ? dtls_began_with(a->live->dtls, datagram)
-                 : dtls_asleep_began_with(t->dtls, a->asleep, datagram))) { /* late on the way */
-        t->stats.stray++;
-        return NULL;
-    }
-    const char *refused = "refused";
-    struct dtls_session *s = NULL;
-    if (make_room(t, from, known, now)) {
-        refused = "out-of-memory";
-        if (!a)
-            a = assoc_make(t, next_id(t), listener, from);
-        s = a ? dtls_session_new(t->dtls, from, a) : NULL;
-        if (s && !(a->pending = assoc_seat_new(a, s)))
-            dtls_session_free(s);
-    }
-    if (!a || !a->pending) {
-        t->stats.refused++;
-        if (a && !known)
-            assoc_close(t, a, refused);
-        return NULL;
-    }
-    a->peer = *from; /* equal, but perhaps asked at another address of ours */
-    assoc_seat_enter(t, a->pending, ORDER_HALF, instant_ms(now));
-    t->stats.handshakes++;
-    return follow(t, a, dtls_receive(s, datagram, now), now) ? a : NULL;
-}
-
-/* A datagram of a handshake. True: it waits, or is dropped and its client
- * sends it again. */
-static bool wait_for_turn(struct assocs *t, int listener, const struct peer *from,
-                          struct bytes datagram, struct instant now)
-{
-    if (!t->lobby || t->serving)
-        return false;
-    switch (lobby_put(t->lobby, listener, from, datagram, now)) {
-    case LOBBY_TAKEN:
-        t->stats.waited++;
-        break;
-    case LOBBY_FULL:
-        t->stats.dropped++;
-        break;
-    case LOBBY_THERE_ALREADY:
-        break;
-    }
-    return true;
-}
-
-static struct assoc *hello(struct assocs *t, int listener, const struct peer *from,
-                           struct bytes datagram, struct instant now)
-{
-    uint8_t storage[128];
-    struct buf out = buf_on(storage, sizeof storage);
-    switch (dtls_greet(t->dtls, from, datagram, now, &out)) {
-    case DTLS_GREET_WELCOME:
-        if (wait_for_turn(t, listener, from, datagram, now))
-            return NULL;
-        return welcome(t, listener, from, datagram, now);
-    case DTLS_GREET_ANSWER:
-        t->stats.hellos++;
-        t->ops.send(t->user, listener, from, buf_bytes(&out));
-        return NULL;
-    case DTLS_GREET_DROP:
-        break;
-    }
-    t->stats.stray++;
-    return NULL;
-}
 
 /* Whose a datagram is that is no ClientHello. With two sessions a record in
  * clear is the handshake's. A protected one goes to whom it is authentic for,
@@ -566,7 +362,7 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
 {
     t->now = now;
     if (dtls_is_client_hello(datagram))
-        return hello(t, listener, from, datagram, now);
+        return assoc_hello(t, listener, from, datagram, now);
     struct bytes cid = dtls_cid_of(datagram);
     struct assoc *a = cid.n ? assocs_find_cid(t, cid) : NULL;
     bool elsewhere = a && !is_at(a, listener, from);
@@ -580,28 +376,16 @@ struct assoc *assocs_receive(struct assocs *t, int listener, const struct peer *
         t->stats.stray++;
         return NULL;
     }
-    if (a->pending && s == a->pending->dtls && wait_for_turn(t, listener, from, datagram, now))
+    if (a->pending && s == a->pending->dtls &&
+        assoc_wait_for_turn(t, listener, from, datagram, now))
         return NULL;
     /* One that slept through a restart has forgotten its own. */
     if (cid.n && !a->cid && a->live && s == a->live->dtls && dtls_owns(s, datagram))
         assoc_learn_cid(t, a, cid);
     enum dtls_event e = dtls_receive(s, datagram, now);
     if (a->pending && s == a->pending->dtls)
-        return follow(t, a, e, now) ? a : NULL;
+        return assoc_follow(t, a, e, now) ? a : NULL;
     return a;
-}
-
-bool assocs_serve(struct assocs *t, struct instant now, struct assoc **out)
-{
-    struct lobby_guest guest;
-    if (!t->lobby || !lobby_next(t->lobby, now, &guest, &t->stats.dropped))
-        return false;
-    budget_begin(t->config.budget);
-    t->serving = true;
-    *out = assocs_receive(t, guest.listener, &guest.peer, guest.datagram, now);
-    t->serving = false;
-    budget_end(t->config.budget);
-    return true;
 }
 
 /* The live session is over by the peer's word; a handshake beside it goes on. */
@@ -641,13 +425,6 @@ bool assoc_write(struct assocs *t, struct assoc *a, struct bytes plain, struct b
         return false;
     assoc_seat_enter(t, a->live, a->live->order, instant_ms(t->now));
     return dtls_write(s, plain, out);
-}
-
-void assoc_wake(struct assocs *t, struct assoc *a, struct instant now)
-{
-    t->now = now;
-    if (!a->dead && a->pending)
-        (void)follow(t, a, dtls_wake(a->pending->dtls, now), now);
 }
 
 struct assoc *assocs_find(struct assocs *t, uint64_t id)
@@ -697,26 +474,14 @@ uint64_t assocs_deadline_ms(const struct assocs *t)
     return next;
 }
 
-static void expire(struct assocs *t, struct assoc *a, struct instant now)
-{
-    uint64_t ms = instant_ms(now);
-    if (ms >= a->pending->since_ms + HANDSHAKE_MS) {
-        t->stats.failed++;
-        assoc_drop_pending(t, a, "handshake-timeout");
-        return;
-    }
-    (void)follow(t, a, dtls_expire(a->pending->dtls, now), now);
-    if (!a->dead && a->pending && a->pending->deadline.at_ms <= ms) /* never twice in one turn */
-        (void)deadline_set(&t->deadlines, &a->pending->deadline, ms + 1);
-}
-
 void assocs_expire(struct assocs *t, struct instant now)
 {
     struct deadline *d;
     t->now = now;
     while ((d = deadlines_pop(&t->deadlines, instant_ms(now))))
-        expire(t, ((struct assoc_seat *)((char *)d - offsetof(struct assoc_seat, deadline)))->assoc,
-               now);
+        assoc_expire_pending(
+            t, ((struct assoc_seat *)((char *)d - offsetof(struct assoc_seat, deadline)))->assoc,
+            now);
     for (size_t n = 0; n < SLEEP_BATCH && idle_deadline_ms(t) <= instant_ms(now); n++)
         assoc_close(t, t->idle_first, "idle");
     assocs_sleep_due(t, instant_ms(now));
@@ -725,5 +490,5 @@ void assocs_expire(struct assocs *t, struct instant now)
 void assocs_get_stats(const struct assocs *t, struct assocs_stats *out)
 {
     *out = t->stats;
-    out->half_open = half_open(t);
+    out->half_open = assocs_half_open(t);
 }

@@ -1,4 +1,4 @@
-/* What the table of associations and its sleep share. Included by assoc*.c
+/* What the table of associations, its handshakes and its sleep share. Included by assoc*.c
  * only. */
 #ifndef POSTERN_ASSOC_INSIDE_H
 #define POSTERN_ASSOC_INSIDE_H
@@ -77,7 +77,28 @@ struct assoc *assoc_lookup(struct assocs *t, int listener, const struct peer *pe
 size_t assocs_established(const struct assocs *t);
 void assoc_count(struct assocs *t, size_t more);
 void assoc_idle_add(struct assocs *t, struct assoc *a);
+void assoc_used(struct assocs *t, struct assoc *a,
+                struct instant now);            /* an authentic record came */
+uint64_t assoc_next_id(const struct assocs *t); /* no two workers have the same */
+
+/* assoc_handshake.c */
+static inline size_t assocs_half_open(const struct assocs *t)
+{
+    return t->orders[ORDER_HALF].n;
+}
+/* A ClientHello. NULL: nothing is to be read. */
+struct assoc *assoc_hello(struct assocs *t, int listener, const struct peer *from,
+                          struct bytes datagram, struct instant now);
+/* A datagram of a handshake. True: it waits, or is dropped and its client
+ * sends it again. */
+bool assoc_wait_for_turn(struct assocs *t, int listener, const struct peer *from,
+                         struct bytes datagram, struct instant now);
+/* What became of a's handshake. True: it is established. */
+bool assoc_follow(struct assocs *t, struct assoc *a, enum dtls_event e, struct instant now);
+/* The handshake is over without an association; a live one goes on. */
 void assoc_drop_pending(struct assocs *t, struct assoc *a, const char *reason);
+/* Its time has come: for a retransmission, or its end. */
+void assoc_expire_pending(struct assocs *t, struct assoc *a, struct instant now);
 
 /* assoc_sleep.c */
 
