@@ -4,37 +4,9 @@
 #include <stdlib.h>
 
 #include "../pep/keys.h"
-#include "../policy/explain.h"
-#include "../policy/m2m_words.h"
-#include "../policy/url.h"
-#include "cmd.h"
-#include "cmd_consult.h"
+#include "cmd_explain.h"
 #include "cmd_token.h"
-#include "json.h"
-#include "msg.h"
 #include "route.h"
-#include "setup.h"
-
-enum {
-    O_CONFIG,
-    O_SUBJECT,
-    O_TOKEN,
-    O_SCOPE,
-    O_AUTHORITY,
-    O_AUD,
-    O_HOST,
-    O_AT,
-    O_FROM,
-    O_STRENGTH,
-    O_CREATED,
-    O_PAYLOAD,
-    O_FORMAT,
-    O_OPERATION,
-    O_TYPE,
-    O_ORIGINATOR,
-    O_RIDS,
-    O_JSON,
-};
 
 static const struct cmd_option options[] = {
     [O_CONFIG] = {"config", 'c', "FILE", "configuration (" CONFIG_FILE_DEFAULT ")", false},
@@ -61,42 +33,6 @@ static const struct cmd_option options[] = {
     [O_RIDS] = {"role", 0, "ROLE", "judged by this role alone, if it is held (rids)", true},
     [O_JSON] = {"json", 'j', NULL, "one JSON object", false},
     {NULL, 0, NULL, NULL, false},
-};
-
-struct asking {
-    const struct cmd *c;
-    const struct cmd_values *o;
-    struct setup setup;
-    struct policy *policy; /* borrowed from pep */
-    /* who */
-    uint8_t raw[TOKEN_MAX];
-    struct token token;
-    bool by_token;
-    enum pep_err refused; /* the token, or the enrolment */
-    struct policy_claims claims;
-    struct bytes roles[CMD_VALUES_MAX * 8];
-    struct policy_grant_report report;
-    const struct policy_subject *subject; /* NULL: not enrolled */
-    struct policy_grant *grant;
-    enum policy_strength strength;
-    bool covers;
-    /* what */
-    uint8_t segments[POLICY_PATH_SEGMENTS_MAX][URL_SEGMENT_MAX];
-    struct bytes path[POLICY_PATH_SEGMENTS_MAX + 1];
-    int device;
-    bool local; /* a resource of the gateway's own */
-    struct policy_holding held;
-    struct policy_question q;
-    struct policy_decision d;
-    /* of a CSE */
-    const struct m2m_cse *cse; /* NULL: another device */
-    bool has_method;
-    struct m2m_address address;
-    struct m2m_request m2m;
-    uint8_t to[MESSAGE_MAX];
-    struct bytes only[CMD_VALUES_MAX];
-    const char *not_from; /* why it may not be from this originator */
-    uint16_t rsc;
 };
 
 /* ---- what is asked for ---- */
@@ -146,101 +82,6 @@ static int read_path(struct asking *a, const char *text)
     return CMD_OK;
 }
 
-/* ---- a CSE ---- */
-
-static int read_operation(struct asking *a)
-{
-    const char *word = cmd_value(&a->o[O_OPERATION]), *type = cmd_value(&a->o[O_TYPE]);
-    uint16_t number = 0;
-    a->q.type = -1;
-    if (type) {
-        const char *wrong = m2m_type_parse(bytes_str(type), &number);
-        if (wrong)
-            return cmd_fail(a->c, CMD_USAGE, "--type '%s': %s", type, wrong);
-        a->q.type = number;
-    }
-    for (uint8_t i = 1; word && i <= M2M_OPERATIONS; i++)
-        if (strcasecmp(word, m2m_operation_str(i)) == 0)
-            a->q.operation = i;
-    if (word && a->q.operation == 0) {
-        const char *near = cmd_nearest(word, m2m_operation_words, M2M_OPERATIONS);
-        return cmd_fail(a->c, CMD_USAGE, "unknown operation '%s'; did you mean '%s'?", word,
-                        near ? near : "RETRIEVE");
-    }
-    for (size_t i = 0; i < a->o[O_RIDS].n; i++)
-        a->only[i] = bytes_str(a->o[O_RIDS].v[i]);
-    a->q.only = a->only;
-    a->q.n_only = a->o[O_RIDS].n;
-    return CMD_OK;
-}
-
-/* As TS-0008 6.2.2.1 has it; a CREATE is known by its type. */
-static uint8_t operation_of(const struct asking *a)
-{
-    static const uint8_t by_method[] = {M2M_NONE,   M2M_RETRIEVE, M2M_NOTIFY, M2M_UPDATE,
-                                        M2M_DELETE, M2M_NONE,     M2M_NONE,   M2M_NONE};
-    return a->q.method == 2 && a->q.type >= 0 ? (uint8_t)M2M_CREATE : by_method[a->q.method];
-}
-
-static uint8_t method_of(uint8_t operation)
-{
-    static const uint8_t by_operation[] = {0, 2, 1, 3, 4, 2, 1};
-    return by_operation[operation];
-}
-
-/* What only a CSE is asked, and what the address means there (m2m_cse.h). */
-static int ask_cse(struct asking *a, size_t strip)
-{
-    struct buf to = buf_on(a->to, sizeof a->to);
-    const char *name = a->device >= 0 ? a->setup.config->devices[a->device].upstream.name : NULL;
-    bool asked = a->o[O_OPERATION].n + a->o[O_TYPE].n + a->o[O_ORIGINATOR].n + a->o[O_RIDS].n > 0;
-    if (!a->cse)
-        return asked && name ? cmd_fail(a->c, CMD_USAGE,
-                                        "'%s' is no CSE: it is asked by a method alone", name)
-                             : CMD_OK;
-    if (a->q.operation == 0)
-        a->q.operation = operation_of(a);
-    else if (!a->has_method)
-        a->q.method = method_of(a->q.operation);
-    if (a->q.operation == 0 || (a->q.operation == M2M_CREATE) != (a->q.type >= 0))
-        return cmd_fail(a->c, CMD_USAGE,
-                        a->q.operation
-                            ? "a CREATE, and nothing else, has a --type"
-                            : "a CSE is asked by GET, POST, PUT or DELETE, or an --operation");
-    if (!m2m_address_read(a->cse, a->path + strip, a->q.n_path - strip, &a->address) ||
-        strip + a->address.n > POLICY_PATH_SEGMENTS_MAX || !m2m_address_write(&a->address, &to))
-        return cmd_fail(a->c, CMD_USAGE, "the path is no address of a CSE");
-    for (size_t i = 0; i < a->address.n; i++)
-        a->path[strip + i] = a->address.path[i];
-    a->q.n_path = strip + a->address.n;
-    a->q.named = a->address.n == 0 ? 0 : a->address.named << strip;
-    a->m2m = (struct m2m_request){.operation = (enum m2m_operation)a->q.operation,
-                                  .type = a->q.type,
-                                  .has_originator = a->o[O_ORIGINATOR].n > 0,
-                                  .originator = bytes_str(cmd_value(&a->o[O_ORIGINATOR])),
-                                  .to = buf_bytes(&to)};
-    return CMD_OK;
-}
-
-/* Who it may be from, where that was asked; without an association, what is
- * held then. */
-static int judge_originator(struct asking *a)
-{
-    const char *names[POLICY_ROLE_IDS_MAX];
-    size_t n = 0;
-    struct request r = {.device = a->device, .m2m = &a->m2m};
-    if (!a->cse || a->o[O_ORIGINATOR].n == 0 || a->by_token || a->claims.authority >= 0)
-        return CMD_OK;
-    a->not_from = pep_explain_originator(a->setup.pep, a->subject ? a->subject->name : NULL, &r,
-                                         names, sizeof names / sizeof *names, &n, &a->rsc);
-    if (a->subject)
-        return CMD_OK;
-    for (size_t i = 0; i < n; i++)
-        a->roles[i] = bytes_str(names[i]);
-    a->claims.n_roles = n;
-    return CMD_OK;
-}
-
 /* As the gate does: the device, and its name before a path found by host. */
 static int route(struct asking *a)
 {
@@ -262,7 +103,7 @@ static int route(struct asking *a)
         return cmd_complain(CMD_CONFIG, &diag);
     if (a->device >= 0)
         a->cse = c->devices[a->device].upstream.cse;
-    int status = ask_cse(a, strip);
+    int status = explain_ask_cse(a, strip);
     if (status != CMD_OK || a->device < 0 || !c->devices[a->device].upstream.host)
         return status;
     a->q.named <<= 1;
@@ -457,9 +298,9 @@ static int read_asker(struct asking *a)
 
 static int judge(struct asking *a)
 {
-    int status = judge_originator(a);
-    if (status != CMD_OK || a->not_from)
-        return status;
+    explain_originator(a);
+    if (a->not_from)
+        return CMD_OK;
     a->grant = policy_grant_new(a->policy, &a->claims, &a->report);
     if (!a->grant)
         return cmd_fail(a->c, EX_OSERR, "out of memory");
@@ -476,146 +317,6 @@ static int judge(struct asking *a)
     return CMD_OK;
 }
 
-static uint8_t code_of(const struct asking *a)
-{
-    if (a->refused != PEP_OK)
-        return pep_err_code(a->refused);
-    if (a->not_from)
-        return a->rsc == M2M_BAD_REQUEST ? MSG_CODE(4, 0) : MSG_CODE(4, 3);
-    if (a->d.verdict == POLICY_PERMIT || policy_mode(a->policy) == POLICY_REPORT)
-        return a->device < 0 ? MSG_CODE(4, 4) : 0;
-    if (a->d.reason == POLICY_NO_GRANT)
-        return a->cse ? MSG_CODE(4, 3) : MSG_CODE(4, 1);
-    if (a->cse && a->d.reason == POLICY_NOT_METHOD)
-        return MSG_CODE(4, 3);
-    return a->d.reason == POLICY_NOT_METHOD ? MSG_CODE(4, 5)
-           : a->d.reason == POLICY_PAYLOAD  ? MSG_CODE(4, 13)
-           : a->d.reason == POLICY_FORMAT   ? MSG_CODE(4, 15)
-                                            : MSG_CODE(4, 3);
-}
-
-/* The rates that are neither a rule's nor a role's. */
-static void explain_rate(const struct policy_rate *r, struct buf *out)
-{
-    if (!r || r->count == 0)
-        return;
-    buf_put_str(out, "\nat most: ");
-    policy_rate_put(r, out);
-    buf_put_str(out, " in all (");
-    buf_put_str(out, r->of);
-    buf_put_u8(out, ' ');
-    buf_put_str(out, r->name);
-    buf_put_u8(out, ')');
-}
-
-/* The response status code with the code; 0: none, or it is the device's. */
-static unsigned rsc_of(const struct asking *a)
-{
-    if (!a->cse || code_of(a) == 0 || a->refused != PEP_OK)
-        return 0;
-    return a->not_from ? a->rsc : code_of(a) == MSG_CODE(4, 3) ? M2M_NO_PRIVILEGE : 0u;
-}
-
-static void explain(const struct asking *a, struct buf *out)
-{
-    if (a->not_from) {
-        buf_put_str(out, "denied (");
-        buf_put_str(out, a->not_from);
-        buf_put_str(out, a->subject ? "): the association does not speak for this originator"
-                                    : "): this originator needs an association for this");
-        return;
-    }
-    if (a->refused == PEP_OK) {
-        policy_explain(a->policy, &a->q, &a->d, out);
-        if (a->d.verdict != POLICY_PERMIT)
-            return;
-        explain_rate(a->subject ? &a->subject->rate : NULL, out);
-        explain_rate(a->device >= 0 ? &a->setup.config->devices[a->device].rate : NULL, out);
-        return;
-    }
-    char when[32];
-    bool over = a->refused == PEP_ENROLMENT;
-    buf_put_str(out, over ? "denied: the enrolment is over (" : "denied: the token is refused (");
-    buf_put_str(out, over ? cmd_time_text(when, a->subject->expires_s) : pep_err_str(a->refused));
-    buf_put_str(out, ")");
-}
-
-static void print_report(const struct asking *a)
-{
-    char text[128];
-    const struct policy_grant_report *r = &a->report;
-    if (r->n_unknown)
-        printf("not known to the policy: %zu of its words, the first '%s'\n", r->n_unknown,
-               cmd_safe_text(text, sizeof text, r->first_unknown));
-    if (r->n_beyond)
-        printf("beyond what the authority may grant: %zu of its words, the first '%s'\n",
-               r->n_beyond, cmd_safe_text(text, sizeof text, r->first_beyond));
-}
-
-static void print(const struct asking *a)
-{
-    char text[4096], code[8];
-    struct buf out = buf_on(text, sizeof text);
-    const struct config *c = a->setup.config;
-    explain(a, &out);
-    printf("%.*s\n", (int)out.n, text);
-    print_report(a);
-    if (a->refused == PEP_OK && !a->not_from)
-        cmd_consult_print(a->policy, &a->q, &a->d);
-    if (a->device >= 0)
-        printf("device: %s (%s)\n", c->devices[a->device].upstream.name,
-               c->devices[a->device].upstream.urls[0].text);
-    else
-        printf("device: none has this path\n");
-    uint8_t answer = code_of(a);
-    if (rsc_of(a))
-        printf("status: %u\n", rsc_of(a));
-    if (a->refused == PEP_ENROLMENT)
-        printf("answer: none, its handshake is refused\n");
-    else if (a->refused != PEP_OK)
-        printf("answer: %s when the token is posted\n", cmd_code_text(code, answer));
-    else if (answer == 0)
-        printf("answer: the device's\n");
-    else
-        printf("answer: %s\n", cmd_code_text(code, answer));
-    printf("policy: %s %s\n", policy_name(a->policy), policy_hash(a->policy));
-}
-
-static void print_json(const struct asking *a)
-{
-    char text[16 << 10], words[4096], code[8];
-    struct buf out = buf_on(text, sizeof text), why = buf_on(words, sizeof words);
-    bool judged = a->refused == PEP_OK && !a->not_from;
-    const struct config *c = a->setup.config;
-    explain(a, &why);
-    buf_put_u8(&out, '{');
-    json_member(&out, "verdict", judged && a->d.verdict == POLICY_PERMIT ? "permit" : "deny");
-    json_member(&out, "reason",
-                judged        ? policy_reason_str(a->d.reason)
-                : a->not_from ? a->not_from
-                              : pep_err_str(a->refused));
-    if (judged && a->d.rule.file) {
-        char rule[1024];
-        (void)snprintf(rule, sizeof rule, "%s:%u", a->d.rule.file, a->d.rule.line);
-        json_member(&out, "rule", rule);
-    }
-    if (judged)
-        cmd_consult_json(a->policy, &a->q, &a->d, &out);
-    json_member(&out, "holder", judged ? a->d.holder : NULL);
-    json_member(&out, "missing", judged ? a->d.missing : NULL);
-    json_member(&out, "device", a->device >= 0 ? c->devices[a->device].upstream.name : NULL);
-    json_member(&out, "code", code_of(a) ? cmd_code_text(code, code_of(a)) : NULL);
-    if (rsc_of(a))
-        json_member_u64(&out, "rsc", rsc_of(a));
-    json_member(&out, "policy", policy_hash(a->policy));
-    json_member_u64(&out, "unknown_words", a->report.n_unknown);
-    json_member_u64(&out, "words_beyond_authority", a->report.n_beyond);
-    json_put_key(&out, "text");
-    json_put_string(&out, buf_bytes(&why));
-    buf_put_u8(&out, '}');
-    printf("%.*s\n", (int)out.n, text);
-}
-
 static int answer(struct asking *a, const struct cmd_values *args)
 {
     char text[CMD_DIAG_MAX];
@@ -628,7 +329,7 @@ static int answer(struct asking *a, const struct cmd_values *args)
     a->has_method = args->n == 2;
     int status = a->has_method ? read_method(a, args->v[0]) : CMD_OK;
     if (status == CMD_OK)
-        status = read_operation(a);
+        status = explain_read_operation(a);
     if (status == CMD_OK)
         status = read_path(a, path);
     if (status == CMD_OK)
@@ -655,9 +356,9 @@ static int answer(struct asking *a, const struct cmd_values *args)
     if (status != CMD_OK)
         return status;
     if (a->o[O_JSON].n)
-        print_json(a);
+        explain_print_json(a);
     else
-        print(a);
+        explain_print(a);
     return a->refused == PEP_OK && !a->not_from && a->d.verdict == POLICY_PERMIT ? CMD_OK : CMD_NO;
 }
 
