@@ -144,10 +144,8 @@ void flight_transmit(struct device *d, const struct exchange *x, struct instant 
         way_send(&d->ways[x->up_way], bytes_of(x->room->stored, x->stored_n), now);
 }
 
-static uint32_t first_wait_ms(struct device *d, const struct exchange *x, const struct way *w)
+static uint32_t first_wait_ms(const struct exchange *x, const struct way *w, uint16_t jitter)
 {
-    uint32_t jitter;
-    device_random(d, &jitter, sizeof jitter);
     if (x->type != TYPE_CON)
         return x->own ? OWN_WAIT_MS : NON_WAIT_MS;
     if (uplink_is_reliable(w->link))
@@ -155,20 +153,21 @@ static uint32_t first_wait_ms(struct device *d, const struct exchange *x, const 
     return ACK_TIMEOUT_MS + jitter % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1);
 }
 
-static uint64_t new_token(struct device *d, size_t place)
+/* 48 bits that are random, and the place. */
+static uint64_t token_of(uint64_t random, size_t place)
 {
-    uint64_t token;
-    device_random(d, &token, sizeof token);
-    return (token & ~(uint64_t)0xffff) | place;
+    return (random & ~(uint64_t)0xffff) | place;
 }
 
 void flight_send(struct device *d, struct way *w, struct exchange *x, struct instant now)
 {
     assert(flight_has_room(d) && x->up == UP_NONE && way_is_ready(w));
     uint16_t place = (uint16_t)(x->up_token & 0xffff);
+    uint64_t random;
+    device_random(d, &random, sizeof random);
     if (!x->up_kept) {
         place = d->free_places[--d->n_free];
-        x->up_token = new_token(d, place);
+        x->up_token = token_of(random, place);
     }
     assert(!d->places[place]);
     x->up_mid = flight_take_mid(d);
@@ -190,7 +189,7 @@ void flight_send(struct device *d, struct way *w, struct exchange *x, struct ins
     if (x->up_moves == 0)
         x->up_first_us = now.mono_us;
     x->up_tries = 1;
-    x->up_wait_ms = first_wait_ms(d, x, w);
+    x->up_wait_ms = first_wait_ms(x, w, (uint16_t)random); /* the bits that are not the token's */
     flight_arm(d, x, now, x->up_wait_ms);
     flight_pause(d, now);
     d->stats.sent++;
@@ -291,7 +290,9 @@ bool device_listen(struct device *d, uint32_t owner, uint64_t *token)
         i++;
     if (i == DEVICE_OBSERVATIONS)
         return false;
-    *token = new_token(d, d->n_places + i);
+    uint64_t random;
+    device_random(d, &random, sizeof random);
+    *token = token_of(random, d->n_places + i);
     d->ears[i].token = *token;
     d->ears[i].owner = owner;
     d->n_ears++;

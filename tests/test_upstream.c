@@ -45,7 +45,7 @@ static struct world {
     struct loop loop;
     struct udp *wire;
     uint64_t now_us;
-    uint32_t jitter; /* what the first four bytes of randomness say */
+    uint32_t jitter; /* what every four bytes of randomness say */
     struct exchange x[REQUESTS];
     struct exchange_room rooms[REQUESTS];
     int ended[REQUESTS]; /* enum exchange_up_end, or NOT_ENDED */
@@ -134,7 +134,8 @@ static void begin_with(const struct device_config *c, size_t n)
         w.x[i].room = &w.rooms[i];
     }
     at(0);
-    w.jitter = 0x01020304 / 1001 * 1001 + 500; /* waits of 2500, 5000, ... */
+    /* Its low half is 500 more than some 1001: waits of 2500, 5000, ... */
+    w.jitter = 0x0601ec90;
     char text[256];
     struct buf diag = buf_on(text, sizeof text);
     /* The table keeps none of what the array itself lies in. */
