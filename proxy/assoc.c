@@ -63,7 +63,7 @@ void assoc_seat_free(struct assocs *t, struct assoc_seat *s)
         return;
     assoc_seat_leave(t, s);
     deadline_cancel(&t->deadlines, &s->deadline);
-    dtls_session_free(s->dtls);
+    dtls_session_leave(s->dtls);
     free(s);
 }
 

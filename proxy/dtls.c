@@ -195,7 +195,9 @@ struct dtls_session *dtls_session_make(struct dtls *d, const struct peer *peer, 
 
 struct dtls_session *dtls_session_new(struct dtls *d, const struct peer *peer, void *owner)
 {
-    struct dtls_session *s = dtls_session_make(d, peer, owner);
+    struct dtls_session *s = dtls_session_spare(d, peer, owner);
+    if (!s)
+        s = dtls_session_make(d, peer, owner);
     if (!s)
         return NULL;
     s->handshake = calloc(1, sizeof *s->handshake);
@@ -382,10 +384,30 @@ static enum dtls_event run(struct dtls_session *s)
     return DTLS_NOTHING;
 }
 
+static bool is_welcome(const struct dtls_session *s, struct bytes hello)
+{
+    const struct dtls *d = s->dtls;
+    return d->welcome.at_us == s->now.mono_us && peer_equal(&d->welcome.peer, &s->peer) &&
+           bytes_equal(bytes_of(d->welcome.hello, d->welcome.n), hello);
+}
+
+static void note_welcome(struct dtls *d, const struct peer *peer, struct bytes hello,
+                         struct instant now)
+{
+    d->welcome.n = 0;
+    if (hello.n > sizeof d->welcome.hello)
+        return;
+    memcpy(d->welcome.hello, hello.p, hello.n);
+    d->welcome.n = hello.n;
+    d->welcome.peer = *peer;
+    d->welcome.at_us = now.mono_us;
+}
+
 static enum dtls_event begin(struct dtls_session *s, struct bytes datagram)
 {
     struct hello h;
-    if (!hello_parse(datagram, &h) || !greeter_knows(&s->dtls->greeter, &s->peer, &h, s->now))
+    if (!hello_parse(datagram, &h) ||
+        !(is_welcome(s, datagram) || greeter_knows(&s->dtls->greeter, &s->peer, &h, s->now)))
         return end(s, "no-cookie");
     if (mbedtls_ssl_set_client_transport_id(&s->ssl, h.cookie.p, h.cookie.n) != 0)
         return end(s, "out-of-memory");
@@ -593,8 +615,10 @@ enum dtls_greeting dtls_greet(struct dtls *d, const struct peer *peer, struct by
     struct hello h;
     if (!hello_parse(datagram, &h))
         return DTLS_GREET_DROP;
-    if (greeter_knows(&d->greeter, peer, &h, now))
+    if (greeter_knows(&d->greeter, peer, &h, now)) {
+        note_welcome(d, peer, datagram, now);
         return DTLS_GREET_WELCOME;
+    }
     size_t before = out->n;
     /* Never more than what came: nothing to gain from a forged address. */
     if (!greeter_ask(&d->greeter, peer, &h, now, out) || out->n - before > datagram.n)

@@ -134,7 +134,8 @@ bool dtls_asleep_began_with(const struct dtls *d, const struct dtls_asleep *a,
 struct bytes dtls_asleep_bytes(const struct dtls_asleep *a);
 MUST_USE struct dtls_asleep *dtls_asleep_of(struct dtls *d, struct bytes block);
 /* A session that is not wanted any more, in silence: its buffers, wiped, are
- * kept for the next that wakes. */
+ * kept for the next that begins or wakes: to map and unmap them would take as
+ * long as a quarter of a handshake. NULL is fine. */
 void dtls_session_leave(struct dtls_session *s);
 
 /* What the handshake proved; valid once established. */

@@ -39,6 +39,14 @@ struct dtls {
     struct dtls_own own;
     uint8_t worker; /* the first byte of the connection IDs that it hands out */
     struct greeter greeter;
+    /* The ClientHello whose cookie was found good last: a session that begins
+     * with it, now, need not look at the cookie again. */
+    struct {
+        struct peer peer;
+        uint64_t at_us;
+        size_t n;
+        uint8_t hello[512];
+    } welcome;
     /* What every saved session begins with: learned from the first. */
     bool has_saved_header;
     uint8_t saved_header[DTLS_SAVED_HEADER];
@@ -79,6 +87,9 @@ struct dtls_session {
 /* A session with its buffers and callbacks, in no state yet. NULL: no memory. */
 MUST_USE struct dtls_session *dtls_session_make(struct dtls *d, const struct peer *peer,
                                                 void *owner);
+/* The same with what another has left. NULL: nobody has. */
+MUST_USE struct dtls_session *dtls_session_spare(struct dtls *d, const struct peer *peer,
+                                                 void *owner);
 
 /* AEAD only, in our order of preference. PSK comes before certificates: who
  * offers PSK has one, while some stacks offer every suite they know. With

@@ -81,7 +81,7 @@ static void wipe_own(struct dtls_session *s)
     crypto_wipe((uint8_t *)s + own, sizeof *s - own);
 }
 
-static struct dtls_session *take_spare(struct dtls *d, const struct peer *peer, void *owner)
+struct dtls_session *dtls_session_spare(struct dtls *d, const struct peer *peer, void *owner)
 {
     if (d->n_spare == 0)
         return NULL;
@@ -95,7 +95,9 @@ static struct dtls_session *take_spare(struct dtls *d, const struct peer *peer, 
 
 void dtls_session_leave(struct dtls_session *s)
 {
-    struct dtls *d = s->dtls;
+    struct dtls *d = s ? s->dtls : NULL;
+    if (!s)
+        return;
     if (d->n_spare == DTLS_SPARE || s->handshake || mbedtls_ssl_session_reset(&s->ssl) != 0) {
         dtls_session_free(s);
         return;
@@ -186,7 +188,7 @@ struct dtls_session *dtls_rouse(struct dtls *d, const struct dtls_asleep *a,
 {
     uint8_t storage[SAVED_MAX];
     struct bytes plain = saved(d, a, storage);
-    struct dtls_session *s = plain.n ? take_spare(d, peer, owner) : NULL;
+    struct dtls_session *s = plain.n ? dtls_session_spare(d, peer, owner) : NULL;
     if (plain.n && !s)
         s = dtls_session_make(d, peer, owner);
     bool ok = s && mbedtls_ssl_context_load(&s->ssl, plain.p, plain.n) == 0;
