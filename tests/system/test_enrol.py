@@ -251,6 +251,29 @@ class Enrol(house.House):
         self.ask("/lamp/state", "2.05", psk=None, cert=self.pem("gone"))
         self.refused(cert=self.pem("gone-old"))
 
+    def test_a_renewed_certificate(self):
+        self.enrol("moving", "-r", "resident", "-C", "-O", "Cmoving", "-e", "2d")
+        os.rename(self.gw.path("moving.pem"), self.gw.path("moving-old.pem"))
+        watcher = rig.Process(["coap-client-openssl", "-v", "7", "-s", "30", "-B", "30", "-c",
+                               self.gw.path("moving-old.pem"), "-j",
+                               self.gw.path("moving-old.pem"), "-n",
+                               self.gw.coaps("/lamp/state")])
+        self.addCleanup(watcher.stop)
+        watcher.wait_line(r"2\.05")
+        self.enrol("moving", "--renew", "-C", "-e", "3d")
+        watcher.wait_line(r"4\.01")
+        self.refused(cert=self.pem("moving-old"))
+        self.ask("/door/lock", "2.05", psk=None, cert=self.pem("moving"))  # its role stayed
+        entry = [x for x in self.enrolled().splitlines() if '{name: "moving"' in x]
+        self.assertEqual(len(entry), 1)
+        self.assertIn('originator: "Cmoving"', entry[0])
+        # by key from now on: the certificate is out
+        self.enrol("moving", "--renew")
+        self.ask("/door/lock", "2.05", psk=self.psk("moving"))
+        self.refused(cert=self.pem("moving"))
+        self.assertEqual(len([x for x in self.enrolled().splitlines()
+                              if "{unenrolled: " in x and 'name: "moving"' in x]), 2)
+
     def test_by_hand_and_without_an_end(self):
         """A certificate that some other tool made, told by its fingerprint."""
         out = subprocess.run(["openssl", "x509", "-in", "tls/other.crt", "-noout", "-fingerprint",
