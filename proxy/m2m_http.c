@@ -84,10 +84,11 @@ static const struct row *row_of(enum m2m_param p)
     return NULL;
 }
 
-const char *m2m_http_field(enum m2m_param p)
+const char *m2m_http_field(enum m2m_param p, bool asked)
 {
     const struct row *r = row_of(p);
-    return r ? r->name : NULL;
+    bool ids = p == M2M_RQI || p == M2M_RVI; /* in both: see put_ids() */
+    return r && (ids || (asked ? r->asked : r->answered)) ? r->name : NULL;
 }
 
 bool m2m_http_write(enum m2m_param p, struct bytes value, struct buf *to)

@@ -21,8 +21,9 @@ void m2m_http_answer(const struct http_side *s, const struct msg *asked,
 void m2m_http_error(const struct http_side *s, const struct msg *asked, uint8_t code,
                     struct http_reply *out);
 
-/* The header field of a parameter (TS-0009 6.4); NULL: it has none. */
-const char *m2m_http_field(enum m2m_param p);
+/* The header field of a parameter (TS-0009 6.4), in a request or in an answer;
+ * NULL: it has none there. */
+const char *m2m_http_field(enum m2m_param p, bool asked);
 /* Its text as the option's value, written into `to` where it is another. False:
  * it is of no sound form. */
 MUST_USE bool m2m_http_read(enum m2m_param p, struct bytes text, struct buf *to,

@@ -86,7 +86,7 @@ unsigned m2m_http_in_request(const struct m2m_cse *cse, const struct http_incomi
         !put_parts(out, OPT_URI_QUERY, q->query, '&'))
         return 400;
     for (enum m2m_param p = 0; p < M2M_PARAMS; p++) {
-        const char *name = m2m_http_field(p);
+        const char *name = m2m_http_field(p, true);
         uint16_t option = m2m_number(cse->options, p);
         uint8_t number[2];
         struct buf b = buf_on(number, sizeof number);
@@ -148,7 +148,7 @@ unsigned m2m_http_in_answer(const struct m2m_cse *cse, const struct msg *m, stru
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
         struct buf b = buf_on(text, sizeof text);
         if (m2m_has(&v, told[i]) && m2m_http_write(told[i], v.of[told[i]], &b))
-            put_line(lines, m2m_http_field(told[i]), buf_bytes(&b));
+            put_line(lines, m2m_http_field(told[i], false), buf_bytes(&b));
     }
     const char *type = format < 0 ? NULL : http_media_of((uint32_t)format);
     *body = type ? rest.payload : BYTES_NONE;
