@@ -68,7 +68,8 @@ static bool is_anothers(const struct speaker *k)
            (r && !(k->subject && bytes_equal_str(r->owner, k->subject->name)));
 }
 
-/* One form of it stands in the list. */
+/* One form of it stands in the list. TS-0004 7.3.2.1 wants a stem of an AE;
+ * what says the same is for the CSE to refuse. */
 static bool is_listed(const struct speaker *k, const char *const *list, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -292,6 +293,12 @@ bool pep_note_registered(struct pep *p, struct pep_session *s, int device, struc
     if (id.p[0] == '/' || (!is_own_ae(&k) && ((!may_register(&k, id) && !given) || !has_room(&k))))
         return false;
     const struct registration r = {bytes_str(k.device->name), id, bytes_str(k.subject->name), at};
+    /* What was there before is no more, however it went. */
+    const struct registration *was = registered_at(p->registered, r.device, at);
+    if (was && !bytes_equal(was->id, id)) {
+        registered_drop(p->registered, was, p->config.store, &kept);
+        p->stats.store_errors += !kept;
+    }
     bool known = registered_put(p->registered, &r, p->config.store, &kept);
     p->stats.store_errors += known && !kept;
     return known;

@@ -101,6 +101,7 @@ void read_originators(struct reader *r, struct yaml_map *m, struct policy_subjec
             list[0] = named;
             s->originators = list;
             s->n_originators = 1;
+            s->named = true;
         }
     }
     if (s->n_originators > 0)
@@ -109,11 +110,10 @@ void read_originators(struct reader *r, struct yaml_map *m, struct policy_subjec
 
 /* ---- whose a name is ---- */
 
-static bool index_names(struct reader *r, struct names *names, const uint32_t **of, size_t n)
+static uint32_t *index_names(struct reader *r, struct names *names, size_t n)
 {
     uint32_t *owners = arena_array(&r->p->arena, n, sizeof *owners);
-    *of = owners;
-    return owners && names_init(names, &r->p->arena, n);
+    return owners && names_init(names, &r->p->arena, n) ? owners : NULL;
 }
 
 /* By one name only one subject may speak. */
@@ -129,25 +129,49 @@ static void own(struct reader *r, const struct yaml_node *e, struct names *names
                    r->p->subjects[owners[at]].line);
 }
 
-bool index_originators(struct reader *r, const struct yaml_node *const *nodes, struct yaml *more)
+/* Nobody wrote it: what is written for another goes before it, and of two
+ * credentials that say the same neither is believed. */
+static void own_by_credential(struct policy *p, struct policy_subject *subjects, uint32_t *owners,
+                              uint32_t i)
+{
+    uint32_t was = p->originators.n, at = names_add(&p->originators, subjects[i].originators[0]);
+    if (at == was) {
+        owners[at] = i;
+        return;
+    }
+    struct policy_subject *both[] = {&subjects[i], &subjects[owners[at]]};
+    for (int k = 0; k < 2; k++)
+        if (both[k]->named) {
+            both[k]->n_originators = 0;
+            both[k]->originator = NULL;
+        }
+}
+
+bool index_originators(struct reader *r, struct policy_subject *subjects,
+                       const struct yaml_node *const *nodes, struct yaml *more)
 {
     struct policy *p = r->p;
     struct yaml *first = r->y;
+    uint32_t *of, *cse_of;
     size_t n = 0;
     for (size_t i = 0; i < p->n_subjects; i++)
-        n += p->subjects[i].n_originators;
-    if (!index_names(r, &p->originators, &p->originator_of, n) ||
-        !index_names(r, &p->cses, &p->cse_of, p->n_subjects))
+        n += subjects[i].n_originators;
+    if (!(of = index_names(r, &p->originators, n)) ||
+        !(cse_of = index_names(r, &p->cses, p->n_subjects)))
         return false;
+    p->originator_of = of;
+    p->cse_of = cse_of;
     for (uint32_t i = 0; i < p->n_subjects; i++) {
-        const struct policy_subject *s = &p->subjects[i];
+        const struct policy_subject *s = &subjects[i];
         r->y = s->managed ? more : first;
-        for (size_t k = 0; k < s->n_originators; k++)
-            own(r, nodes[i], &p->originators, (uint32_t *)(uintptr_t)p->originator_of, i,
-                "originator", s->originators[k]);
+        for (size_t k = 0; k < s->n_originators && !s->named; k++)
+            own(r, nodes[i], &p->originators, of, i, "originator", s->originators[k]);
         if (s->cse)
-            own(r, nodes[i], &p->cses, (uint32_t *)(uintptr_t)p->cse_of, i, "CSE-ID", s->cse);
+            own(r, nodes[i], &p->cses, cse_of, i, "CSE-ID", s->cse);
     }
+    for (uint32_t i = 0; i < p->n_subjects; i++)
+        if (subjects[i].named && subjects[i].n_originators > 0)
+            own_by_credential(p, subjects, of, i);
     r->y = first;
     return true;
 }

@@ -291,6 +291,7 @@ struct policy_subject {
     const char *originator;
     const char *const *originators;
     size_t n_originators;
+    bool named;      /* by its credential, and by nobody else */
     const char *cse; /* or: it is this CSE, by its CSE-ID */
     /* What it may call itself to register an AE: "S", "C", an AE-ID-Stem, in
      * which '*' stands for any characters. */

@@ -61,8 +61,8 @@ MUST_USE bool read_unassociated(struct reader *r, const struct yaml_node *n);
 /* What a subject speaks for; then all of them, against each other: each by its
  * node, of `more` if it is managed. */
 void read_originators(struct reader *r, struct yaml_map *subject, struct policy_subject *s);
-MUST_USE bool index_originators(struct reader *r, const struct yaml_node *const *nodes,
-                                struct yaml *more);
+MUST_USE bool index_originators(struct reader *r, struct policy_subject *subjects,
+                                const struct yaml_node *const *nodes, struct yaml *more);
 
 /* `permit` lists, of one holder. */
 void read_permits(struct reader *r, const struct yaml_node *n, uint32_t holder);

@@ -92,5 +92,5 @@ bool read_subjects(struct reader *r, const struct yaml_node *n, struct enrolled_
         read_subject(r, m, &taken, &subjects[r->p->n_subjects]);
     if (e->y)
         read_enrolled(r, e, &taken, subjects, nodes);
-    return index_originators(r, nodes, e->y);
+    return index_originators(r, subjects, nodes, e->y);
 }

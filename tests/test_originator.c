@@ -42,6 +42,9 @@ static const char policy_text[] =
     "- {name: peer, psk-identity: peer, key-file: k5, roles: [all], cse: //sp.example/peer}\n"
     "- {name: named, psk-identity: Cnamed@sp.example, key-file: k6, roles: [all]}\n"
     "- {name: person, psk-identity: person@sp.example, key-file: k7, roles: [all]}\n"
+    "- {name: twice, psk-identity: Ctwice@a.example, key-file: k1, roles: [all]}\n"
+    "- {name: again, psk-identity: Ctwice@b.example, key-file: k2, roles: [all]}\n"
+    "- {name: late, psk-identity: Cae@sp.example, key-file: k3, roles: [all]}\n"
     "- {name: cert, certificate: //sp.example/mn/Ccert, roles: [all]}\n"
     "- {name: mn2, certificate: mn2.in.sp.example, roles: [all]}\n"
     "mca-without-association:\n"
@@ -215,6 +218,9 @@ static const struct row rows[] = {
     {"by its psk_identity", "Cnamed@sp.example", "Cnamed", 0, R},
     {"with the domain", "Cnamed@sp.example", "Cnamed@sp.example", 4106, R},
     {"a person's identity names no AE", "person@sp.example", "person", 4106, R},
+    {"two identities name the same", "Ctwice@a.example", "Ctwice", 4106, R},
+    {"and neither is it", "Ctwice@b.example", "Ctwice", 4106, R},
+    {"one that is written for another", "Cae@sp.example", "Cae", 4106, R},
     {"by its certificate", "//sp.example/mn/Ccert", "Ccert", 0, R},
     {"at another CSE, by its certificate", "//sp.example/mn/Ccert", "Ccert", 4106, R,
      .device = OTHER},
@@ -385,6 +391,11 @@ static void learned(void **state)
     assert_true(may(p, other, "S79"));
     assert_false(may(p, gw, "S79"));
     assert_int_equal(ask(p, NULL, CSE, R, -1, "S79", NULL)->rsc, 4107);
+    /* what is created where another was takes its place */
+    assert_true(pep_note_registered(p, s, CSE, BYTES_LIT("C70"), BYTES_LIT("cb/same")));
+    assert_true(pep_note_registered(p, s, CSE, BYTES_LIT("C71"), BYTES_LIT("cb/same")));
+    assert_false(may(p, s, "C70"));
+    assert_true(may(p, s, "C71"));
     /* again, with what it had before */
     assert_int_equal(ask(p, s, CSE, C, 2, "C77", NULL)->outcome, PEP_FORWARD);
     assert_int_equal(ask(p, other, CSE, C, 2, "C77", NULL)->rsc, 4126);

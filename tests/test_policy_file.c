@@ -77,7 +77,8 @@ static const struct row rows[] = {
      "  algorithms: {jwt: [ES256], jws: ES256, jwe: A256GCM, nested: ES256}\n"
      "               ^\n"},
     {KEYS "  may-grant: {}\n  algorithms: {jws: [ES256]}\n",
-     "p:6:15: error: expected text, found a mapping\n  algorithms: {jws: [ES256]}\n              ^\n"},
+     "p:6:15: error: expected text, found a mapping\n  algorithms: {jws: [ES256]}\n              "
+     "^\n"},
     {KEYS M2M "  cnonce: required\n",
      "p:8:11: error: 'cnonce' is not for the dialect onem2m\n  cnonce: required\n"
      "          ^\n"},
@@ -310,9 +311,12 @@ static const struct row rows[] = {
     {SUBJECT "originator: Cx}\n- {name: m, certificate: d, roles: [], originator: Cx}\n",
      "p:4:3: error: originator 'Cx' is that of subject 'n' on line 3 already\n"
      "- {name: m, certificate: d, roles: [], originator: Cx}\n  ^\n"},
-    {SUBJECT "originator: //sp/Sx}\n- {name: m, certificate: //SP/Sx, roles: []}\n",
+    {SUBJECT "originator: //sp/Sx}\n- {name: m, certificate: d, roles: [], originator: "
+             "//SP/Sx}\n",
      "p:4:3: error: originator '//sp/Sx' is that of subject 'n' on line 3 already\n"
-     "- {name: m, certificate: //SP/Sx, roles: []}\n  ^\n"},
+     "- {name: m, certificate: d, roles: [], originator: //SP/Sx}\n  ^\n"},
+    /* of a credential that nobody wrote it is no mistake */
+    {SUBJECT "originator: //sp/Sx}\n- {name: m, certificate: //SP/Sx, roles: []}\n", ""},
     {SUBJECT "cse: /a}\n- {name: m, certificate: d, roles: [], cse: /a}\n",
      "p:4:3: error: CSE-ID '/a' is that of subject 'n' on line 3 already\n"
      "- {name: m, certificate: d, roles: [], cse: /a}\n  ^\n"},
