@@ -125,10 +125,12 @@ MUST_USE bool pep_judge_certificate(struct pep *p, const struct pep_certificate 
                                     struct pep_proof *out);
 
 MUST_USE struct pep_session *pep_session_open(struct pep *p, const struct pep_proof *proof);
+/* The subject that is this CSE, -1: none. */
+int pep_subject_of_cse(const struct policy *policy, const struct pep_device *cse);
 /* For what comes from a CSE's own address without an association (its
- * notifications): the rights of the subject that has this CSE-ID, and nothing
- * proved. NULL: there is none, or no memory. */
-MUST_USE struct pep_session *pep_session_of_cse(struct pep *p, struct bytes cse_id);
+ * notifications): the rights of that subject, and nothing proved. NULL: there
+ * is none, or no memory. */
+MUST_USE struct pep_session *pep_session_of_cse(struct pep *p, int device);
 void pep_session_close(struct pep_session *s); /* NULL is fine */
 /* It will not be asked for a while: what can be found again is given up. */
 void pep_session_rest(struct pep_session *s);

@@ -237,6 +237,11 @@ static void read_access_token_option(struct config_reader *r, const struct yaml_
         132,
         136,
         140, /* reserved by RFC 7252 12.2 */
+        256,
+        260,
+        264,
+        268,
+        272, /* oneM2M's, in their legacy numbering */
     };
     int64_t v;
     if (!n || !yaml_int(r->y, n, 1, 65535, &v))
@@ -470,6 +475,29 @@ static bool check_authorities(const struct loaded *l, const struct policy *p, co
     return ok;
 }
 
+/* Whose right it is to notify. */
+static bool check_notifiers(const struct loaded *l, const struct policy *p, const char *title,
+                            struct buf *diag)
+{
+    bool ok = true;
+    for (size_t i = 0; i < l->c.n_devices; i++) {
+        const struct config_device *d = &l->c.devices[i];
+        if (!d->upstream.cse || d->upstream.cse->notify < 0)
+            continue;
+        const struct pep_device as = config_pep_device(d);
+        if (pep_subject_of_cse(p, &as) >= 0)
+            continue;
+        char text[512];
+        (void)snprintf(text, sizeof text,
+                       "%s:%u: error: no subject of %s is the CSE '%s' (`cse: %s`), so what it "
+                       "notifies would be denied\n",
+                       l->shown, d->cse_line, title, as.cse_id, as.cse_id);
+        buf_put_str(diag, text);
+        ok = false;
+    }
+    return ok;
+}
+
 /* One load of a policy: its text, and that of the file of enrolments. */
 struct policy_load {
     const struct loaded *l;
@@ -525,7 +553,8 @@ static struct policy *load_policy(const struct config *c, const struct bytes *in
         put_reason(diag, o.title, "cannot be hashed");
     free(o.text);
     free(o.more);
-    if (p && !check_authorities(o.l, p, o.title, diag)) {
+    if (p &&
+        !(check_authorities(o.l, p, o.title, diag) && check_notifiers(o.l, p, o.title, diag))) {
         policy_unref(p);
         p = NULL;
     }

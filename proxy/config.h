@@ -38,8 +38,8 @@ struct config_device {
     struct m2m_cse cse;                           /* what upstream.cse is, when it is one */
     struct config_blob psk, ca, certificate, key; /* its content; wiped at the end */
     const char *audience, *authority;             /* may be NULL */
-    unsigned line, authority_line;
-    struct policy_rate rate; /* of all requests to it; count 0: none */
+    unsigned line, authority_line, cse_line;      /* the last: of `notify` */
+    struct policy_rate rate;                      /* of all requests to it; count 0: none */
 };
 
 /* Who holds the key of what is kept over a planned restart (restart.h). */

@@ -96,6 +96,9 @@ void config_read_m2m(struct config_reader *r, struct yaml_map *m, const struct y
     d->cse.base = read_id(r, base, "", "cse-in");
     if (sp && !id)
         yaml_error(r->y, sp, "'sp-id' needs 'cse-id'");
-    if (notify)
+    if (notify && !id)
+        yaml_error(r->y, notify, "'notify' needs 'cse-id', by which the policy knows the CSE");
+    else if (notify)
         read_notify(r, notify, d);
+    d->cse_line = yaml_line(r->y, notify);
 }

@@ -28,8 +28,9 @@ struct call {
     /* Who asked: a CSE's request here, or one of another worker's. */
     uint32_t slot;
     bool remote;
-    unsigned worker; /* of a remote one; or who is asked */
+    unsigned worker; /* whose it is, of a remote one */
     uint64_t number; /* it is known as there */
+    uint64_t asked;  /* bit i: worker i, or this one, has looked for the client */
     int device;
     uint64_t assoc; /* its number */
     uint64_t due_ms;
@@ -44,8 +45,9 @@ struct calls {
     uint64_t last;      /* id given */
     uint64_t looked_ms; /* among all */
     size_t n_open;
-    struct {
+    struct speaker {
         uint64_t hash, assoc;
+        unsigned worker; /* that has it */
     } speakers[SPEAKERS];
     struct call list[NOTIFY_CALLS];
 };
@@ -55,6 +57,15 @@ struct call_mail {
     struct mail_head head;
     uint64_t number;
     int device;
+    uint8_t ae_n, ae[M2M_ID_MAX];
+};
+
+/* Told to all: who has used an AE-ID last. */
+struct spoke_told {
+    struct mail_head head;
+    unsigned worker;
+    int device;
+    uint64_t assoc;
     uint8_t ae_n, ae[M2M_ID_MAX];
 };
 
@@ -90,14 +101,46 @@ static uint64_t hash_of(const struct calls *t, int device, struct bytes ae_id)
     return siphash(&t->seed, ae_id) + (uint64_t)(unsigned)device;
 }
 
+static struct speaker *speaker_at(struct calls *t, uint64_t hash)
+{
+    return &t->speakers[hash % SPEAKERS];
+}
+
+static void tell_spoke(struct gate *g, const struct assoc *a, int device, struct bytes ae_id)
+{
+    struct spoke_told s = {
+        .head = {MAIL_SPOKE}, .worker = g->worker, .device = device, .assoc = a->id};
+    if (ae_id.n > sizeof s.ae || !crew_may_tell(g->crew, sizeof s))
+        return; /* it is found by asking each */
+    s.ae_n = (uint8_t)ae_id.n;
+    memcpy(s.ae, ae_id.p, ae_id.n);
+    const struct bytes part = bytes_of(&s, sizeof s);
+    (void)!crew_tell(g->crew, g->worker, &part, 1);
+}
+
 void gate_call_spoke(struct gate *g, const struct assoc *a, int device, struct bytes ae_id)
 {
-    struct calls *t = g->calls;
-    if (!t || ae_id.n == 0)
+    if (!g->calls || ae_id.n == 0)
         return;
-    uint64_t hash = hash_of(t, device, ae_id);
-    t->speakers[hash % SPEAKERS].hash = hash;
-    t->speakers[hash % SPEAKERS].assoc = a->id;
+    uint64_t hash = hash_of(g->calls, device, ae_id);
+    struct speaker *s = speaker_at(g->calls, hash);
+    if (s->hash == hash && s->assoc == a->id && s->worker == g->worker)
+        return;
+    *s = (struct speaker){hash, a->id, g->worker};
+    if (g->crew)
+        tell_spoke(g, a, device, ae_id);
+}
+
+bool gate_take_spoke(struct gate *g, struct bytes message)
+{
+    struct spoke_told m;
+    if (!g->calls || mail_kind(message) != MAIL_SPOKE || message.n != sizeof m)
+        return false;
+    memcpy(&m, message.p, sizeof m);
+    uint64_t hash = hash_of(g->calls, m.device, bytes_of(m.ae, m.ae_n));
+    if (m.worker != g->worker)
+        *speaker_at(g->calls, hash) = (struct speaker){hash, m.assoc, m.worker};
+    return true;
 }
 
 static bool speaks(const struct assoc *a, int device, struct bytes ae_id)
@@ -124,8 +167,9 @@ static struct assoc *find_speaker(struct gate *g, int device, struct bytes ae_id
     struct calls *t = g->calls;
     uint64_t hash = hash_of(t, device, ae_id), now_ms = instant_ms(g->now);
     struct search s = {.device = device, .ae_id = ae_id};
-    if (t->speakers[hash % SPEAKERS].hash == hash) {
-        struct assoc *a = assocs_find(g->assocs, t->speakers[hash % SPEAKERS].assoc);
+    const struct speaker *last = speaker_at(t, hash);
+    if (last->hash == hash && last->worker == g->worker) {
+        struct assoc *a = assocs_find(g->assocs, last->assoc);
         if (speaks(a, device, ae_id))
             return a;
     }
@@ -307,23 +351,43 @@ static void start_next(struct gate *g, uint64_t assoc)
         send_call(g, next, a);
 }
 
-/* ---- with several workers, one after another is asked ---- */
+/* ---- whoever has the client ---- */
 
-static void ask_next(struct gate *g, struct call *c)
+static bool ask(struct gate *g, struct call *c, unsigned worker)
 {
     struct call_mail q = {.head = {MAIL_CALL}, .number = c->id, .device = c->device};
     q.ae_n = c->ae_n;
     memcpy(q.ae, c->ae, c->ae_n);
     const struct bytes parts[] = {bytes_of(&q, sizeof q), bytes_of(c->request, c->n)};
-    for (c->worker++; c->worker < crew_size(g->crew); c->worker++) {
-        if (c->worker == g->worker)
-            continue;
-        if (crew_mail(g->crew, g->worker, c->worker, CREW_ASK, parts, 2)) {
-            c->state = CALL_ELSEWHERE;
-            c->due_ms = instant_ms(g->now) + MAX_TRANSMIT_WAIT_MS + 2 * NOTIFY_ANSWER_MS;
+    c->asked |= UINT64_C(1) << worker;
+    if (!crew_mail(g->crew, g->worker, worker, CREW_ASK, parts, 2))
+        return false;
+    c->state = CALL_ELSEWHERE;
+    c->due_ms = instant_ms(g->now) + MAX_TRANSMIT_WAIT_MS + 2 * NOTIFY_ANSWER_MS;
+    return true;
+}
+
+/* First where the AE-ID was used last; a client that has come back may have
+ * left an association behind elsewhere. Then here, then each of the others. */
+static void place(struct gate *g, struct call *c)
+{
+    struct bytes ae_id = bytes_of(c->ae, c->ae_n);
+    uint64_t hash = hash_of(g->calls, c->device, ae_id);
+    const struct speaker *last = speaker_at(g->calls, hash);
+    bool elsewhere = g->crew && last->hash == hash && last->worker != g->worker;
+    if (elsewhere && !(c->asked >> last->worker & 1) && ask(g, c, last->worker))
+        return;
+    if (!(c->asked >> g->worker & 1)) {
+        c->asked |= UINT64_C(1) << g->worker;
+        struct assoc *a = find_speaker(g, c->device, ae_id);
+        if (a) {
+            begin(g, c, a);
             return;
         }
     }
+    for (unsigned i = 0; g->crew && i < crew_size(g->crew); i++)
+        if (!(c->asked >> i & 1) && ask(g, c, i))
+            return;
     finish(g, c, NULL, UP_REFUSED);
 }
 
@@ -351,15 +415,7 @@ bool gate_call(struct gate *g, struct exchange *x, int device, struct bytes ae_i
         memcpy(c->ae, ae_id.p, ae_id.n);
     c->slot = exchange_slot(g->exchanges, x);
     x->called = c->id;
-    struct assoc *a = find_speaker(g, device, ae_id);
-    if (a) {
-        begin(g, c, a);
-    } else if (g->crew) {
-        c->worker = UINT32_MAX; /* before the first */
-        ask_next(g, c);
-    } else {
-        finish(g, c, NULL, UP_REFUSED);
-    }
+    place(g, c);
     return true;
 }
 
@@ -397,7 +453,7 @@ static void take_called_mail(struct gate *g, struct bytes message)
     if (!c || c->state != CALL_ELSEWHERE)
         return;
     if (!r.here)
-        ask_next(g, c);
+        place(g, c);
     else
         finish(g, c, r.answered && msg_parse(text, &m) == MSG_OK ? &m : NULL,
                (enum exchange_up_end)r.up_end);

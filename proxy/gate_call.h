@@ -5,8 +5,7 @@
  * a time is on its way to a client (RFC 7252 4.7).
  *
  * An AE-ID stands for the association that speaks for it: of several the one
- * that has used it last; with several workers, of the first that has one. For
- * the gate's own files only. */
+ * that has used it last, whichever worker has it. For the gate's own files only. */
 #ifndef POSTERN_GATE_CALL_H
 #define POSTERN_GATE_CALL_H
 
@@ -34,6 +33,8 @@ bool gate_call_heard(struct gate *g, uint64_t id, enum exchange_heard heard);
 void gate_forget_calls(struct gate *g, struct assoc *a);
 void gate_expire_calls(struct gate *g);
 uint64_t gate_calls_deadline_ms(const struct gate *g);
+/* What another worker told of that. True: it was. */
+bool gate_take_spoke(struct gate *g, struct bytes message);
 /* True: it was for these. */
 bool gate_take_call_mail(struct gate *g, unsigned from, struct bytes message);
 

@@ -386,6 +386,8 @@ void gate_take_told(struct gate *g, struct bytes message, struct instant now)
     struct links l;
     struct bytes text;
     g->now = now;
+    if (gate_take_spoke(g, message))
+        return;
     if (mail_kind(message) == MAIL_LINKS && read_head(message, &l, sizeof l, &text))
         discovery_take_learned(g->discovery, l.device, text, l.due_ms);
 }

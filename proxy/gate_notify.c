@@ -155,7 +155,7 @@ void gate_notify_request(struct gate *g, struct arrival *in)
     }
     r->m2m = &in->m2m->request;
     r->originator = in->m2m->request.originator;
-    struct pep_session *s = pep_session_of_cse(g->pep, bytes_str(d->cse->id));
+    struct pep_session *s = pep_session_of_cse(g->pep, cse);
     in->subject = s ? pep_session_subject(s) : NULL;
     bool permitted = gate_judge(g, in, r, s);
     in->subject = NULL;

@@ -10,6 +10,7 @@ enum mail_kind {
     /* told to all */
     MAIL_RECORD, /* a pep changed its store (crew_store.h) */
     MAIL_LINKS,  /* what a device publishes (gate_mail.c) */
+    MAIL_SPOKE,  /* who has used an AE-ID last (gate_call.c) */
     /* mailed to one */
     MAIL_SERVE,       /* a permitted request for a device of yours (gate_mail.c) */
     MAIL_SERVED,      /* what came of it */

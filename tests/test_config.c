@@ -558,22 +558,28 @@ static const struct row rows[] = {
      "19:21: error: expected current or legacy, found 'new'"},
     {"a CSE's answers kept", "    window: 4", "    dialect: onem2m\n    cache: yes",
      "19:12: error: what a CSE answers is not kept: say no, or nothing"},
+    {"notifications of nobody", "    window: 4",
+     "    dialect: onem2m\n    notify: coap://127.0.0.1:5690",
+     "19:13: error: 'notify' needs 'cse-id', by which the policy knows the CSE"},
+    {"another's option", "access-token-option: 65032", "access-token-option: 256",
+     "11:22: error: 256 is another CoAP option's number"},
     {"notifications by TLS", "    window: 4",
-     "    dialect: onem2m\n    notify: coaps://127.0.0.1:5690",
-     "19:13: error: notifications come by coap or http, such as coap://127.0.0.1:5690 or "
+     "    dialect: onem2m\n    cse-id: /c\n    notify: coaps://127.0.0.1:5690",
+     "20:13: error: notifications come by coap or http, such as coap://127.0.0.1:5690 or "
      "http://127.0.0.1:5690"},
     {"notifications by HTTPS", "    window: 4",
-     "    dialect: onem2m\n    notify: https://127.0.0.1:5690",
-     "19:13: error: 'https' listeners are not supported; coaps, coap, coaps+tcp and coap+tcp are"},
+     "    dialect: onem2m\n    cse-id: /c\n    notify: https://127.0.0.1:5690",
+     "20:13: error: 'https' listeners are not supported; coaps, coap, coaps+tcp and coap+tcp are"},
     {"notifications by HTTP, by a name", "    window: 4",
-     "    dialect: onem2m\n    notify: http://cse.home:5690",
-     "19:13: error: 'cse.home' is no address; a listener needs one, such as [::] or 192.0.2.1"},
+     "    dialect: onem2m\n    cse-id: /c\n    notify: http://cse.home:5690",
+     "20:13: error: 'cse.home' is no address; a listener needs one, such as [::] or 192.0.2.1"},
     {"notifications where others ask", "    window: 4",
-     "    dialect: onem2m\n    notify: coap://127.0.0.1:7683",
-     "19:13: error: the same address and port as coap://127.0.0.1:7683"},
+     "    dialect: onem2m\n    cse-id: /c\n    notify: coap://127.0.0.1:7683",
+     "20:13: error: the same address and port as coap://127.0.0.1:7683"},
     {"notifications of a name", "url: coap://127.0.0.1/v1/x%20y",
-     "url: coap://cse.home\n    dialect: onem2m\n    notify: coap://127.0.0.1:5690",
-     "18:13: error: notifications are known by the CSE's address, so its url must have one "
+     "url: coap://cse.home\n    dialect: onem2m\n    cse-id: /c\n    notify: "
+     "coap://127.0.0.1:5690",
+     "19:13: error: notifications are known by the CSE's address, so its url must have one "
      "instead of 'cse.home'"},
     {"device's audience is the gateway's", "audience: lamp", "audience: gw",
      "17:15: error: 'gw' names the gateway as a whole: a token for this device would count for "
@@ -727,6 +733,38 @@ static void the_policy_must_know_the_authority(void **state)
     put_file("policy.yaml", "version: 1\n", 0644);
 }
 
+static void the_policy_must_know_who_notifies(void **state)
+{
+    (void)state;
+    static const struct row r = {"", "    rate: 5/min\n", cse, ""};
+    char text[4096], got[4096] = "", want[512];
+    struct buf diag = buf_on(got, sizeof got - 1);
+    mutate(text, sizeof text, &r);
+    struct config *c = load(text, &diag);
+    assert_non_null(c);
+    assert_null(config_load_policy(c, &diag));
+    (void)snprintf(want, sizeof want,
+                   "%s/postern.yaml:33: error: no subject of %s/policy.yaml is the CSE '/mn-cse' "
+                   "(`cse: /mn-cse`), so what it notifies would be denied\n",
+                   dir, dir);
+    assert_string_equal(got, want);
+    static const char *const ids[] = {"/mn-cse", "//sp.example/mn-cse"};
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(text, sizeof text,
+                       "version: 1\nroles: {r: {permit: []}}\nsubjects: [{name: mn, certificate: "
+                       "mn.home, roles: [r], cse: \"%s\"}]\n",
+                       ids[i]);
+        put_file("policy.yaml", text, 0644);
+        diag = buf_on(memset(got, 0, sizeof got), sizeof got - 1);
+        struct policy *p = config_load_policy(c, &diag);
+        if (!p)
+            fail_msg("%s", got);
+        policy_unref(p);
+    }
+    config_free(c);
+    put_file("policy.yaml", "version: 1\n", 0644);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -742,6 +780,7 @@ int main(void)
         cmocka_unit_test(a_name_that_does_not_resolve),
         cmocka_unit_test(not_there),
         cmocka_unit_test(the_policy_must_know_the_authority),
+        cmocka_unit_test(the_policy_must_know_who_notifies),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

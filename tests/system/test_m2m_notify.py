@@ -88,6 +88,14 @@ class Notified(InFront):
             self.cse[self.numbering].wait_line(r'"code": "2.04", "notified": "%s", "rsc": 2000' %
                                                self.poa(i))
 
+    def test_who_came_last(self):
+        """One that has come back, from elsewhere, and has not said goodbye."""
+        _, box = self.subscribed(4, "current", "w")
+        for i in range(6):
+            a = self.ae("app-4", ("legacy", "current")[i % 2], "/cse", "Capp-4")
+            self.expect(a.create(box, CIN, {"con": str(i)}), "2.01", 2001)
+            self.assertIn(b'"con": "%d"' % i, a.next_notification().payload)
+
     def test_verified(self):
         a = self.ae("app-1", "current", "/cse", "Capp-1")
         self.expect(a.create("cb", AE, {"rn": "v1", "api": "N1", "rr": True,
