@@ -473,6 +473,8 @@ bool audit_begin_token(const struct audit_start *s, enum pep_via via, const stru
     put_text(out, TEXT("reason"), bytes_str(pep_err_str(t->err)), CUT_WORD);
     if (t->grant)
         put_number(out, NAME("grant"), t->grant);
+    if (t->token_id.n)
+        put_text(out, TEXT("id"), t->token_id, CUT_NAME);
     if (t->authority)
         put_text(out, TEXT("authority"), bytes_str(t->authority), CUT_SHORT);
     if (t->replaced)

@@ -305,6 +305,7 @@ struct pep_taken {
     int client_token_format;
     uint64_t grant;        /* id, 0: none */
     const char *authority; /* name, or NULL */
+    struct bytes token_id; /* of oneM2M; borrowed until the next call */
     char subject[PEP_SUBJECT_MAX];
     bool replaced;              /* an older grant of the same key and authority */
     size_t n_unknown, n_beyond; /* as in policy_grant_report */

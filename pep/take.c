@@ -192,6 +192,8 @@ static enum pep_err take(struct pep *p, struct pep_session *s, const struct poli
     const struct cached *c = l.said;
     const struct policy_authority *a = policy_authority(p->policy, (size_t)c->token.authority);
     out->authority = a ? a->name : NULL;
+    if (c->token.claims.permissions.n > 0)
+        out->token_id = c->token.claims.cti;
     err = judge_token(p, l.said, l.answer && l.answer->reference, now_s, &j);
     if (err != PEP_OK)
         return err;

@@ -356,7 +356,7 @@ static void read_may_grant(struct reader *r, const struct yaml_node *n,
         read_holders(r, list, SCOPES_ONLY, &scopes);
     if (list && a->dialect == POLICY_ONEM2M)
         yaml_error(r->y, list, "oneM2M tokens name roles and resources, no scopes");
-    out->resources = read_resources(r, yaml_map_get(&m, "resources"), a->name, &out->limited);
+    out->resources = read_resources(r, yaml_map_get(&m, "resources"), a, &out->limited);
     yaml_map_close(&m);
     uint32_t *ids = arena_array(&r->p->arena, (size_t)roles.n + scopes.n, sizeof *ids);
     if (!ids)

@@ -93,7 +93,7 @@ void check_onem2m(struct reader *r, const struct yaml_node *n, struct yaml_map *
                   const struct policy_authority *a);
 /* may-grant's `resources`. */
 const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
-                                   const char *authority, bool *limited);
+                                   const struct policy_authority *a, bool *limited);
 /* A `rate` that is no rule's. */
 void read_rate(struct reader *r, const struct yaml_node *n, const char *of, const char *name,
                struct policy_rate *out);

@@ -372,18 +372,23 @@ void read_forbids(struct reader *r, const struct yaml_node *n)
 }
 
 const struct rules *read_resources(struct reader *r, const struct yaml_node *n,
-                                   const char *authority, bool *limited)
+                                   const struct policy_authority *a, bool *limited)
 {
     struct yaml_seq s;
     struct rule_draft d;
     if (!n || !yaml_seq_open(r->y, n, &s))
         return NULL;
     struct rules_builder *b = rules_builder_new();
-    for (const struct yaml_node *e; (e = yaml_seq_next(&s));)
-        if (read_rule(r, e, RESOURCE, authority, &d) && b) {
-            rules_add(b, &d.path, 0, d.actions, NULL, d.limits, d.line);
-            *limited = *limited || d.limits;
-        }
+    for (const struct yaml_node *e; (e = yaml_seq_next(&s));) {
+        if (!read_rule(r, e, RESOURCE, a->name, &d) || !b)
+            continue;
+        if (a->dialect == POLICY_ONEM2M && (d.actions & ~POLICY_METHODS_ALL) == 0)
+            yaml_error(
+                r->y, e,
+                "tokens of the dialect onem2m permit operations, so this needs 'operations'");
+        rules_add(b, &d.path, 0, d.actions, NULL, d.limits, d.line);
+        *limited = *limited || d.limits;
+    }
     const struct rules *out = b ? rules_build(b, &r->p->arena, NULL) : NULL;
     rules_builder_free(b);
     if (!out)

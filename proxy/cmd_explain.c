@@ -209,6 +209,8 @@ static enum pep_err judge_token(struct asking *a, struct bytes raw, struct buf *
     err = token_check_times(k, by->issuer, a->q.now_s, 0);
     if (err != PEP_OK)
         return err;
+    if (k->permissions.n > 0)
+        return PEP_OK; /* the rest hangs on the request */
     bool ours = false;
     for (size_t i = 0; i < k->n_aud; i++) {
         a->covers = a->covers || audience_covers(a, k->aud[i]);
@@ -246,6 +248,8 @@ static int by_token(struct asking *a, const char *file)
     a->claims = (struct policy_claims){
         .authority = a->token.authority, .scope = k->scope_words, .aif = k->aif, .n_aif = k->n_aif};
     a->strength = strengths[k->cnf.kind];
+    if (k->permissions.n > 0 && k->cnf.kind == CNF_NONE)
+        a->strength = POLICY_STRENGTH_PSK; /* its holder's association */
     return CMD_OK;
 }
 
@@ -296,11 +300,30 @@ static int read_asker(struct asking *a)
 
 /* ---- the verdict ---- */
 
+static void judge_m2m(struct asking *a)
+{
+    struct pep_device d = {.name = ""};
+    if (a->device >= 0)
+        d = config_pep_device(&a->setup.config->devices[a->device]);
+    if (a->refused == PEP_OK)
+        a->refused = explain_token_hold(a->policy, &a->token, &d, &a->m2m, &a->q, a->strength,
+                                        &a->m2m_token);
+    if (a->refused != PEP_OK)
+        return;
+    a->q.held = a->m2m_token.held;
+    a->q.n_held = a->m2m_token.n_held;
+    policy_decide(a->policy, &a->q, &a->d);
+}
+
 static int judge(struct asking *a)
 {
     explain_originator(a);
     if (a->not_from)
         return CMD_OK;
+    if (a->token.claims.permissions.n > 0) {
+        judge_m2m(a);
+        return CMD_OK;
+    }
     a->grant = policy_grant_new(a->policy, &a->claims, &a->report);
     if (!a->grant)
         return cmd_fail(a->c, EX_OSERR, "out of memory");
@@ -372,6 +395,7 @@ static int run(const struct cmd *c, const struct cmd_values *o, const struct cmd
     a->device = -1;
     int status = answer(a, args);
     policy_grant_free(a->grant);
+    explain_token_clear(&a->m2m_token);
     policy_unref(a->policy);
     setup_close(&a->setup);
     crypto_wipe(a, sizeof *a);

@@ -7,6 +7,7 @@
 #include "../policy/url.h"
 #include "cmd.h"
 #include "m2m_cse.h"
+#include "explain_token.h"
 #include "setup.h"
 
 enum explain_option {
@@ -39,7 +40,8 @@ struct asking {
     uint8_t raw[TOKEN_MAX];
     struct token token;
     bool by_token;
-    enum pep_err refused; /* the token, or the enrolment */
+    struct explain_token m2m_token; /* of oneM2M: what it gives */
+    enum pep_err refused;           /* the token, or the enrolment */
     struct policy_claims claims;
     struct bytes roles[CMD_VALUES_MAX * 8];
     struct policy_grant_report report;

@@ -239,6 +239,7 @@ static void worst_case(void **state)
         struct pep_taken t = {.err = PEP_NO_EXPIRY,
                               .grant = UINT64_MAX,
                               .authority = ugly,
+                              .token_id = bytes_str(ugly),
                               .n_unknown = SIZE_MAX,
                               .n_beyond = SIZE_MAX,
                               .replaced = true};

@@ -518,8 +518,28 @@ static void test_cnf(void **state)
     assert_int_equal(d.verdict, POLICY_PERMIT);
     assert_int_equal(pep_session_ends(s, M2M_NOW), 1795316400);
     assert_true(pep_session_ends(s, 1795316400) <= 1795316400);
+    /* who is enrolled as that AE is nobody else, whatever an authority says */
+    m.azp = "\"//house.example/mn-cse/Cpanel\"";
+    m.jti = "\"t2@house.example\"";
+    assert_int_equal(take(NULL, m2m_mint(&m), 42).err, PEP_OK);
+    d = ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cpanel");
+    assert_int_equal(d.verdict, POLICY_DENY);
+    assert_int_equal(d.rsc, M2M_NOT_AUTHENTICATED);
     pep_session_close(s);
     pep_session_close(phone);
+    /* the whole token as psk_identity */
+    m = (struct m2m_minting){.more = CNF,
+                             .sealed = "dir",
+                             .jti = "\"t3@house.example\"",
+                             .azp = "\"//house.example/mn-cse/Cguest\""};
+    struct pep_proof proof;
+    assert_int_equal(pep_find_psk(house.pep, m2m_mint(&m), NULL, M2M_NOW, &proof), PEP_KEY_FOUND);
+    assert_int_equal(proof.kind, PEP_IDENTITY_TOKEN);
+    s = pep_session_open(house.pep, &proof);
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cguest").verdict, POLICY_PERMIT);
+    pep_session_close(s);
+    m = (struct m2m_minting){.jti = "\"t4@house.example\""}; /* of no key, no PSK */
+    assert_int_equal(pep_find_psk(house.pep, m2m_mint(&m), NULL, M2M_NOW, &proof), PEP_KEY_NONE);
 }
 
 /* bearer: allow: whoever brings it over an association passes for its holder,
@@ -922,6 +942,62 @@ static void test_restart(void **state)
     store_close(store);
 }
 
+/* Bound to a key it is known again by that. */
+static void test_restart_cnf(void **state)
+{
+    (void)state;
+    struct store *store = store_open_memory();
+    m2m_house_make(&house, store, NULL, NULL);
+    struct m2m_minting m = {
+        .more = CNF, .sealed = "kw", .azp = "\"//house.example/mn-cse/Cguest\""};
+    assert_int_equal(take(NULL, m2m_mint(&m), 42).err, PEP_OK);
+    m.jti = "\"t2@house.example\"";
+    m.tkps = PV(ACR("\"all\"", 2));
+    assert_int_equal(take(NULL, m2m_mint(&m), 42).err, PEP_OK);
+    pep_free(house.pep);
+    house.pep = m2m_house_pep(&house, &(struct pep_config){.store = store});
+    struct pep_session *s = open_kid("k");
+    assert_string_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/state", "Cguest").reason, "permitted");
+    assert_string_equal(ask(s, M2M_RETRIEVE, "/cse/room/door", "Cguest").reason, "permitted");
+    pep_session_close(s);
+    m2m_house_clear(&house);
+    store_close(store);
+}
+
+/* Signatures are checked elsewhere, one after another; the request is asked
+ * again each time. */
+static void test_checks(void **state)
+{
+    (void)state;
+    m2m_house_make(&house, NULL, NULL, NULL);
+    pep_free(house.pep);
+    house.pep = m2m_house_pep(&house, &(struct pep_config){.checks_elsewhere = true});
+    struct pep_session *s = m2m_house_open(&house, "phone");
+    struct bytes t[] = {
+        m2m_mint(&(struct m2m_minting){0}),
+        m2m_mint(&(struct m2m_minting){.jti = "\"t2@house.example\"", .sealed = "ec-enc"}),
+        m2m_mint(
+            &(struct m2m_minting){.jti = "\"t3@house.example\"", .key = "hs", .alg = "HS256"})};
+    for (int turn = 0; turn < 3; turn++) {
+        struct pep_decision d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cphone", t, 3);
+        struct pep_check *c = pep_next_check(house.pep);
+        if (turn == 2) {
+            assert_int_equal(d.verdict, POLICY_PERMIT);
+            assert_null(c);
+            assert_true(d.ati.n > 0);
+            break;
+        }
+        assert_int_equal(d.outcome, PEP_WAIT);
+        assert_non_null(c);
+        assert_int_equal(d.wait, pep_check_id(c));
+        pep_check_run(c);
+        pep_take_check(house.pep, c);
+    }
+    pep_settle(house.pep);
+    pep_session_close(s);
+    m2m_house_clear(&house);
+}
+
 static struct pep *colleague;
 
 static bool tell(void *self, const struct store_op *ops, size_t n)
@@ -1059,6 +1135,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_local_bounds, make, drop),
         cmocka_unit_test_setup_teardown(test_properties, make, drop),
         cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_restart_cnf),
+        cmocka_unit_test(test_checks),
         cmocka_unit_test(test_colleague),
         cmocka_unit_test_setup_teardown(test_revoked, make, drop),
         cmocka_unit_test_setup_teardown(test_plain, make, drop),

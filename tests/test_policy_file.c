@@ -85,6 +85,13 @@ static const struct row rows[] = {
     {KEYS M2M "  introspect: {url: https://as.example/i}\n",
      "p:8:15: error: 'introspect' is not for the dialect onem2m\n"
      "  introspect: {url: https://as.example/i}\n              ^\n"},
+    {KEYS "  dialect: onem2m\n  issuer: i\n"
+          "  may-grant: {resources: [{path: /a, operations: RETRIEVE}]}\n",
+     ""},
+    {KEYS "  dialect: onem2m\n  issuer: i\n"
+          "  may-grant: {resources: [{path: /a, methods: GET}]}\n",
+     "p:7:27: error: tokens of the dialect onem2m permit operations, so this needs 'operations'\n"
+     "  may-grant: {resources: [{path: /a, methods: GET}]}\n                          ^\n"},
     {KEYS "  dialect: onem2m\n  issuer: i\n  may-grant: {scopes: b}\nscopes: {b: {permit: []}}\n",
      "p:7:23: error: oneM2M tokens name roles and resources, no scopes\n"
      "  may-grant: {scopes: b}\n                      ^\n"},
