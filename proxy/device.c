@@ -174,11 +174,26 @@ static void on_ready(void *user, struct way *w, struct instant now)
     clear_flight(user, w, false, UP_SILENT, now);
 }
 
-/* What is observed was observed by that connection (RFC 8323 A.4): another is
+static bool has_another(const struct device *d, const struct way *w)
+{
+    for (size_t i = 0; i < d->n_ways; i++)
+        if (&d->ways[i] != w && way_is_up(&d->ways[i]))
+            return true;
+    return false;
+}
+
+/* Who was silent to a Ping, too, may only have been forgotten by a NAT: a new
+ * connection tells, unless those who wait can be served elsewhere at once.
+ * What is observed was observed by that connection (RFC 8323 A.4): another is
  * opened for it, whether somebody asks or not. */
-static void on_lost(void *user, struct way *w, struct instant now)
+static void on_lost(void *user, struct way *w, enum uplink_end how, const char *reason,
+                    struct instant now)
 {
     struct device *d = user;
+    if (how == UPLINK_SILENT && has_another(d, w)) {
+        way_fail(w, how, reason, now);
+        return;
+    }
     if (d->n_ears > 0 && w == d->in_use)
         way_want(w);
     clear_flight(d, w, false, UP_SILENT, now);

@@ -194,7 +194,9 @@ enum limits {
     CONN_HALF_MS = 30000,       /* from connect to the CSM: handshake and all */
     CONN_FRAME_MS = 30000,      /* from the first byte of a message to its last */
     CONN_PLAIN_IDLE_MS = 60000, /* without TLS: a stranger's place is for questions, not to keep */
-    CONN_PONG_MS = 20000,       /* a Ping without any word after it */
+    /* A Ping without any word after it: three segments may have been lost (RFC
+     * 6298, 1 + 2 + 4 s), and requests wait. */
+    CONN_PONG_MS = 10000,
     /* A device by TCP says nothing for so long: a Ping. NATs and firewalls
      * forget who is silent, some after two minutes (RFC 5382 REQ-5 asks for
      * two hours), and nobody is told. */

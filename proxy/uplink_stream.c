@@ -47,7 +47,7 @@ static void on_message(void *user, struct conn *c, const struct msg *m, struct b
 static enum uplink_end end_of(const struct stream_uplink *s, bool was_open, const char *reason)
 {
     if (was_open)
-        return UPLINK_CLOSED;
+        return strcmp(reason, "silent") == 0 ? UPLINK_SILENT : UPLINK_CLOSED;
     if (strcmp(reason, "unreachable") == 0)
         return UPLINK_REFUSED;
     bool silent = strcmp(reason, "handshake-timeout") == 0 || strcmp(reason, "lost") == 0;

@@ -141,7 +141,7 @@ static void on_ended(void *user, struct uplink *l, enum uplink_end how, const ch
     }
     /* One that never served is not opened again at once. */
     if (stood && w->spoken)
-        w->ops->lost(w->user, w, now);
+        w->ops->lost(w->user, w, how, reason, now);
     else
         way_fail(w, how, reason, now);
     w->ops->touched(w->user, now);

@@ -25,8 +25,10 @@ struct way_ops {
     /* It can be sent on, in a new epoch: nothing of older ones is answered. */
     void (*ready)(void *user, struct way *w, struct instant now);
     void (*message)(void *user, struct way *w, struct bytes message, struct instant now);
-    /* The uplink ended, and the way is not down for it. */
-    void (*lost)(void *user, struct way *w, struct instant now);
+    /* The uplink ended, and the way is not down for it, unless who is told says
+     * so. */
+    void (*lost)(void *user, struct way *w, enum uplink_end how, const char *reason,
+                 struct instant now);
     /* It went down, or a probe failed. */
     void (*failed)(void *user, struct way *w, enum uplink_end how, struct instant now);
     void (*unreachable)(void *user, struct way *w, struct instant now);

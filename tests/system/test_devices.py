@@ -377,6 +377,20 @@ class Failover(Devices):
         self.assertEqual(who(), b"back")
         self.assertEqual(self.device_status(gw, "cse")["url"], first.url)
 
+    def test_a_connection_falls_silent(self):
+        """A host that hangs: its TCP goes on, and nobody answers a Ping."""
+        first, second = rig.Device(), rig.Device()
+        self.addCleanup(second.stop)
+        self.addCleanup(first.stop, signal.SIGKILL)
+        gw = self.gateway([{"name": "cse", "url": ["coap+tcp://127.0.0.1:%d" % first.port,
+                                                   second.url]}])
+        self.request(gw, "/cse/", "2.05")
+        first.proc.send_signal(signal.SIGSTOP)
+        self.request(gw, "/cse/", "2.05")
+        self.assertEqual(self.device_status(gw, "cse")["url"], second.url)
+        first.proc.send_signal(signal.SIGCONT)
+        gw.proc.wait_line(r"device-up .*device=cse url=coap\+tcp")
+
     def test_the_first_is_silent(self):
         silent, second = rig.SilentDevice(), rig.Device()
         self.addCleanup(silent.stop)
