@@ -20,6 +20,17 @@ KEYS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keys")
 over = threading.Event()
 
 
+RAW = {
+    "/half-header": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "/two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "/same-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "/interim-length": b"HTTP/1.1 103 X\r\nContent-Length: 9\r\n\r\n"
+                       b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "/no-length": b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n{}",
+    "/long-header": b"HTTP/1.1 200 OK\r\n" + b"X-A: aaaaaaaa\r\n" * 2000 + b"\r\n",
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -59,6 +70,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         elif self.path == "/nothing":
             self.close_connection = True
+        elif self.path in RAW:
+            self.wfile.write(RAW[self.path])
+            self.close_connection = self.path != "/same-lengths"
+        elif self.path == "/once":  # the second request of a connection gets no answer
+            if getattr(self, "served", False):
+                self.close_connection = True
+            else:
+                self.served = True
+                self.answer(200, b"{}", json_type)
         elif self.path == "/garbage":
             self.wfile.write(b"what is this?\r\n\r\n")
             self.close_connection = True
@@ -84,7 +104,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(404, b"")
 
-    do_POST = do_GET
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -25,13 +25,14 @@ static struct {
     struct loop *loop;
     struct http_client *http;
     uint64_t guard_ms;
-    size_t wanted, n;
+    size_t wanted, n, n_fields;
     bool inside; /* of http_client_ask() */
     struct {
         uint64_t id;
         enum http_end end;
         unsigned status;
         char type[64];
+        bool sent;
         uint32_t retry_s;
         size_t body_n;
         char body[HTTP_ANSWER_MAX + 1];
@@ -55,6 +56,8 @@ static void done(void *user, uint64_t id, const struct http_answer *a, struct in
     rig.got[rig.n].id = id;
     rig.got[rig.n].end = a->end;
     rig.got[rig.n].status = a->status;
+    rig.got[rig.n].sent = a->sent;
+    rig.n_fields = a->n_fields;
     rig.got[rig.n].retry_s = a->retry_s;
     snprintf(rig.got[rig.n].type, sizeof rig.got[rig.n].type, "%s",
              a->content_type ? a->content_type : "");
@@ -139,6 +142,12 @@ static const struct row rows[] = {
     {"half an answer", "http", "/half", .end = HTTP_UNREACHABLE},
     {"no answer", "http", "/nothing", .end = HTTP_UNREACHABLE},
     {"garbage", "http", "/garbage", .end = HTTP_UNREACHABLE},
+    {"half a header", "http", "/half-header", .end = HTTP_UNREACHABLE},
+    {"the same length twice", "http", "/same-lengths", .status = 200},
+    {"two lengths", "http", "/two-lengths", .end = HTTP_UNREACHABLE},
+    {"a length that is none", "http", "/no-length", .end = HTTP_UNREACHABLE},
+    {"another length before it", "http", "/interim-length", .status = 200},
+    {"a header too long", "http", "/long-header", .end = HTTP_TOO_LARGE},
     {"as large as may be", "http", "/most", .status = 200},
     {"a byte too large", "http", "/large", .end = HTTP_TOO_LARGE},
     {"without an end", "http", "/endless", .end = HTTP_TOO_LARGE},
@@ -214,6 +223,87 @@ static void questions(void **state)
     assert_true(ask(3, "http", "/echo", (struct http_question){0}));
     run(3);
     assert_false(has("authorization"));
+}
+
+static void methods(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"X-M2M-RI: r1", "X-Empty;"};
+    static const struct {
+        const char *method, *type, *body;
+    } all[] = {{"GET", NULL, NULL},
+               {"DELETE", NULL, NULL},
+               {"PUT", "text/plain", "abc"},
+               {"POST", NULL, "abc"},
+               {"POST", "application/json;ty=3", ""},
+               {"PATCH", "text/plain", "abc"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char want[64];
+        rig.n = 0;
+        assert_true(ask(i, "http", "/echo",
+                        (struct http_question){.method = all[i].method,
+                                               .content_type = all[i].type,
+                                               .body = bytes_str(all[i].body),
+                                               .lines = lines,
+                                               .n_lines = 2,
+                                               .fields = true}));
+        run(1);
+        assert_int_equal(rig.got[0].status, 200);
+        snprintf(want, sizeof want, "\"method\": \"%s\"", all[i].method);
+        assert_true(has(want));
+        snprintf(want, sizeof want, "\"body\": \"%s\"", all[i].body ? all[i].body : "");
+        assert_true(has(want));
+        assert_true(has("\"x-m2m-ri\": \"r1\"") && has("\"x-empty\": \"\""));
+        assert_true(all[i].type ? has(all[i].type) : !has("content-type"));
+        assert_true(rig.n_fields >= 3); /* Server, Date, Content-Type, ... */
+    }
+}
+
+/* On a kept connection that ends without a word what does no harm twice is
+ * asked again, and nothing else. */
+static void once(void **state)
+{
+    (void)state;
+    for (int post = 0; post < 2; post++) {
+        const struct http_question q = {.method = post ? "POST" : "PUT", .once = post};
+        rig.n = 0;
+        assert_true(ask(1, "http", "/once", q));
+        run(1);
+        assert_int_equal(rig.got[0].status, 200);
+        assert_true(ask(2, "http", "/once", q));
+        run(2);
+        assert_int_equal(rig.got[1].end, post ? HTTP_UNREACHABLE : HTTP_ANSWERED);
+        assert_true(rig.got[1].sent);
+        http_client_free(rig.http); /* and what it kept */
+        rig.http = http_client_new(rig.loop, done, NULL);
+    }
+}
+
+static void probes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *connect_to;
+        bool tls;
+        enum http_end end;
+    } rows_of[] = {{"http://nowhere.invalid/", "http", false, HTTP_ANSWERED},
+                   {"https://localhost/", "https", true, HTTP_ANSWERED},
+                   {"https://nowhere.invalid/", "https", true, HTTP_UNTRUSTED},
+                   {"http://127.0.0.1/", NULL, false, HTTP_UNREACHABLE}};
+    for (size_t i = 0; i < sizeof rows_of / sizeof *rows_of; i++) {
+        char to[32] = "127.0.0.1:9";
+        if (rows_of[i].connect_to)
+            snprintf(to, sizeof to, "127.0.0.1:%d", http_server_port(rows_of[i].connect_to));
+        rig.n = 0;
+        assert_true(ask(i, "http", "/",
+                        (struct http_question){.url = rows_of[i].url,
+                                               .connect_to = to,
+                                               .probe = true,
+                                               .ca = rows_of[i].tls ? pem(ca) : BYTES_NONE}));
+        run(1);
+        if (rig.got[0].end != rows_of[i].end || rig.got[0].status != 0)
+            fail_msg("%s: %d, %u", rows_of[i].url, rig.got[0].end, rig.got[0].status);
+    }
 }
 
 static int port_of(size_t i)
@@ -359,6 +449,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(servers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(questions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(methods, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(probes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cancelled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(environment, set_up, tear_down),
