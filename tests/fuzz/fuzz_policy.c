@@ -15,6 +15,48 @@ const char *__lsan_default_suppressions(void)
     return "leak:libfyaml\n";
 }
 
+/* Operations of a CSE; that roles are named never widens. */
+static void ask_cse(struct policy *p, const struct policy_question *plain, struct bytes role)
+{
+    struct policy_question q = *plain;
+    struct policy_decision d, narrowed;
+    for (uint8_t op = 1; op <= 6; op++) {
+        q.operation = op;
+        q.type = op == 1 ? 3 : -1;
+        q.n_only = 0;
+        policy_decide(p, &q, &d);
+        q.only = &role;
+        q.n_only = 1;
+        policy_decide(p, &q, &narrowed);
+        if (narrowed.verdict == POLICY_PERMIT && d.verdict != POLICY_PERMIT)
+            abort();
+    }
+}
+
+static void no_permit(void *user, const struct policy_permit *permit)
+{
+    (void)user;
+    if (!permit->actions || !permit->holder || permit->n_path > POLICY_PATH_SEGMENTS_MAX)
+        abort();
+}
+
+/* By each name that it speaks for, it is found. */
+static void find_owners(const struct policy *p)
+{
+    const struct policy_subject *s;
+    for (size_t i = 0; (s = policy_subject(p, i)); i++) {
+        if (policy_subject_find(p, bytes_str(s->name)) != (int)i)
+            abort();
+        for (size_t k = 0; k < s->n_originators; k++)
+            if (policy_subject_of_originator(p, bytes_str(s->originators[k])) != (int)i)
+                abort();
+        if (s->cse && policy_subject_of_cse(p, bytes_str(s->cse)) != (int)i)
+            abort();
+    }
+    if (!policy_each_permit(p, no_permit, NULL))
+        abort();
+}
+
 static void ask(struct policy *p, struct bytes words, int authority)
 {
     static const struct bytes seg[] = {BYTES_LIT("lamp"), BYTES_LIT("state"), BYTES_LIT("x"),
@@ -43,6 +85,7 @@ static void ask(struct policy *p, struct bytes words, int authority)
             abort();
         policy_explain(p, &q, &d, &b);
         (void)policy_scope_for(p, authority, &q);
+        ask_cse(p, &q, words);
     }
     policy_grant_free(g);
 }
@@ -60,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (b.n)
         abort();
     size_t tail = size < 64 ? size : 64; /* the end of the text as words of a token */
+    find_owners(p);
     for (int authority = -1; authority <= 1; authority++)
         ask(p, bytes_of(data + size - tail, tail), authority);
     policy_unref(p);
