@@ -349,7 +349,6 @@ static struct repeat *remember(struct exchanges *t, struct assoc *a, uint8_t typ
     r->room = 0;
     r->n = 0;
     r->kept_ms = instant_ms(now);
-    tagmap_put(&t->by_mid, tag, repeat_in_map(t, r));
     t->stats.kept++;
     return r;
 }
@@ -367,13 +366,15 @@ static void settle(struct exchanges *t, struct exchange *x, struct bytes answer,
     struct assoc *a = x->assoc;
     struct exchange_room *room = x->room;
     if (findable && (plain || answer.n > EXCHANGE_SMALL))
-        x->room = NULL; /* it stays with what is remembered */
+        x->room = NULL;  /* it stays with what is remembered */
+    x->findable = false; /* so does its place in the map */
     release(t, x);
     x->room = room; /* to be looked at still, as all of it */
     x->assoc = a;
     if (!findable) /* its ID is another message's now */
         return;
     struct repeat *r = remember(t, a, x->type, x->tag, now);
+    tagmap_renumber(&t->by_mid, x->tag, number(t, x), repeat_in_map(t, r));
     r->hash = x->hash;
     r->mid = x->mid;
     r->acked = x->acked;
@@ -430,8 +431,10 @@ static bool make_room(struct exchanges *t)
     }
     forget(t, r);
     r = victim(t);
-    if (r)
+    if (r) {
+        tagmap_expect(&t->by_mid, r->tag);
         repeats_expect(&t->repeats, r);
+    }
     return true;
 }
 
@@ -499,6 +502,7 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     /* Over TCP there are no duplicates, and message IDs mean nothing. */
     bool reliable = a && a->conn;
     uint32_t tag = reliable ? 0 : key_tag(t, a, listener, from, m->mid);
+    tagmap_expect(&t->by_mid, tag);
     uint64_t hash = reliable ? 0 : siphash(&t->seed, datagram);
     struct repeat *over = NULL;
     struct exchange *old = reliable ? NULL : find_request(t, tag, a, listener, from, m->mid, &over);
@@ -928,6 +932,7 @@ bool exchange_remember(struct exchanges *t, struct assoc *a, const struct exchan
         return false;
     uint32_t tag = key_tag(t, a, a->listener, &a->peer, s->mid);
     struct repeat *r = remember(t, a, s->type, tag, now);
+    tagmap_put(&t->by_mid, tag, repeat_in_map(t, r));
     r->hash = s->hash;
     r->mid = s->mid;
     r->acked = s->acked;

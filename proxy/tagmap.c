@@ -42,13 +42,24 @@ void tagmap_put(struct tagmap *m, uint32_t tag, uint32_t value)
     m->n++;
 }
 
+static size_t place_of(const struct tagmap *m, uint32_t tag, uint32_t value)
+{
+    size_t i = tag & m->mask;
+    while (m->entries[i].tag != tag || m->entries[i].value != value + 1) {
+        assert(m->entries[i].value != 0);
+        i = (i + 1) & m->mask;
+    }
+    return i;
+}
+
+void tagmap_renumber(struct tagmap *m, uint32_t tag, uint32_t value, uint32_t to)
+{
+    m->entries[place_of(m, tag, value)].value = to + 1;
+}
+
 void tagmap_remove(struct tagmap *m, uint32_t tag, uint32_t value)
 {
-    size_t hole = tag & m->mask;
-    while (m->entries[hole].tag != tag || m->entries[hole].value != value + 1) {
-        assert(m->entries[hole].value != 0);
-        hole = (hole + 1) & m->mask;
-    }
+    size_t hole = place_of(m, tag, value);
     /* What was pushed past the hole moves back, so that no tombstones stay. */
     for (size_t i = (hole + 1) & m->mask; m->entries[i].value != 0; i = (i + 1) & m->mask) {
         size_t pushed = (i - m->entries[i].tag) & m->mask;

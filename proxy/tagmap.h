@@ -24,4 +24,13 @@ void tagmap_put(struct tagmap *m, uint32_t tag, uint32_t value);
 /* The pair must be there. */
 void tagmap_remove(struct tagmap *m, uint32_t tag, uint32_t value);
 
+/* As remove and put, in the same place. */
+void tagmap_renumber(struct tagmap *m, uint32_t tag, uint32_t value, uint32_t to);
+
+/* It will be asked for soon: fetched meanwhile. */
+static inline void tagmap_expect(const struct tagmap *m, uint32_t tag)
+{
+    __builtin_prefetch(&m->entries[tag & m->mask], 1);
+}
+
 #endif
