@@ -245,6 +245,37 @@ class HttpCse(Base):
         self.assertEqual((a.code, a.rsc, a.payload), ("4.06", 5207, b""))
 
 
+    def test_a_large_creation(self):
+        """In blocks from the client, whole to the CSE, once."""
+        cse, url = self.cse()
+        gw = self.gateway(url)
+        for numbering in ("current", "legacy"):
+            ann = self.ae(gw, numbering)
+            a = ann.create("cb", AE, {"rn": "a", "api": "N1", "rr": True})
+            self.assertEqual((a.code, a.rsc), ("2.01", 2001), a)
+            a = ann.create("cb/a", CNT, {"rn": "box"})
+            self.assertEqual((a.code, a.rsc), ("2.01", 2001))
+            content = "x" * 5000
+            body = json.dumps({"m2m:cin": {"con": content}}).encode()
+            for i in range(0, len(body), 256):
+                more = i + 256 < len(body)
+                token = ann.send(2, "cb/a/box", {"fr": "Cann", "rqi": "big", "rvi": "3", "ty": CIN},
+                                 (), body[i:i + 256],
+                                 [(onem2m.BLOCK1, onem2m.uint(i // 256 << 4 | more << 3 | 4))])
+                a = ann.answer(token)
+                self.assertEqual((a.code, a.rsc), ("2.31", None) if more else ("2.01", 2001), a)
+            self.assertEqual(a.location[:4], ["cse", "cb", "a", "box"])
+            got, i, block = b"", 0, None
+            while block is None or block & 8:
+                a = ann.retrieve("cb/a/box/la", rqi="back", options=[
+                    (onem2m.BLOCK2, onem2m.uint(i << 4 | 6))])
+                self.assertEqual((a.code, a.rsc), ("2.05", 2000), a)
+                got, i, block = got + a.payload, i + 1, a.message.values(onem2m.BLOCK2)[0][-1]
+            self.assertEqual(json.loads(got)["m2m:cin"]["con"], content)
+            self.assertEqual(ann.delete("cb/a").rsc, 2002)
+        self.assertEqual(len([r for r in self.asked(cse, 0) if r["type"].endswith("ty=4")]), 2)
+
+
 NOTIFY_POLICY = """\
 version: 1
 mode: enforce
