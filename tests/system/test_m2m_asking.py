@@ -286,7 +286,7 @@ class Points:
                 return
             self.assertEqual(answer.code, "5.03")
             self.assertLess(time.monotonic(), until)
-            time.sleep(0.2)  # its Max-Age says when, in whole seconds
+            threading.Event().wait(0.2)  # its Max-Age says when, in whole seconds
 
     def test_explained(self):
         def asks(path, *more):
