@@ -55,7 +55,8 @@ class CseProcess(rig.Process):
 
     def requests(self, start=0):
         """One of our own behind them says that these were all."""
-        end = "end-%d" % next(_serial)
+        n = next(_serial)
+        end = "end-%d" % n
         if self.kind == "http":
             c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=rig.DEADLINE)
             c.request("GET", "/" + end)
@@ -64,7 +65,7 @@ class CseProcess(rig.Process):
         else:
             numbering = onem2m.NUMBERINGS[self.kind]
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                s.sendto(onem2m.message(1, 1, 1, b"e", numbering,
+                s.sendto(onem2m.message(1, 1, n & 0xffff, b"e", numbering,
                                         {"fr": "end", "rqi": end, "rvi": "3"}, [end]),
                          ("127.0.0.1", self.port))
         _, stop = self.wait_line('"to": "%s"' % end, start)
