@@ -180,7 +180,8 @@ static void check_tls(struct config_reader *r, const struct yaml_node *n,
     const char *why = NULL;
     const struct dtls_out_config c = {.identity = d->tls.identity,
                                       .psk = d->tls.psk,
-                                      .ca = d->tls.ca,
+                                      /* the system's by HTTP: any will do here */
+                                      .ca = d->tls.ca.n ? d->tls.ca : d->tls.certificate,
                                       .certificate = d->tls.certificate,
                                       .key = d->tls.key,
                                       .host = "device"};
@@ -219,7 +220,7 @@ static void read_tls(struct config_reader *r, const struct yaml_node *n, struct 
     d->tls.ca = blob(&d->ca);
     d->tls.certificate = blob(&d->certificate);
     d->tls.key = blob(&d->key);
-    if (secure && (psk || ca) && yaml_ok(r->y))
+    if (secure && any && yaml_ok(r->y))
         check_tls(r, any, d);
     d->upstream.tls = secure ? &d->tls : NULL;
 }

@@ -20,7 +20,7 @@ struct body {
 
 struct http_bodies {
     struct body *oldest, *newest;
-    size_t used, max;
+    size_t used, max, n;
     struct body *whole; /* handed out by http_bodies_take() */
     uint8_t key[MESSAGE_MAX];
 };
@@ -44,6 +44,7 @@ static void drop(struct http_bodies *b, struct body *e)
     else
         b->newest = e->older;
     b->used -= e->cost;
+    b->n--;
     if (b->whole == e)
         b->whole = NULL;
     free(e->key);
@@ -133,6 +134,8 @@ static struct body *add(struct http_bodies *b, const void *owner, bool kept, str
                         struct instant now)
 {
     size_t cost = sizeof(struct body) + key.n;
+    if (b->n == HTTP_BODIES)
+        drop(b, b->oldest);
     struct body *e = key.n > 0 && make_room(b, cost, NULL) ? calloc(1, sizeof *e) : NULL;
     if (!e)
         return NULL;
@@ -149,6 +152,7 @@ static struct body *add(struct http_bodies *b, const void *owner, bool kept, str
     e->until_ms = instant_ms(now) + EXCHANGE_LIFETIME_MS;
     e->cost = cost;
     b->used += cost;
+    b->n++;
     append(b, e);
     return e;
 }

@@ -93,6 +93,7 @@ enum limits {
      * blocks, here: images and firmware go elsewhere. */
     HTTP_BODY_MAX = 256 << 10,
     HTTP_BODIES_BYTES = 8 << 20, /* of a worker; the oldest give way */
+    HTTP_BODIES = 256,           /* as BLOCK_TRANSFERS */
     HTTP_WINDOW = 4,             /* unless told: each is a connection */
     HTTP_WINDOW_MAX = 64,
     HTTP_KEPT = 64, /* idle connections of a worker */

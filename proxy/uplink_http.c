@@ -175,12 +175,13 @@ static void tell_reply(struct http_uplinks *all, struct ask *a, const struct msg
     size_t room = (size_t)16 << wanted.szx;
     if (sound && r->m.payload.n > room)
         sound = mark(r) && http_bodies_keep(all->bodies, a->l, asked, &r->m, now);
-    if (!sound || !http_block_cut(&r->m, &wanted, &scratch) ||
-        (sent.there && !msg_add_uint(&r->m, OPT_BLOCK1, http_block_value(&sent), block1))) {
-        tell_error(all, a, asked, sound ? MSG_CODE(4, 0) : MSG_CODE(5, 2), "no such block");
-        return;
-    }
-    tell(all, a, &r->m);
+    if (!sound)
+        tell_error(all, a, asked, MSG_CODE(5, 0), NULL); /* no room */
+    else if (!http_block_cut(&r->m, &wanted, &scratch) ||
+             (sent.there && !msg_add_uint(&r->m, OPT_BLOCK1, http_block_value(&sent), block1)))
+        tell_error(all, a, asked, MSG_CODE(4, 0), "no such block");
+    else
+        tell(all, a, &r->m);
 }
 
 static enum uplink_end end_of(enum http_end end)

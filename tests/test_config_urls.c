@@ -154,6 +154,8 @@ static const struct row {
     {"HTTPS with PSK", "url: https://a, " PSK, "not reached by HTTP with a psk"},
     {"HTTPS with a certificate", "url: https://a, certificate: gw.crt, key: gw.key", NULL},
     {"HTTPS with a CA, too", "url: https://a, ca: ca.crt, certificate: gw.crt, key: gw.key", NULL},
+    {"HTTPS with a certificate and another's key",
+     "url: https://a, certificate: gw.crt, key: ot.key", "the key is not the certificate's"},
     {"HTTPS with half of one", "url: https://a, certificate: gw.crt", "'key' is missing"},
     {"HTTPS with another's key", "url: https://a, ca: ca.crt, certificate: gw.crt, key: ot.key",
      "the key is not the certificate's"},
