@@ -96,6 +96,13 @@ static bool is_texts(const struct json_node *n)
     return true;
 }
 
+/* TS-0004 6.3.4.2 has {"acr": [...]}; an authorization server was seen to leave
+ * out what stands around the list, which says the same. */
+static const struct json_node *rules_of(const struct json_node *pv)
+{
+    return json_node_kind(pv) == JSON_NODE_ARRAY ? pv : json_node_get(pv, "acr");
+}
+
 /* What stands beside the three may be one that narrows: refused. */
 static bool is_permission(const struct json_node *p)
 {
@@ -106,9 +113,9 @@ static bool is_permission(const struct json_node *p)
         return false;
     if ((ris && !is_texts(ris)) || (rids && !is_texts(rids)))
         return false;
-    const struct json_node *acr = json_node_get(pv, "acr");
-    return !pv || (json_node_kind(acr) == JSON_NODE_ARRAY && json_node_count(pv) == 1 &&
-                   json_node_count(acr) <= M2M_LIST_MAX);
+    const struct json_node *acr = rules_of(pv);
+    return !pv || (json_node_kind(acr) == JSON_NODE_ARRAY &&
+                   (acr == pv || json_node_count(pv) == 1) && json_node_count(acr) <= M2M_LIST_MAX);
 }
 
 static enum pep_err read_permissions(const struct json_node *o, struct m2m_claims *m2m)
@@ -146,7 +153,7 @@ bool m2m_permission_covers(const struct json_node *p, struct bytes to)
 
 const struct json_node *m2m_permission_rules(const struct json_node *p)
 {
-    return json_node_get(json_node_get(p, "pv"), "acr");
+    return rules_of(json_node_get(p, "pv"));
 }
 
 size_t m2m_permission_roles(const struct json_node *p)

@@ -327,6 +327,10 @@ static const struct request_row {
      M2M_RETRIEVE, "/cse/lamp/state", "Cphone", "not-resource"},
 
     {"rules", PV(ACR("\"Cphone\"", 2)), M2M_RETRIEVE, "/cse/room/door", "Cphone", "permitted"},
+    {"rules, as a bare list", "{\"pm\":[{\"pv\":[" ACR("\"Cphone\"", 2) "]}]}", M2M_RETRIEVE,
+     "/cse/room/door", "Cphone", "permitted"},
+    {"rules, as a bare list, for another", "{\"pm\":[{\"pv\":[" ACR("\"Cpanel\"", 2) "]}]}",
+     M2M_RETRIEVE, "/cse/room/door", "Cphone", "not-resource"},
     {"rules, absolute", PV(ACR("\"" M2M_HOLDER "\"", 2)), M2M_RETRIEVE, "/cse/room/door", "Cphone",
      "permitted"},
     {"rules, for another", PV(ACR("\"Cpanel\"", 2)), M2M_RETRIEVE, "/cse/room/door", "Cphone",
