@@ -2,10 +2,9 @@
 
 #include <stdlib.h>
 
-#include <mbedtls/oid.h>
-
 #include "../pep/crypto.h"
 #include "../policy/cursor.h"
+#include "certificate.h"
 #include "compat_mbedtls.h"
 #include "dtls_engine.h"
 #include "key_exchange.h"
@@ -120,36 +119,6 @@ int dtls_on_psk(void *user, mbedtls_ssl_context *ssl, const unsigned char *ident
     return mbedtls_ssl_set_hs_psk(ssl, s->proof.key, s->proof.key_n);
 }
 
-static void add_name(struct pep_certificate *c, const mbedtls_x509_buf *name)
-{
-    if (c->n_names < sizeof c->names / sizeof *c->names && name->len)
-        c->names[c->n_names++] = bytes_of(name->p, name->len);
-}
-
-/* subjectAltName dNSName [2] and URI [6] (RFC 5280 4.2.1.6), else the CN. */
-static void find_names(const mbedtls_x509_crt *crt, struct pep_certificate *c)
-{
-    enum { CONTEXT = 0x80, DNS = 2, URI = 6 };
-    for (const mbedtls_x509_sequence *a = &crt->subject_alt_names; a; a = a->next)
-        if (a->buf.p && (a->buf.tag == (CONTEXT | DNS) || a->buf.tag == (CONTEXT | URI)))
-            add_name(c, &a->buf);
-    if (c->n_names)
-        return;
-    for (const mbedtls_x509_name *n = &crt->subject; n; n = n->next)
-        if (n->oid.p &&
-            bytes_equal(bytes_of(n->oid.p, n->oid.len),
-                        bytes_of(MBEDTLS_OID_AT_CN, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_CN))))
-            add_name(c, &n->val);
-}
-
-void dtls_view_certificate(const mbedtls_x509_crt *crt, bool trusted, struct pep_certificate *out)
-{
-    *out = (struct pep_certificate){.trusted = trusted,
-                                    .der = bytes_of(crt->raw.p, crt->raw.len),
-                                    .spki = bytes_of(crt->pk_raw.p, crt->pk_raw.len)};
-    find_names(crt, out);
-}
-
 /* Called from the top of the chain down to the client's own. What is wrong
  * above is kept for the judgement of the own one: a certificate whose key is
  * known passes by its key alone. */
@@ -164,7 +133,7 @@ static int on_certificate(void *user, mbedtls_x509_crt *crt, int depth, uint32_t
     }
     uint32_t wrong = h->chain_flags | *flags;
     struct pep_certificate c;
-    dtls_view_certificate(crt, wrong == 0, &c);
+    certificate_view(crt, wrong == 0, &c);
     if (s->dtls->ops.judge_certificate(s->dtls->user, s, &c, &s->proof))
         *flags = 0;
     else /* none wrong: MBEDTLS_X509_BADCERT_OTHER becomes access_denied */

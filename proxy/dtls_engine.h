@@ -116,9 +116,6 @@ int dtls_on_cookie_write(void *user, unsigned char **p, unsigned char *end,
 int dtls_on_cookie_check(void *user, const unsigned char *cookie, size_t n,
                          const unsigned char *client, size_t client_n);
 
-/* What pep knows of a certificate: a view into it. */
-void dtls_view_certificate(const mbedtls_x509_crt *crt, bool trusted, struct pep_certificate *out);
-
 /* Whether a suite of ours has a psk_identity in its ClientKeyExchange. */
 bool dtls_suite_uses_psk(int suite);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "../pep/crypto.h"
+#include "certificate.h"
 #include "compat_mbedtls.h"
 #include "dtls_out_engine.h"
 #include "tls_engine.h"
@@ -112,7 +113,7 @@ static int on_certificate(void *user, mbedtls_x509_crt *crt, int depth, uint32_t
     }
     uint32_t wrong = h->chain_flags | *flags;
     struct pep_certificate c;
-    dtls_view_certificate(crt, wrong == 0, &c);
+    certificate_view(crt, wrong == 0, &c);
     crypto_wipe(&s->proof, sizeof s->proof);
     s->proof.subject = -1;
     if (s->ops->judge_certificate(s->user, &c, &s->proof))

@@ -68,7 +68,7 @@ only 'libcoap only in msg' '#include +(<coap|"coap3?/)' proxy/msg.c
 only 'libcbor only in cbor' '#include +(<cbor|"cbor/)' pep/cbor.c pep/compat_cbor.h
 TLS_FILES='proxy/dtls.c proxy/dtls_setup.c proxy/dtls_engine.h proxy/dtls_out.c
     proxy/dtls_out_engine.h proxy/tls.c proxy/tls_setup.c proxy/tls_engine.h proxy/compat_mbedtls.h
-    proxy/certify.c'
+    proxy/certify.c proxy/certificate.h proxy/certificate.c'
 only 'mbedtls TLS and X.509 only in dtls, tls' '#include +[<"]mbedtls/(ssl|x509|debug|net_)' \
     $TLS_FILES
 only 'mbedtls only in dtls and crypto_mbedtls, _rsa, _jose' '#include +[<"](mbedtls|psa)/' \
