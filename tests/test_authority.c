@@ -30,6 +30,17 @@ enum { NEAR_PORT = 5683, FAR_PORT = 5684, TOLD = 2048 };
     "  - name: near\n    keys: k\n    may-grant: {}\n"                                             \
     "    introspect: {url: coap://127.0.0.1/elsewhere}\n"
 
+/* Whom oneM2M asks: an authority, and points behind all of them. */
+#define DAS                                                                                        \
+    "  - name: das\n    keys: k\n    may-grant: {}\n"                                              \
+    "    dynamic-authorization: {for: [/x], ask: {url: coap://127.0.0.1:5685/n/in, "               \
+    "originator: /gw}}\n"
+#define POINT(name, port, more)                                                                    \
+    "  - {name: " name ", url: \"coap://127.0.0.1:" #port "/d\", originator: /gw, for: [/x], "     \
+    "combine: local-first, timeout: 2s" more "}\n"
+#define POINTS                                                                                     \
+    "decision-points:\n" POINT("now", 5686, "") POINT("then", 5687, ", onem2m-options: legacy")
+
 static struct {
     struct loop loop;
     struct authorities *as;
@@ -42,6 +53,8 @@ static struct {
         uint8_t code;
         int format;
         uint32_t retry_s;
+        uint16_t rsc;
+        int64_t max_age_s; /* -1: not told */
         char body[16];
     } told[TOLD];
     struct {
@@ -66,6 +79,8 @@ static void replied(void *user, uint64_t id, const struct pep_reply *r, struct i
     rig.told[rig.n].code = r->code;
     rig.told[rig.n].format = r->content_format;
     rig.told[rig.n].retry_s = r->retry_s;
+    rig.told[rig.n].rsc = r->rsc;
+    rig.told[rig.n].max_age_s = r->has_max_age ? (int64_t)r->max_age_s : -1;
     snprintf(rig.told[rig.n++].body, 16, "%.*s", (int)r->body.n, (const char *)r->body.p);
     if (rig.ask_again) {
         uint64_t again = rig.ask_again;
@@ -516,13 +531,135 @@ static void list_unobserved(void **state)
     assert_int_equal(stats(0).under_way, 0);
 }
 
+/* ---- oneM2M ---- */
+
+enum { DAS_PORT = 5685, NOW_PORT = 5686, THEN_PORT = 5687, CHANGED = MSG_CODE(2, 4) };
+
+static void ask_of(uint64_t id, enum pep_ask kind, int of)
+{
+    const struct pep_question q = {.id = id,
+                                   .ask = kind,
+                                   .authority = of,
+                                   .body = BYTES_LIT("{}"),
+                                   .content_format = PEP_FORMAT_JSON};
+    assert_true(authority_ask(rig.as, &q, rig.loop.now));
+}
+
+static void reply(uint16_t port, const struct msg *to, const uint16_t *rsc_options, size_t n,
+                  int64_t max_age_s)
+{
+    uint8_t store[4][4];
+    struct msg m = {.type = TYPE_ACK, .code = CHANGED, .mid = to->mid, .payload = BYTES_LIT("{}")};
+    m.token_n = to->token_n;
+    memcpy(m.token, to->token, to->token_n);
+    for (size_t i = 0; i < n; i++)
+        assert_true(msg_add_uint(&m, rsc_options[i], 2004, store[i]));
+    assert_true(max_age_s < 0 || msg_add_uint(&m, OPT_MAX_AGE, (uint32_t)max_age_s, store[3]));
+    send_to_us(port, &m);
+}
+
+static bool says(const struct msg *m, uint16_t number, const char *text)
+{
+    const struct msg_option *o = msg_find(m, number);
+    return o && (text ? bytes_equal_str(o->value, text) : o->value.n > 0);
+}
+
+static const struct {
+    const char *name;
+    enum pep_ask ask;
+    int of;
+    uint16_t port;
+    uint8_t code;
+    uint16_t fr, rqi;
+    uint16_t rsc[2]; /* options that the answer has it by; 0: none */
+    int64_t max_age_s;
+    uint16_t want;
+} asked_so[] = {
+    {"a point", PEP_ASK_DECISION, 0, NOW_PORT, MSG_PUT, 279, 283, {307}, 7, 2004},
+    {"the old numbers", PEP_ASK_DECISION, 1, THEN_PORT, MSG_PUT, 256, 257, {265}, -1, 2004},
+    {"an authority", PEP_ASK_DYNAMIC, 2, DAS_PORT, MSG_POST, 279, 283, {307}, 0, 2004},
+    {"without RSC", PEP_ASK_DECISION, 0, NOW_PORT, MSG_PUT, 279, 283, {0}, -1, 0},
+    {"RSC of the others", PEP_ASK_DECISION, 0, NOW_PORT, MSG_PUT, 279, 283, {265}, -1, 0},
+    {"RSC twice", PEP_ASK_DECISION, 0, NOW_PORT, MSG_PUT, 279, 283, {307, 307}, -1, UINT16_MAX},
+};
+
+static void onem2m(void **state)
+{
+    (void)state;
+    use(NEAR FAR DAS POINTS);
+    for (size_t i = 0; i < sizeof asked_so / sizeof *asked_so; i++) {
+        struct msg m;
+        size_t n = asked_so[i].rsc[1] ? 2 : asked_so[i].rsc[0] ? 1 : 0;
+        ask_of(i + 1, asked_so[i].ask, asked_so[i].of);
+        if (!asked(asked_so[i].port, &m) || m.code != asked_so[i].code ||
+            !says(&m, asked_so[i].fr, "/gw") || !says(&m, asked_so[i].rqi, NULL) ||
+            !says(&m, 271, "3") || msg_uint(&m, OPT_CONTENT_FORMAT) != PEP_FORMAT_JSON)
+            fail_msg("%s: not asked so", asked_so[i].name);
+        reply(asked_so[i].port, &m, asked_so[i].rsc, n, asked_so[i].max_age_s);
+        assert_int_equal(rig.n, i + 1);
+        assert_int_equal(rig.told[i].id, i + 1);
+        if (rig.told[i].rsc != asked_so[i].want || rig.told[i].max_age_s != asked_so[i].max_age_s)
+            fail_msg("%s: RSC %u, Max-Age %lld", asked_so[i].name, rig.told[i].rsc,
+                     (long long)rig.told[i].max_age_s);
+    }
+    /* Who is no point, and an authority that is not asked for this. */
+    ask_of(20, PEP_ASK_DECISION, 2);
+    ask_of(21, PEP_ASK_DYNAMIC, 0);
+    ask_of(22, PEP_ASK_INTROSPECT, 2);
+    turn();
+    for (size_t i = rig.n - 3; i < rig.n; i++)
+        assert_true(rig.told[i].away);
+}
+
+static void onem2m_timeout(void **state)
+{
+    (void)state;
+    struct msg m;
+    use(NEAR POINTS);
+    ask_of(1, PEP_ASK_DECISION, 0);
+    assert_true(asked(NOW_PORT, &m));
+    pass(1999);
+    assert_int_equal(rig.n, 0);
+    pass(1);
+    assert_int_equal(rig.n, 1);
+    assert_true(rig.told[0].away);
+}
+
+/* Other authorities stand before it now; then it is gone. */
+static void onem2m_reloaded(void **state)
+{
+    (void)state;
+    struct msg m;
+    use(NEAR POINTS);
+    ask_of(1, PEP_ASK_DECISION, 0);
+    ask_of(2, PEP_ASK_DECISION, 1);
+    assert_true(asked(NOW_PORT, &m));
+    use(DAS FAR NEAR "decision-points:\n" POINT("new", 5690, "") POINT("now", 5686, ""));
+    reply(NOW_PORT, &m, NULL, 0, -1);
+    assert_int_equal(rig.n, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(rig.told[i].away, rig.told[i].id == 2);
+    ask_of(3, PEP_ASK_DECISION, 1);
+    assert_true(asked(NOW_PORT, &m));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(answered), TEST(nobody_to_ask),   TEST(silent), TEST(silent_to_one),
-        TEST(circuit),  TEST(nonsense),        TEST(full),   TEST(reload),
-        TEST(list),     TEST(list_unobserved),
+        TEST(answered),
+        TEST(nobody_to_ask),
+        TEST(silent),
+        TEST(silent_to_one),
+        TEST(circuit),
+        TEST(nonsense),
+        TEST(full),
+        TEST(reload),
+        TEST(list),
+        TEST(list_unobserved),
+        cmocka_unit_test_setup_teardown(onem2m, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(onem2m_timeout, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(onem2m_reloaded, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -224,6 +224,22 @@ static void certificates(void **state)
          "not the certificate's"},
         {"jwks", "    jwks: {url: https://as.home/i, ca: ca.crt}", NULL},
         {"jwks, no CA", "    jwks: {url: https://as.home/i, ca: README}", "CA cannot be read"},
+        {"dynamic authorization",
+         "    dynamic-authorization: {for: [/x], ask: {url: https://das/n, originator: /g, "
+         "ca: ca.crt}}",
+         NULL},
+        {"dynamic authorization, no CA",
+         "    dynamic-authorization: {for: [/x], ask: {url: https://das/n, originator: /g, "
+         "ca: README}}",
+         "CA cannot be read"},
+        {"a point",
+         "decision-points:\n  - {name: p, url: coaps://pdp/d, originator: /g, for: [/x], "
+         "combine: local-first, certificate: client.crt, key: client.key, ca: ca.crt}",
+         NULL},
+        {"a point, another's key",
+         "decision-points:\n  - {name: p, url: coaps://pdp/d, originator: /g, for: [/x], "
+         "combine: local-first, certificate: client.crt, key: gateway.key, ca: ca.crt}",
+         "not the certificate's"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         char diag[2048];
