@@ -123,8 +123,14 @@ static void hold_permission(struct round *r, struct answer *a, struct policy_dec
     struct consulted *c = &a->consulted;
     const struct policy_claims none = {.authority = a->authority};
     struct policy_grant_report report;
-    if (!c->dynamic.acr || !acr_permits(r, c->dynamic.acr))
+    if (!c->dynamic.acr)
         return;
+    if (!acr_permits(r, c->dynamic.acr)) {
+        /* As one that gives nothing: asked again soon. */
+        if (a->until_s > a->from_s + ANSWERS_INACTIVE_S)
+            a->until_s = a->from_s + ANSWERS_INACTIVE_S;
+        return;
+    }
     if (!c->bare)
         c->bare = policy_grant_new(r->p->policy, &none, &report);
     if (!c->bare)
