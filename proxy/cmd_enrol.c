@@ -158,7 +158,9 @@ static int read_options(struct enrolment *e, const char *name)
     if ((status = read_kind(e)) != CMD_OK || (status = read_expiry(e)) != CMD_OK ||
         (status = read_m2m(e)) != CMD_OK)
         return status;
-    if (e->entry.roles.n == 0 && e->o[O_RENEW].n == 0)
+    /* An AE or CSE without a role is known as itself, for a token's holder. */
+    if (e->entry.roles.n == 0 && e->o[O_RENEW].n == 0 && e->entry.originators.n == 0 &&
+        !e->entry.cse)
         return enrol_misused(e, "--role is needed: without a role it may do nothing");
     const char *out = cmd_value(&e->o[O_OUT]);
     e->to_stdout = out && strcmp(out, "-") == 0;

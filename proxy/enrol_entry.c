@@ -63,6 +63,8 @@ bool enrol_entry_put(const struct enrol_entry *e, struct buf *out)
     put_text(out, "certificate", e->certificate);
     if (e->certificate)
         put_hex_text(out, "fingerprint", fingerprint_of(e));
+    if (e->roles.n == 0) /* said, not forgotten */
+        buf_put_str(out, ", roles: []");
     put_list(out, "roles", &e->roles);
     if (e->originators.n == 1)
         put_text(out, "originator", e->originators.of[0]);

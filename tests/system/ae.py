@@ -1,7 +1,17 @@
 """An application entity: one association to the gateway, requests in one of
-the numberings of the oneM2M options, and answers to what it is notified of."""
+the numberings of the oneM2M options, and answers to what it is notified of.
+
+    ae.py HOST:PORT CREDENTIAL OPERATION PATH [BODY] [OPTION]...
+
+asks once, as who CREDENTIAL (a file of `postern enrol`) is for, and prints
+code, oneM2M status and content of the answer. OPERATION is create-ae,
+create-cnt, create-cin, create-sub, retrieve, discover, update, delete or
+notify; BODY is JSON. Stock clients show such answers with -v 7 alone, as they
+do not know the options."""
+import argparse
 import itertools
 import json
+import re
 
 import dtls
 import onem2m
@@ -32,8 +42,11 @@ class Answer:
 class Ae:
     def __init__(self, gateway, psk=None, numbering="current", originator=None, prefix="/cse",
                  cert=None):
-        self.numbering, self.originator, self.prefix = onem2m.NUMBERINGS[numbering], originator, prefix
-        self.link = dtls.Client(("127.0.0.1", gateway.ports[4][1]), psk=psk, cert=cert)
+        """gateway: one of rig.py, or (host, port)."""
+        self.numbering = onem2m.NUMBERINGS[numbering]
+        self.originator, self.prefix = originator, prefix
+        to = gateway if isinstance(gateway, tuple) else ("127.0.0.1", gateway.ports[4][1])
+        self.link = dtls.Client(to, psk=psk, cert=cert)
         self.notified = []
         self._answers = {}
 
@@ -108,3 +121,48 @@ class Ae:
         while not self.notified:
             self.read()
         return self.notified.pop(0)
+
+
+# ---- as a command ----
+
+OPERATIONS = {"create-ae": (CREATE, AE), "create-cnt": (CREATE, CNT), "create-cin": (CREATE, CIN),
+              "create-sub": (CREATE, SUB), "retrieve": (RETRIEVE, None),
+              "discover": (RETRIEVE, None), "update": (UPDATE, None), "delete": (DELETE, None),
+              "notify": (NOTIFY, None)}
+
+
+def spread(token):
+    """A token as tkns parameters: one option holds 255 bytes."""
+    return ["tkns=" + token[i:i + 250] for i in range(0, len(token), 250)]
+
+
+def main():
+    p = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1].strip())
+    p.add_argument("to")
+    p.add_argument("credential")
+    p.add_argument("operation", choices=OPERATIONS)
+    p.add_argument("path")
+    p.add_argument("body", nargs="?")
+    p.add_argument("--from", dest="originator", help="another originator than the credential's")
+    p.add_argument("--token", action="append", default=[], metavar="FILE", help="carried in tkns")
+    p.add_argument("--query", action="append", default=[])
+    p.add_argument("--numbering", choices=onem2m.NUMBERINGS, default="current")
+    a = p.parse_args()
+    with open(a.credential) as f:
+        held = {k: json.loads(v) for k, v in re.findall(r"^([a-z-]+): (.*)$", f.read(), re.M)}
+    host, port = a.to.rsplit(":", 1)
+    ae = Ae((host, int(port)), (held["psk-identity"].encode(), bytes.fromhex(held["psk-hex"])),
+            a.numbering, a.originator or held.get("originators", [None])[0], "")
+    operation, ty = OPERATIONS[a.operation]
+    query = a.query + ["fu=1"] * (a.operation == "discover")
+    for file in a.token:
+        with open(file) as f:
+            query += spread(f.read().strip())
+    body = {ROOT[ty]: json.loads(a.body or "{}")} if ty else json.loads(a.body) if a.body else None
+    got = ae.ask(operation, a.path, ty, body, query)
+    print(*[str(v) for v in (got.code, got.rsc, got.payload.decode()) if v])
+    ae.close()
+
+
+if __name__ == "__main__":
+    main()
