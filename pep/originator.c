@@ -152,7 +152,7 @@ static bool is_ae(const struct speaker *k)
     return k->name.kind == M2M_NAME_AT_CSE ||
            (k->name.kind == M2M_NAME_OF_SP && k->name.name.n > 1 && k->name.name.p[0] == 'S' &&
             !is_other_cse(k, &k->name)) ||
-           (k->name.kind == M2M_NAME_OTHER && k->from.p[0] != '/');
+           (k->name.kind == M2M_NAME_OTHER && k->from.n > 1 && k->from.p[0] != '/');
 }
 
 /* Originators that a CSE forwards requests of are its own affair, but not the
