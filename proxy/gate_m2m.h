@@ -35,9 +35,8 @@ MUST_USE uint8_t gate_m2m_response(struct gate *g, struct exchange *x, const str
 struct m2m_dress {
     uint8_t rsc[4], format[4];
 };
-/* Answers that are made here: of the one that leaves for `in`, and of x that
- * has waited for the CSE, whose x->up_end says what came of it unless `in_time`
- * is over. */
+/* Answers that are made here: the one that leaves for `in`; and the one of x,
+ * later: `by_device`, because of what x->up_end says came of it. */
 void gate_m2m_dress(struct gate *g, const struct arrival *in, struct msg *m, struct m2m_dress *s);
 void gate_m2m_dress_late(struct gate *g, struct exchange *x, struct msg *m, bool by_device,
                          struct m2m_dress *s);
