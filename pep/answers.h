@@ -31,7 +31,7 @@ enum answers_limits {
     ANSWERS_CONSULTS_MAX = 128,  /* of those, about requests: */
     ANSWERS_PER_OWNER_MAX = 16,  /* one subject's; more of them wait for nothing better */
     ANSWERS_KEPT_MAX = 512,      /* about 7 KB each, made as needed */
-    ANSWERS_DECISIONS_MAX = 512, /* kept about requests, apart from those; 2 KB each at most */
+    ANSWERS_DECISIONS_MAX = 512, /* kept about requests, apart from those; 4 KB each as a rule */
     ANSWERS_ABOUT_MAX = 4096,    /* bytes of what is asked about a request */
     ANSWERS_HELD_S = 60,         /* for those that wait for the next; they do no longer */
     ANSWERS_INACTIVE_MAX = 256,

@@ -79,7 +79,7 @@ static bool take_one(struct round *r, const struct answer *a, struct bytes raw, 
 /* Once an answer; one that waits for a check of its signature comes again. */
 static enum pep_err take_tokens(struct round *r, struct answer *a)
 {
-    const struct dynamic_answer *d = &a->consulted.dynamic;
+    struct dynamic_answer *d = &a->consulted.dynamic;
     enum pep_err err;
     bool any = false;
     if (a->consulted.taken)
@@ -90,6 +90,8 @@ static enum pep_err take_tokens(struct round *r, struct answer *a)
             return err;
     }
     a->consulted.taken = true;
+    if (!d->acr) /* there is nothing else in it */
+        dynamic_clear(d);
     r->out->again = any;
     return PEP_OK;
 }

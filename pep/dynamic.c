@@ -8,7 +8,7 @@
 /* TS-0004 6.3.4.2.35 */
 enum { SECURITY_REQUEST = 1, SECURITY_RESPONSE = 2 };
 
-enum { ANSWER_MAX = 32768 };
+enum { ANSWER_MAX = 16384 }; /* bytes: four tokens, and rules */
 
 /* ---- asking ---- */
 
