@@ -56,8 +56,9 @@ static const struct m2m_permissions *ready(struct pep *p, int authority, struct 
     return *at;
 }
 
-/* What does not cover the request is held too, as nothing: that there is a
- * token, but not for this, is nearer than that there is none. */
+/* What gives nothing is held as nothing where else nothing is: that there is a
+ * token, but not for this, is nearer than that there is none. One that came with
+ * the request speaks for its originator besides. */
 static void hold(struct holding *h, const struct m2m_permissions *perms, bool covers,
                  enum policy_strength strength, struct asked_source from)
 {
@@ -79,7 +80,8 @@ static void hold(struct holding *h, const struct m2m_permissions *perms, bool co
             from.permission = (int)given.number;
         }
     }
-    asked_hold(h->a, &what, from);
+    if (what.direct || from.token || h->a->q.n_held == 0)
+        asked_hold(h->a, &what, from);
 }
 
 static void hold_grant(struct holding *h, struct grant *g)
@@ -99,23 +101,41 @@ static bool is_live(const struct holding *h, const struct grant *g)
     return g->permissions_text.n > 0 && grant_is_live(g, h->now_s, h->p->config.build_s);
 }
 
-static void hold_grants(struct holding *h)
+/* Grants of the originator's: those that the association proves by a key or
+ * brought, then those of the holder's names, if it speaks for them. */
+struct each {
+    size_t i, name;
+    struct grant *next;
+};
+
+static struct grant *next_grant(const struct holding *h, struct each *e)
 {
     uint8_t id[PEP_KEY_ID];
-    for (size_t i = 0; h->s->held && i < h->s->held->n; i++) {
-        struct grant *g = h->s->held->of[i];
+    while (h->s->held && e->i < h->s->held->n) {
+        struct grant *g = h->s->held->of[e->i++];
         if (is_live(h, g) && m2m_names_have(&h->who, g->sub))
-            hold_grant(h, g);
+            return g;
     }
     if (!h->speaks || grants_of_holders(h->p->grants) == 0)
-        return;
-    for (size_t i = 0; i < h->who.n; i++) {
-        if (!grant_key_id_holder(h->who.of[i], id))
-            continue;
-        for (struct grant *g = grants_of_key(h->p->grants, id); g; g = grants_next_of_key(g))
-            if (is_live(h, g))
-                hold_grant(h, g);
+        return NULL;
+    for (;;) {
+        while (!e->next && e->name < h->who.n)
+            if (grant_key_id_holder(h->who.of[e->name++], id))
+                e->next = grants_of_key(h->p->grants, id);
+        struct grant *g = e->next;
+        if (!g)
+            return NULL;
+        e->next = grants_next_of_key(g);
+        if (is_live(h, g))
+            return g;
     }
+}
+
+static void hold_grants(struct holding *h)
+{
+    struct grant *g;
+    for (struct each e = {.i = 0}; (g = next_grant(h, &e));)
+        hold_grant(h, g);
 }
 
 /* ---- tokens of the request's own ---- */
@@ -249,14 +269,13 @@ static enum pep_err hold_local(struct holding *h, const struct m2m_local *e, str
     return err;
 }
 
-/* One that was posted counts already. */
+/* One that was posted, and that counts here already. */
 static bool is_held(const struct holding *h, struct bytes id)
 {
-    for (size_t i = 0; i < h->a->q.n_held; i++) {
-        const struct grant *g = h->a->of[i].grant;
-        if (g && g->permissions_text.n > 0 && bytes_equal(g->cti, id))
+    struct grant *g;
+    for (struct each e = {.i = 0}; (g = next_grant(h, &e));)
+        if (bytes_equal(g->cti, id) && grant_covers(g, h->r->device))
             return true;
-    }
     return false;
 }
 
