@@ -149,7 +149,8 @@ const struct cmd cmd_check = {
     .about = "Reads everything as the daemon would and opens nothing. Run it as the user that\n"
              "the daemon runs as, since it looks at permissions too. Diagnostics go to stderr\n"
              "as FILE:LINE:COLUMN, or with --json to stdout; warnings of enrolments that end\n"
-             "within 30 days as well. Exit status: 0 good, 78 bad, 64 misused.\n",
+             "within 30 days, and of what cannot work with CSEs, as well. Exit status: 0 good,\n"
+             "78 bad, 64 misused.\n",
     .options = options,
     .run = run,
 };
