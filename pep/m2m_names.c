@@ -27,7 +27,6 @@ static void widen(const struct pep_device *d, struct bytes relative, struct byte
                   struct bytes by_provider, struct bytes absolute, struct buf *b,
                   struct m2m_names *out)
 {
-    out->n = 0;
     add(out, b, relative);
     if (relative.n && stem.n)
         by_provider = join(b, stem, "", relative);
@@ -48,6 +47,7 @@ static struct bytes cse_stem(const struct pep_device *d, struct buf *b)
 void m2m_names_of_entity(const struct pep_device *d, struct bytes id, struct m2m_names *out)
 {
     struct buf b = buf_on(out->room, sizeof out->room);
+    out->n = 0;
     if (begins(id, "//"))
         widen(d, BYTES_NONE, BYTES_NONE, BYTES_NONE, id, &b, out);
     else if (begins(id, "/"))
@@ -62,17 +62,26 @@ void m2m_names_of_target(const struct pep_device *d, const struct m2m_request *m
                          struct m2m_names *out)
 {
     struct buf b = buf_on(out->room, sizeof out->room);
+    size_t base = d->cse_base ? strlen(d->cse_base) : 0;
+    out->n = 0;
     if (m->address == M2M_ABSOLUTE)
         widen(d, BYTES_NONE, BYTES_NONE, BYTES_NONE, join(&b, BYTES_LIT("//"), "", m->to), &b, out);
     else if (m->address == M2M_SP_RELATIVE)
         widen(d, BYTES_NONE, BYTES_NONE, join(&b, BYTES_LIT("/"), "", m->to), BYTES_NONE, &b, out);
     else
         widen(d, m->to, cse_stem(d, &b), BYTES_NONE, BYTES_NONE, &b, out);
+    if (m->address == M2M_CSE_RELATIVE && base > 0 && begins(m->to, d->cse_base) &&
+        (m->to.n == base || m->to.p[base] == '/')) {
+        struct bytes rest = bytes_of(m->to.p + base, m->to.n - base);
+        widen(d, join(&b, BYTES_LIT("-"), "", rest), cse_stem(d, &b), BYTES_NONE, BYTES_NONE, &b,
+              out);
+    }
 }
 
 void m2m_names_of_cse(const struct pep_device *d, struct m2m_names *out)
 {
     struct buf b = buf_on(out->room, sizeof out->room);
+    out->n = 0;
     widen(d, BYTES_NONE, BYTES_NONE, bytes_str(d->cse_id), BYTES_NONE, &b, out);
 }
 

@@ -13,9 +13,9 @@
 #include "pep.h"
 
 enum m2m_names_limits {
-    M2M_NAMES_MAX = 3,
+    M2M_NAMES_MAX = 6,
     /* an ID or address of a request, behind those of its CSE and provider */
-    M2M_NAME_ROOM = 1024,
+    M2M_NAME_ROOM = 2048,
 };
 
 struct m2m_names {
@@ -27,7 +27,8 @@ struct m2m_names {
 /* Of an AE or a CSE: "Cae1", "/mn-cse/Cae1" and "//sp/mn-cse/Cae1"; an AE-ID
  * that begins with S is of the provider: "/Sae1". */
 void m2m_names_of_entity(const struct pep_device *d, struct bytes id, struct m2m_names *out);
-/* Of the resource that a request is for. */
+/* Of the resource that a request is for; its CSEBase is "-", too (TS-0001
+ * 9.3.1). */
 void m2m_names_of_target(const struct pep_device *d, const struct m2m_request *m,
                          struct m2m_names *out);
 /* Of the device's own CSE. */

@@ -40,6 +40,7 @@ struct pep_device {
     bool onem2m;           /* its dialect */
     /* "/mn-cse", and "//house.example" of its service provider; or NULL. */
     const char *cse_id, *sp_id;
+    const char *cse_base; /* name of its CSEBase, or NULL */
 };
 
 struct pep_config {

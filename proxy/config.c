@@ -580,6 +580,7 @@ struct pep_device config_pep_device(const struct config_device *d)
                                .authority = d->authority,
                                .onem2m = cse != NULL,
                                .cse_id = cse ? cse->id : NULL,
+                               .cse_base = cse ? cse->base : NULL,
                                .sp_id = cse ? cse->sp : NULL};
 }
 

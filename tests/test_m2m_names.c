@@ -13,6 +13,8 @@
 static const struct pep_device whole = {
     .name = "a", .onem2m = true, .cse_id = "/mn", .sp_id = "//sp.example"};
 static const struct pep_device no_sp = {.name = "b", .onem2m = true, .cse_id = "/mn"};
+static const struct pep_device based = {
+    .name = "d", .onem2m = true, .cse_id = "/mn", .sp_id = "//sp", .cse_base = "cb"};
 static const struct pep_device nothing = {.name = "c", .onem2m = true};
 
 static void check(const char *row, const struct m2m_names *got, const char *want)
@@ -77,6 +79,10 @@ static void test_targets(void **state)
         {"in/cb/x", M2M_SP_RELATIVE, &nothing, "/in/cb/x"},
         {"else.example/in/cb", M2M_ABSOLUTE, &whole, "//else.example/in/cb"},
         {"", M2M_CSE_RELATIVE, &whole, ""},
+        {"cb/x", M2M_CSE_RELATIVE, &based, "cb/x /mn/cb/x //sp/mn/cb/x -/x /mn/-/x //sp/mn/-/x"},
+        {"cb", M2M_CSE_RELATIVE, &based, "cb /mn/cb //sp/mn/cb - /mn/- //sp/mn/-"},
+        {"cbx", M2M_CSE_RELATIVE, &based, "cbx /mn/cbx //sp/mn/cbx"},
+        {"in/cb/x", M2M_SP_RELATIVE, &based, "/in/cb/x //sp/in/cb/x"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct m2m_request m = {.to = bytes_str(rows[i].to)};
