@@ -616,7 +616,7 @@ static void visit_rule(void *user, const struct pattern *p, uint32_t holder, con
     const struct policy_permit permit = {.path = p->seg,
                                          .n_path = p->n,
                                          .rest = p->rest,
-                                         .holder = e->p->holders[holder].name,
+                                         .holder = e->p ? e->p->holders[holder].name : NULL,
                                          .actions = r->actions,
                                          .line = r->line};
     e->visit(e->user, &permit);
@@ -627,6 +627,13 @@ bool policy_each_permit(const struct policy *p,
 {
     struct each e = {p, visit, user};
     return rules_each(p->permit, visit_rule, &e);
+}
+
+bool policy_each_forbid(const struct policy *p,
+                        void (*visit)(void *user, const struct policy_permit *forbid), void *user)
+{
+    struct each e = {NULL, visit, user}; /* its holders are exceptions */
+    return rules_each(p->forbid, visit_rule, &e);
 }
 
 /* ---- hints ---- */

@@ -242,6 +242,10 @@ struct policy_permit {
 MUST_USE bool policy_each_permit(const struct policy *p,
                                  void (*visit)(void *user, const struct policy_permit *permit),
                                  void *user); /* false: no memory */
+/* The same of each `forbid`, which has no holder (NULL). */
+MUST_USE bool policy_each_forbid(const struct policy *p,
+                                 void (*visit)(void *user, const struct policy_permit *forbid),
+                                 void *user);
 
 const char *policy_reason_str(enum policy_reason r);
 

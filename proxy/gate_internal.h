@@ -36,6 +36,7 @@ struct gate_m2m {
     struct m2m_read read;
     const struct pep_decision *denial; /* that is being answered, or NULL */
     uint16_t rsc;                      /* of what is answered otherwise; 0: by its code */
+    struct log_limit lines;            /* clients cause these */
 };
 
 struct gate {

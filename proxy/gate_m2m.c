@@ -151,6 +151,18 @@ static struct bytes read_location(const struct device_config *d, const struct ms
     return buf_bytes(out);
 }
 
+/* Unbound, the AE is there, and nobody can speak for it. */
+static void log_registered(struct gate *g, const struct exchange *x, const struct device_config *d,
+                           struct bytes ae_id, bool bound)
+{
+    uint64_t held;
+    if (!log_may(&g->m2m->lines, instant_ms(g->now), &held))
+        return;
+    log_event(bound ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, bound ? "registered" : "registered-unbound",
+              "subject", pep_session_subject(x->assoc->session), "cse", d->name, "ae",
+              ae_id.n ? LOG_B(ae_id) : "not told", "held", LOG_U(held), NULL);
+}
+
 /* An AE's ID is what the CSE says it is; where it says nothing, the one that
  * the AE asked for, if it asked for a whole one: another would have been told
  * (TS-0001 10.2.2.2). Pep sees to it that it is one that this client may have. */
@@ -167,9 +179,11 @@ static void note_registered(struct gate *g, struct exchange *x, const struct dev
         if (ae_id.n == 0 && name.n > 1)
             ae_id = name;
         struct bytes where = read_location(d, m, &at);
-        if (ae_id.n &&
-            pep_note_registered(g->pep, x->assoc->session, x->device_index, ae_id, where))
+        bool bound = ae_id.n &&
+                     pep_note_registered(g->pep, x->assoc->session, x->device_index, ae_id, where);
+        if (bound)
             gate_call_spoke(g, x->assoc, x->device_index, ae_id);
+        log_registered(g, x, d, ae_id, bound);
     } else if (x->m2m_operation == M2M_DELETE && MSG_CLASS(m->code) == 2 && rsc == M2M_DELETED) {
         pep_note_deregistered(g->pep, x->device_index, name);
     }

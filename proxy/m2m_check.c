@@ -73,6 +73,21 @@ static void check_rule(void *user, const struct policy_permit *r)
              r->holder);
 }
 
+/* A resource has an ID beside its name, and `**` permits both where nobody can
+ * tell which is which (m2m_cse.h). */
+static void check_forbid(void *user, const struct policy_permit *r)
+{
+    struct checking *k = user;
+    for (size_t i = 0; i < k->c->n_devices; i++) {
+        const struct device_config *d = &k->c->devices[i].upstream;
+        if (d->cse && !d->cse->base && concerns(r, d) &&
+            r->n_path > (d->n_prefix > 0 ? d->n_prefix : 1))
+            warn(k, policy_name(k->p), r->line,
+                 "'%s' has no cse-base, so this does not hold for what is asked for by its ID",
+                 d->name);
+    }
+}
+
 /* ---- names ---- */
 
 /* Another's, in another form, at this CSE. */
@@ -151,4 +166,5 @@ void m2m_warn(const struct config *c, const struct policy *p, struct buf *diag)
                  "no device is a CSE, so this lets nobody do anything");
     }
     (void)!policy_each_permit(p, check_rule, &k);
+    (void)!policy_each_forbid(p, check_forbid, &k);
 }

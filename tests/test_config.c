@@ -13,6 +13,7 @@
 
 #include "../proxy/config.h"
 #include "../proxy/limits.h"
+#include "../proxy/m2m_check.h"
 
 static char dir[] = "/tmp/postern-config-XXXXXX";
 
@@ -765,6 +766,43 @@ static void the_policy_must_know_who_notifies(void **state)
     put_file("policy.yaml", "version: 1\n", 0644);
 }
 
+/* A forbid that an ID gets around. */
+static void a_cse_of_an_unknown_base(void **state)
+{
+    static const struct {
+        const char *base, *forbid;
+        bool warned;
+    } bases[] = {
+        {"", "/cse/cb/x", true},       {"    cse-base: cb\n", "/cse/cb/x", false},
+        {"", "/cse/**", false},        {"", "/**", false},
+        {"", "/*/cb/secret/**", true}, {"", "/lamp/a/x", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        char text[4096], yaml[4096], device[512], got[4096] = "";
+        struct buf diag = buf_on(got, sizeof got - 1);
+        (void)snprintf(device, sizeof device,
+                       "    rate: 5/min\n  - name: cse\n    path: /cse\n    url: "
+                       "coap://127.0.0.1:7788\n    dialect: onem2m\n%s",
+                       bases[i].base);
+        mutate(yaml, sizeof yaml, &(struct row){"a CSE", "    rate: 5/min\n", device, NULL});
+        (void)snprintf(text, sizeof text,
+                       "version: 1\nforbid:\n  - {path: %s, operations: [RETRIEVE]}\n",
+                       bases[i].forbid);
+        put_file("policy.yaml", text, 0644);
+        struct config *c = load(yaml, &diag);
+        struct policy *p = c ? config_load_policy(c, &diag) : NULL;
+        if (!p)
+            fail_msg("%s", got);
+        m2m_warn(c, p, &diag);
+        if ((strstr(got, ":3: warning: 'cse' has no cse-base") != NULL) != bases[i].warned)
+            fail_msg("%s %s: %s", bases[i].base, bases[i].forbid, got);
+        policy_unref(p);
+        config_free(c);
+    }
+    put_file("policy.yaml", "version: 1\n", 0644);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -781,6 +819,7 @@ int main(void)
         cmocka_unit_test(not_there),
         cmocka_unit_test(the_policy_must_know_the_authority),
         cmocka_unit_test(the_policy_must_know_who_notifies),
+        cmocka_unit_test(a_cse_of_an_unknown_base),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
