@@ -55,6 +55,8 @@ HOLDER = "//sp.example/cse1/Cphone"
 
 
 class Tokens(Stage):
+    extra = ""
+
     @classmethod
     def build(cls):
         cls.key, cls.gym = jws.SigningKey(), jws.SigningKey("PS256")
@@ -73,7 +75,8 @@ class Tokens(Stage):
             secrets={"keys/app.psk": PSK.hex() + "\n",
                      "keys/das.jwks": json.dumps({"keys": [
                          cls.key.jwk(), json.loads(cls.seal.export(private_key=True))]}),
-                     "keys/gym.jwks": json.dumps({"keys": [cls.gym.jwk()]})}))
+                     "keys/gym.jwks": json.dumps({"keys": [cls.gym.jwk()]})},
+            extra=cls.extra))
 
     def setUp(self):
         self.marks = {kind: c.mark() for kind, c in self.cse.items()}
@@ -234,3 +237,19 @@ class Tokens(Stage):
                             "--holder", HOLDER, "--role", "guest", "--json", check=0)
         token = json.loads(r.text)["jwt"]
         self.passed(self.phone.retrieve("cb/lobby/mint", query=self.tkns(token)))
+
+
+class Workers(Tokens):
+    """The same, and what one worker was told the others know."""
+    extra = "workers: 3\n"
+
+    def test_everywhere(self):
+        got = self.passed(self.phone.retrieve("cb/lobby/tv", query=self.tkns(self.token())))
+        local = ["ltids=" + got.message.m2m["ati"].split(":")[0]]
+        self.assertEqual(self.gw.post_token(self.token(tkps=self.rules(2, "cb/room/tv")).encode(),
+                                            fmt=42).code, "2.01")
+        for _ in range(12):
+            a = self.ae()
+            self.passed(a.retrieve("cb/lobby/tv", query=local))
+            self.passed(a.retrieve("cb/room/tv"))
+            a.close()
