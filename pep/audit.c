@@ -528,17 +528,16 @@ void audit_put_source(const char *word, struct buf *out)
 
 bool audit_end(uint8_t code, uint64_t us, struct buf *out)
 {
-    buf_put(out, NAME("code"));
     if (code) {
-        buf_put_u8(out, '"');
-        buf_put_decimal(out, code >> 5, 1);
-        buf_put_u8(out, '.');
-        buf_put_decimal(out, code & 31, 2);
-        buf_put_u8(out, '"');
+        enum { CLASS_AT = 9, DETAIL_AT = 11 };
+        char text[] = ",\"code\":\"0.00\",\"us\":";
+        text[CLASS_AT] = (char)('0' + (code >> 5));
+        set_two(text + DETAIL_AT, code & 31);
+        buf_put(out, BYTES_LIT(text));
     } else {
-        buf_put_str(out, "null"); /* nobody was answered */
+        buf_put(out, BYTES_LIT(",\"code\":null,\"us\":")); /* nobody was answered */
     }
-    put_number(out, NAME("us"), us);
-    buf_put_str(out, "}\n");
+    buf_put_decimal(out, us, 1);
+    buf_put(out, BYTES_LIT("}\n"));
     return !out->full;
 }

@@ -8,6 +8,7 @@
 #ifndef POSTERN_BYTES_H
 #define POSTERN_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -99,9 +100,15 @@ static inline void buf_put_u8(struct buf *b, uint8_t v)
 static inline void buf_put_be(struct buf *b, uint64_t v, size_t n)
 {
     uint8_t *to = buf_reserve(b, n);
-    if (to)
-        for (size_t i = 0; i < n; i++)
-            to[i] = (uint8_t)(v >> (8 * (n - 1 - i)));
+    if (!to)
+        return;
+    if (__builtin_constant_p(n) && n == sizeof v) {
+        v = htobe64(v);
+        memcpy(to, &v, sizeof v);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = (uint8_t)(v >> (8 * (n - 1 - i)));
 }
 
 static inline void buf_put_str(struct buf *b, const char *s)

@@ -62,11 +62,12 @@ static bool is_on(const struct device *d, const struct exchange *x, const struct
 struct exchange *flight_find_token(const struct device *d, const struct way *w, const struct msg *m,
                                    uint64_t *token)
 {
+    _Static_assert(DEVICE_TOKEN_BYTES == sizeof *token, "one word");
     *token = 0;
     if (m->token_n != DEVICE_TOKEN_BYTES)
         return NULL;
-    for (size_t i = 0; i < DEVICE_TOKEN_BYTES; i++)
-        *token = *token << 8 | m->token[i];
+    memcpy(token, m->token, sizeof *token);
+    *token = be64toh(*token);
     size_t place = *token & 0xffff;
     struct exchange *x = place < flight_places(d) ? d->places[place] : NULL;
     return x && x->up_token == *token && is_on(d, x, w) ? x : NULL;

@@ -503,7 +503,7 @@ enum exchange_arrival exchange_accept(struct exchanges *t, struct assoc *a, int 
     bool reliable = a && a->conn;
     uint32_t tag = reliable ? 0 : key_tag(t, a, listener, from, m->mid);
     tagmap_expect(&t->by_mid, tag);
-    uint64_t hash = reliable ? 0 : siphash(&t->seed, datagram);
+    uint64_t hash = reliable ? 0 : siphash_13(&t->seed, datagram);
     struct repeat *over = NULL;
     struct exchange *old = reliable ? NULL : find_request(t, tag, a, listener, from, m->mid, &over);
     if (over && is_forgotten(over, now)) {

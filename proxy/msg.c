@@ -2,7 +2,13 @@
 
 #include <coap3/coap.h>
 
-enum { HEADER = 4, PAYLOAD_MARKER = 0xff, EXTENDED_TWO = 14, EXTENDED_TWO_MIN = 269 };
+enum {
+    HEADER = 4,
+    PAYLOAD_MARKER = 0xff,
+    EXTENDED_ONE = 13,
+    EXTENDED_TWO = 14,
+    EXTENDED_TWO_MIN = 269
+};
 
 /* The combinations of type and code that mean something (RFC 7252 4.2, 4.3,
  * table 1). A reserved class, an Acknowledgement with a request, a Reset
@@ -32,7 +38,13 @@ static bool parse_options(struct bytes rest, struct msg *out)
     size_t n = 0;
     while (rest.n && *rest.p != PAYLOAD_MARKER) {
         coap_option_t o;
-        size_t used = coap_opt_parse(rest.p, rest.n, &o);
+        size_t used = 1u + (*rest.p & 15);
+        /* Nearly all have a short number and a short value, in one byte. */
+        if (*rest.p >> 4 < EXTENDED_ONE && used <= EXTENDED_ONE) {
+            o = (coap_option_t){*rest.p >> 4, used - 1, rest.p + 1};
+        } else {
+            used = coap_opt_parse(rest.p, rest.n, &o);
+        }
         if (used == 0 || used > rest.n)
             return false;
         /* libcoap keeps the delta in 16 bits, where the largest ones (from
@@ -122,7 +134,13 @@ bool msg_write(const struct msg *m, struct buf *out)
     for (size_t i = 0; i < m->n_options && !out->full; i++) {
         const struct msg_option *o = &m->options[i];
         size_t room = out->cap - out->n;
-        size_t used = 0;
+        size_t used = 0, delta = (size_t)o->number - before;
+        if (delta < EXTENDED_ONE && o->value.n < EXTENDED_ONE && o->value.n < room) {
+            buf_put_u8(out, (uint8_t)(delta << 4 | o->value.n));
+            buf_put(out, o->value);
+            before = o->number;
+            continue;
+        }
         if (o->number >= before && room)
             used = coap_opt_encode(out->p + out->n, room, (uint16_t)(o->number - before),
                                    o->value.p, o->value.n);

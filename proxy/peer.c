@@ -16,7 +16,7 @@ uint64_t peer_hash(const struct peer *a, const uint8_t seed[16])
     memcpy(&key.k1, seed + 8, 8);
     /* Family, port and address; what follows in IPv4's is always 0. */
     size_t n = a->sa.sa_family == AF_INET ? offsetof(struct sockaddr_in, sin_zero) : a->len;
-    return siphash(&key, bytes_of(&a->sa, n));
+    return siphash_13(&key, bytes_of(&a->sa, n));
 }
 
 static bool is_mapped(const struct peer *a)
