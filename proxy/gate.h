@@ -63,9 +63,10 @@ struct gate_stats {
     uint64_t malformed, plain_refused;
     uint64_t unread; /* records at an association's address: forged, or replayed */
     uint64_t echoed; /* answers with an Echo: too long for an address that has not shown itself */
-    uint64_t held_back;    /* and retransmissions to it that were not sent */
-    uint64_t handshake_us; /* processor time of handshakes that waited for their turn */
-    uint64_t rate_refused; /* 4.29 by a rate; among those denied */
+    uint64_t held_back;               /* and retransmissions to it that were not sent */
+    uint64_t handshake_us;            /* processor time of handshakes that waited for their turn */
+    uint64_t rate_refused;            /* 4.29 by a rate; among those denied */
+    uint64_t called, called_answered; /* requests of CSEs to clients */
     struct assocs_stats assocs;
     struct conns_stats conns;
     struct exchanges_stats exchanges;

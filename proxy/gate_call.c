@@ -189,6 +189,7 @@ static void send_call(struct gate *g, struct call *c, struct assoc *a)
         end_call(g, c, NULL, UP_FULL);
         return;
     }
+    g->stats.called++;
     c->kept = kept;
     if (!kept) { /* TCP's to see to */
         c->state = CALL_HEARD;
@@ -331,6 +332,7 @@ bool gate_call_answered(struct gate *g, const struct arrival *in)
         return true; /* it has not seen our ACK */
     const struct m2m_cse *cse = upstream_config(g->upstreams, c->device)->cse;
     bool good = put_current(in->assoc, cse, in->m, &m);
+    g->stats.called_answered += good;
     call_finish(g, c, good ? &m : NULL, good ? UP_ANSWERED : UP_RESET);
     return true;
 }

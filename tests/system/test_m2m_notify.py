@@ -87,6 +87,8 @@ class Notified(InFront):
             # each was answered to the CSE as its application did
             self.cse[self.numbering].wait_line(r'"code": "2.04", "notified": "%s", "rsc": 2000' %
                                                self.poa(i))
+        said = json.loads(self.gw.postern("status", "--json", "-c", "postern.yaml", check=0).text)
+        self.assertGreaterEqual(said["counters"]["clients_notified_answered"], N)
 
     def test_who_came_last(self):
         """One that has come back, from elsewhere, and has not said goodbye."""
