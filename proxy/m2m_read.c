@@ -22,6 +22,7 @@ struct query {
     uint32_t seen; /* bit P_OP ... */
     int op, fu;    /* 0: not there */
     int rcn;       /* -1: not there */
+    bool later;    /* the answer need not be waited for */
 };
 
 static bool fault(struct m2m_fault *why, uint8_t code, uint16_t rsc, const char *text)
@@ -164,6 +165,9 @@ static bool read_parameter(struct m2m_read *r, struct query *q, struct bytes opt
     case P_RCN:
         ok = (q->rcn = number(value)) >= 0;
         break;
+    case P_RT:
+        q->later = !bytes_equal_str(value, "3"); /* blockingRequest */
+        break;
     case P_TQI:
         ok = read_tqi(value, &out->wants_dynamic);
         break;
@@ -249,6 +253,33 @@ static bool read_operation(struct m2m_read *r, uint8_t method, const struct quer
     return true;
 }
 
+static uint8_t method_of(enum m2m_operation op)
+{
+    static const uint8_t methods[] = {
+        [M2M_CREATE] = MSG_POST,   [M2M_RETRIEVE] = MSG_GET, [M2M_UPDATE] = MSG_PUT,
+        [M2M_DELETE] = MSG_DELETE, [M2M_NOTIFY] = MSG_POST,  [M2M_DISCOVERY] = MSG_GET};
+    return methods[op];
+}
+
+/* There are CSEs that pass over `op` and take each such POST for a NOTIFY,
+ * which who may RETRIEVE need not be permitted. So what was judged goes out by
+ * its own method, as it should where the answer is waited for (6.2.1). Where
+ * it is not, POST and `op` are the binding's own form (6.2.2.3), and stay. */
+static void settle_method(struct m2m_read *r, const struct query *q)
+{
+    struct msg *m = &r->plain;
+    size_t kept = 0;
+    if (!q->op || q->later)
+        return;
+    m->code = method_of(r->request.operation);
+    for (size_t i = 0; i < m->n_options; i++) {
+        struct bytes v = m->options[i].value;
+        if (m->options[i].number != OPT_URI_QUERY || v.n < 3 || memcmp(v.p, "op=", 3) != 0)
+            m->options[kept++] = m->options[i];
+    }
+    m->n_options = kept;
+}
+
 /* ---- the whole ---- */
 
 static void begin(struct m2m_read *r)
@@ -307,8 +338,16 @@ bool m2m_read(const struct msg *in, enum m2m_sender from, enum m2m_numbering unc
     int64_t format = msg_uint(in, OPT_CONTENT_FORMAT);
     if (format == CF_PREQ_XML || format == CF_PREQ_JSON || format == CF_PREQ_CBOR)
         return fault(why, C_FORMAT, M2M_MEDIA_TYPE, "a primitive within a request");
-    return read_values(r, from, now_s, why) && read_query(r, &q, why) &&
-           read_operation(r, in->code, &q, why);
+    if (!read_values(r, from, now_s, why) || !read_query(r, &q, why) ||
+        !read_operation(r, in->code, &q, why))
+        return false;
+    /* GET and DELETE have no payload (RFC 7252 5.5). Where there is one all the
+     * same some CSEs end, and others could take it for a notification. */
+    if (from == M2M_CLIENT && in->payload.n > 0 &&
+        (method_of(r->request.operation) == MSG_GET || r->request.operation == M2M_DELETE))
+        return bad(why, "an operation without content has some");
+    settle_method(r, &q);
+    return true;
 }
 
 bool m2m_read_address(struct m2m_read *r, const struct m2m_cse *cse,

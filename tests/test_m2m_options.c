@@ -332,6 +332,58 @@ static void operations(void **state)
     }
 }
 
+/* What the CSE gets of a request that says its operation by `op`. */
+static void by_its_own_method(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint8_t method;
+        int ty;
+        const char *query, *payload;
+        uint8_t sent; /* 0: refused */
+        size_t queries;
+    } rows[] = {
+        {"create", MSG_POST, 3, "op=1&rcn=0", "{}", MSG_POST, 1},
+        {"retrieve", MSG_POST, -1, "rcn=1&op=2", "", MSG_GET, 1},
+        {"retrieve with content", MSG_POST, -1, "rcn=1&op=2", "{}", 0, 0},
+        {"discovery", MSG_POST, -1, "fu=1&op=2&lbl=x", "", MSG_GET, 2},
+        {"update", MSG_POST, -1, "op=3", "{}", MSG_PUT, 0},
+        {"delete", MSG_POST, -1, "op=4", "", MSG_DELETE, 0},
+        {"delete with content", MSG_POST, -1, "op=4", "{}", 0, 0},
+        {"notify", MSG_POST, -1, "op=5", "{}", MSG_POST, 0},
+        {"its own already", MSG_PUT, -1, "op=3", "{}", MSG_PUT, 0},
+        {"blocking", MSG_POST, -1, "op=4&rt=3", "", MSG_DELETE, 1},
+        {"not blocking", MSG_POST, -1, "op=4&rt=1", "", MSG_POST, 2},
+        {"not blocking, discovery", MSG_POST, -1, "op=2&fu=1&rt=2", "", MSG_POST, 3},
+        {"not blocking, with content", MSG_POST, -1, "op=4&rt=1", "{}", 0, 0},
+        {"not blocking update", MSG_POST, -1, "op=3&rt=2", "{}", MSG_POST, 2},
+        {"not blocking notify", MSG_POST, -1, "op=5&rt=2", "{}", MSG_POST, 2},
+        {"no op", MSG_POST, -1, "rt=3", "{}", MSG_POST, 1},
+        {"get", MSG_GET, -1, "", "", MSG_GET, 0},
+        {"get with content", MSG_GET, -1, "", "{}", 0, 0},
+        {"delete by its method, with content", MSG_DELETE, -1, "", "{}", 0, 0},
+        {"another that begins so", MSG_POST, -1, "opt=1", "{}", MSG_POST, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct asks a = {rows[i].name, rows[i].method, rows[i].ty, rows[i].query, M2M_NONE, 0, 0};
+        struct msg m;
+        struct m2m_fault why = {0, 0, ""};
+        uint8_t ty[2];
+        char query[200];
+        put_request(&m, &a, ty, query);
+        m.payload = text(rows[i].payload);
+        bool ok = m2m_read(&m, M2M_CLIENT, M2M_LEGACY, NOW_S, &r, &why);
+        if (ok != (rows[i].sent != 0) || (ok && r.plain.code != rows[i].sent))
+            fail_msg("%s: method %d, %s", rows[i].name, r.plain.code, why.why);
+        size_t queries = 0;
+        for (size_t k = 0; ok && k < r.plain.n_options; k++)
+            queries += r.plain.options[k].number == OPT_URI_QUERY;
+        if (ok && queries != rows[i].queries)
+            fail_msg("%s: %zu queries", rows[i].name, queries);
+    }
+}
+
 static void what_is_below(void **state)
 {
     static const struct {
@@ -559,6 +611,8 @@ int main(void)
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(operations),
         cmocka_unit_test(what_ends_here),
+        cmocka_unit_test(by_its_own_method),
+        cmocka_unit_test(by_its_own_method),
         cmocka_unit_test(what_is_below),
         cmocka_unit_test(what_is_needed),
         cmocka_unit_test(whose_numbering),

@@ -166,7 +166,7 @@ class HttpCse(Base):
                 t = ann.send(1, "cb/x", {"fr": "Cann", "rqi": "r1", "rvi": "3", **params})
                 self.assertIn(ann.answer(t).code, ("4.00", "4.02", "4.03"))
         a = ann.ask(RETRIEVE, "cb/x", body={"m2m:atrl": ["rn"]})
-        self.assertEqual((a.code, a.rsc), ("5.01", 5001))
+        self.assertEqual((a.code, a.rsc), ("4.00", 4000))
         self.assertEqual(w.requests, [])
 
     def test_a_spoofed_originator(self):

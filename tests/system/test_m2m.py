@@ -264,6 +264,18 @@ class Refused(InFront):
         self.nothing_came()
 
 
+    def test_what_a_reader_may_is_no_notification(self):
+        r = self.ae("reader", originator="Creader")
+        for row, query, method in (("by op", ["op=2"], 2), ("by op, not blocking",
+                                   ["op=2", "rt=2"], 2), ("by its method", [], 1)):
+            with self.subTest(row):
+                self.denied(r.ask(RETRIEVE, "cb/box", body={"m2m:sgn": {}}, query=query,
+                                  method=method), "4.00", 4000)
+        self.expect(r.ask(RETRIEVE, "cb/none", query=["op=2"], method=2), "4.04", 4004)
+        self.assertEqual([(q["op"], q.get("query")) for q in
+                          self.cse["current"].requests(self.start_at)], [(2, [])])
+
+
 class Fragile(InFront):
     """A CSE that ends on a request without RQI or RVI goes on living."""
     cses = ("current", "legacy")
