@@ -65,27 +65,37 @@ static bool add_victim(struct victims *v, struct grant *g)
     return true;
 }
 
+struct grant *bind_sooner(struct grant *a, struct grant *o, const struct grant *g)
+{
+    bool may = o->authority == g->authority && o->permissions_text.n > 0 &&
+               g->permissions_text.n > 0 && o->exp_s < g->exp_s;
+    return may && (!a || o->exp_s < a->exp_s) ? o : a;
+}
+
 enum pep_err bind_make_way(struct pep *p, const struct grant *g, int64_t now_s, struct victims *v)
 {
     size_t left = 0;
+    struct grant *first = NULL;
     v->n = 0;
     if (g->bearer) {
         for (size_t i = 0; i < g->bearer->n_bearer; i++) {
             struct grant *o = g->bearer->bearer[i];
+            first = bind_sooner(first, o, g);
             if (!grant_replaces(o, g))
                 left++;
             else if (!add_victim(v, o))
                 return PEP_FULL;
         }
-        return left < GRANTS_PER_SESSION_MAX ? PEP_OK : PEP_FULL;
+        return left < GRANTS_PER_SESSION_MAX || (first && add_victim(v, first)) ? PEP_OK : PEP_FULL;
     }
     for (struct grant *o = grants_of_key(p->grants, g->key.id); o; o = grants_next_of_key(o)) {
+        first = bind_sooner(first, o, g);
         if (!grant_replaces(o, g))
             left++;
         else if (!add_victim(v, o))
             return PEP_FULL;
     }
-    if (left >= GRANTS_PER_KEY_MAX)
+    if (left >= GRANTS_PER_KEY_MAX && !(first && add_victim(v, first)))
         return PEP_FULL;
     /* A psk_identity in the kid form names one key, so a kid has one owner
      * here. The same authority may give its kid to a new key: the old key's

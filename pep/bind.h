@@ -24,4 +24,9 @@ MUST_USE enum pep_err bind_make_way(struct pep *p, const struct grant *g, int64_
 /* The grant of which `kid` is a live key, and this authority's; or NULL. */
 struct grant *bind_find_kid(struct pep *p, struct bytes kid, int authority, int64_t now_s);
 
+/* Of oneM2M's tokens, which add up, the one that ends first, if that is before
+ * g does: who comes for a new token time and again is not kept out by the old
+ * ones. Of `a` (or NULL) and o. */
+struct grant *bind_sooner(struct grant *a, struct grant *o, const struct grant *g);
+
 #endif

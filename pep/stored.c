@@ -83,9 +83,16 @@ static bool make_way(struct stored *l, const struct grant *g)
             take_end(p, o);
         next = rival(p, g);
     }
-    for (struct grant *o = grants_of_key(p->grants, g->key.id); o; o = grants_next_of_key(o))
+    struct grant *first = NULL;
+    for (struct grant *o = grants_of_key(p->grants, g->key.id); o; o = grants_next_of_key(o)) {
+        first = bind_sooner(first, o, g);
         others++;
-    return others < GRANTS_PER_KEY_MAX;
+    }
+    if (others < GRANTS_PER_KEY_MAX)
+        return true;
+    if (first) /* as there, where its deletion is told behind this */
+        grants_drop(p->grants, first);
+    return first != NULL;
 }
 
 static bool has_place(const struct stored *l)

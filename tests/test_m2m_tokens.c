@@ -606,6 +606,13 @@ static void test_several(void **state)
         struct pep_taken t = take(NULL, m2m_mint(&(struct m2m_minting){.jti = id}), 42);
         assert_int_equal(t.err, i <= 8 ? PEP_OK : PEP_FULL);
     }
+    /* what lasts longer takes the place of what ends first; what ends before does not */
+    struct m2m_minting late = {.jti = "\"late\"", .exp = "1795316500"},
+                       soon = {.jti = "\"soon\"", .exp = "1795316300"};
+    assert_int_equal(take(NULL, m2m_mint(&soon), 42).err, PEP_FULL);
+    struct pep_taken t = take(NULL, m2m_mint(&late), 42);
+    assert_int_equal(t.err, PEP_OK);
+    assert_true(t.replaced);
     pep_session_close(s);
 }
 
@@ -1040,10 +1047,22 @@ static void test_colleague(void **state)
     assert_int_equal(d.verdict, POLICY_PERMIT);
     char *lti = local_of(&d);
     pep_session_close(s);
+    /* as many as there may be, and one that takes the place of the first */
+    for (int i = 0; i < 8; i++) {
+        char id[32], exp[32];
+        (void)snprintf(id, sizeof id, "\"m%d\"", i);
+        (void)snprintf(exp, sizeof exp, "%d", 1795316401 + i);
+        const struct m2m_minting m = {.jti = id, .exp = exp, .tkps = PV(ACR("\"all\"", 16))};
+        assert_int_equal(take(NULL, m2m_mint(&m), 42).err, PEP_OK);
+    }
+    assert_int_equal(pep_grants_of(own, 0), 8);
+    assert_int_equal(pep_grants_of(colleague, 0), 8);
     house.pep = colleague;
     s = m2m_house_open(&house, "phone");
-    assert_true(may(s, M2M_RETRIEVE, "/cse/lamp/state"));
-    assert_string_equal(ask_by(s, "Cphone", lti, NULL, M2M_NOW).reason, "permitted");
+    assert_false(may(s, M2M_RETRIEVE, "/cse/lamp/state")); /* that was the first */
+    assert_true(may(s, M2M_NOTIFY, "/cse/room/door"));
+    /* it is known, and for the room */
+    assert_string_equal(ask_by(s, "Cphone", lti, NULL, M2M_NOW).reason, "beyond-authority");
     pep_session_close(s);
     house.pep = own;
     m2m_house_clear(&house);
