@@ -85,7 +85,7 @@ static int choose_class(struct minting *m, bool can_sign, bool can_seal, enum po
 static int mint_m2m(struct minting *m, const struct crypto_alg *a, struct jwt_maker *with)
 {
     bool seals = a && (a->class == CRYPTO_AEAD || a->class == CRYPTO_WRAP);
-    enum policy_class class;
+    enum policy_class class = POLICY_JWS;
     with->proof = find_jose_key(m, false, seals ? NULL : a);
     with->seal = find_jose_key(m, true, seals ? a : NULL);
     if (with->proof == with->seal) /* one key, one use: to sign, unless it must be secret */
