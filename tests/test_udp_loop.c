@@ -412,6 +412,44 @@ static void test_bursts(void **state)
     }
 }
 
+/* After many that came alone one is read at a time, until more come. None is
+ * lost, cut or told twice on the way there and back. */
+static void test_one_by_one(void **state)
+{
+    (void)state;
+    static uint8_t large[DATAGRAM_MAX + 1];
+    struct stage s = {0};
+    open_pair(&s, "127.0.0.1", "127.0.0.1", false);
+    size_t sent = 0, calls = 0;
+    for (size_t burst = 1; burst <= 40; burst += 13)
+        for (size_t i = 0; i < 20; i++) {
+            size_t n = i == 19 ? burst : 1;
+            for (size_t k = 0; k < n; k++, sent++)
+                udp_send(s.client, NULL, BYTES_LIT("word"));
+            udp_flush(s.client);
+            struct pollfd p = {udp_fd(s.server), POLLIN, 0};
+            while (s.server_got < sent && poll(&p, 1, PATIENCE_MS) == 1) {
+                (void)udp_receive(s.server, at_server, &s);
+                calls++;
+            }
+            assert_int_equal(s.server_got, sent);
+        }
+    assert_true(calls < 4 * 20 + 4 * 8); /* a burst takes a few more than one */
+    assert_int_equal(s.bytes_got, 4 * sent);
+    for (size_t i = 0; i < 6; i++) { /* one that is too long, alone */
+        assert_int_equal(send(udp_fd(s.client), large, sizeof large, 0), sizeof large);
+        (void)udp_receive(s.server, at_server, &s);
+    }
+    assert_int_equal(s.server_got, sent);
+    struct udp_stats st;
+    udp_get_stats(s.server, &st);
+    assert_int_equal(st.truncated_in, 6);
+    assert_false(udp_receive(s.server, at_server, &s)); /* nothing */
+    assert_int_equal(s.server_got, sent);
+    udp_free(s.server);
+    udp_free(s.client);
+}
+
 static void on_signal(void *user, int signo)
 {
     struct stage *s = user;
@@ -519,7 +557,7 @@ int main(void)
         cmocka_unit_test(test_unsendable), cmocka_unit_test(test_fair),
         cmocka_unit_test(test_timer),      cmocka_unit_test(test_signal),
         cmocka_unit_test(test_unwatch),    cmocka_unit_test(test_bursts),
-        cmocka_unit_test(test_no_way_yet),
+        cmocka_unit_test(test_one_by_one), cmocka_unit_test(test_no_way_yet),
     };
     return cmocka_run_group_tests_name("udp_loop", tests, NULL, NULL);
 }
