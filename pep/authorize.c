@@ -545,7 +545,8 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
     enum pep_err err = ask(p, s, r, now_s, by.speaks, &a);
     if (by.unassociated >= 0)
         hold_unassociated(p, by.unassociated, &a);
-    if (err == PEP_OK && by.rsc > 0 && !is_vouched(&a)) {
+    bool vouched = by.rsc == 0 || (err == PEP_OK && is_vouched(&a));
+    if (err == PEP_OK && !vouched) {
         refuse_originator(&by, out);
         return;
     }
@@ -584,8 +585,9 @@ void pep_authorize(struct pep *p, struct pep_session *s, const struct request *r
         out->code = 0;
         return;
     }
-    /* Without an association nothing is ever forwarded, report or not. */
-    if (s && policy_mode(p->policy) == POLICY_REPORT)
+    /* Without an association nothing is ever forwarded, report or not; nor from
+     * somebody whom a token was to prove, and failed. */
+    if (s && vouched && policy_mode(p->policy) == POLICY_REPORT)
         out->outcome = PEP_FORWARD;
     if (err == PEP_OK && r->m2m && r->m2m->wants_dynamic)
         out->tqf = consult_tell(p, s, r, &a, &d);

@@ -347,8 +347,10 @@ bool m2m_hold_vouches(struct pep *p, struct pep_session *s, const struct request
     if (!s || !begin(&h))
         return false;
     session_refresh(s);
-    for (size_t i = 0; s->held && i < s->held->n; i++)
-        if (is_live(&h, s->held->of[i]) && m2m_names_have(&h.who, s->held->of[i]->sub))
+    for (size_t i = 0; s->held && i < s->held->n; i++) {
+        const struct grant *g = s->held->of[i];
+        if (is_live(&h, g) && grant_covers(g, r->device) && m2m_names_have(&h.who, g->sub))
             return true;
+    }
     return false;
 }

@@ -23,8 +23,8 @@ MUST_USE enum pep_err m2m_hold(struct pep *p, struct pep_session *s, const struc
 MUST_USE enum pep_err m2m_hold_one(struct pep *p, struct pep_session *s, const struct request *r,
                                    struct bytes raw, bool speaks, int64_t now_s, struct asked *a);
 
-/* Whether a token that the session holds, and that is its own by its cnf or as
- * a bearer token, has the originator of r as its holder. */
+/* Whether a token for this CSE that the session holds, and that is its own by
+ * its cnf or as a bearer token, has the originator of r as its holder. */
 bool m2m_hold_vouches(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s);
 
 #endif

@@ -569,6 +569,70 @@ static void test_bearer(void **state)
     }
 }
 
+/* A token for another CSE says nothing here, not of whom it is either: else its
+ * holder would be whoever has that name here. */
+static void test_holder_elsewhere(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *azp, *aud;
+        bool permitted;
+    } rows[] = {
+        {"for this CSE", "\"//house.example/mn-cse/Cx\"", "[\"/mn-cse\"]", true},
+        {"for another", "\"//house.example/mn-cse/Cx\"", "[\"/gym-cse\"]", false},
+        {"told shortly, for this", "\"Cx\"", "[\"/mn-cse\"]", true},
+        {"told shortly, for another", "\"Cx\"", "[\"/gym-cse\"]", false},
+    };
+    for (size_t i = 0; i < N(rows); i++) {
+        m2m_house_make(&house, NULL, "bearer: deny", "bearer: allow");
+        struct pep_session *s = m2m_house_open(&house, "panel");
+        assert_int_equal(ask(s, M2M_DELETE, "/cse/lamp/state", "Cx").rsc, M2M_NOT_AUTHENTICATED);
+        const struct m2m_minting m = {.azp = rows[i].azp, .aud = rows[i].aud};
+        assert_int_equal(take(s, m2m_mint(&m), 42).err, PEP_OK);
+        struct pep_decision d = ask(s, M2M_DELETE, "/cse/lamp/state", "Cx");
+        if (rows[i].permitted != (d.verdict == POLICY_PERMIT) ||
+            (!rows[i].permitted && d.rsc != M2M_NOT_AUTHENTICATED))
+            fail_msg("%s: %s, %u", rows[i].name, d.reason, d.rsc);
+        pep_session_close(s);
+        m2m_house_clear(&house);
+    }
+}
+
+/* While a policy is tried out, a token that fails speaks for nobody: the
+ * originator that it was to prove never reaches the CSE. */
+static void test_holder_reported(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *azp, *originator;
+        enum pep_outcome want;
+    } rows[] = {
+        {"its own", "\"" M2M_HOLDER "\"", "Cphone", PEP_FORWARD},
+        {"its own, a token that fails", "\"x\"", "Cphone", PEP_FORWARD},
+        {"another's, whose token it proves", "\"Cx\"", "Cx", PEP_FORWARD},
+        {"another's, a token that fails", "\"x\"", "Cx", PEP_DENY},
+        {"another's, enrolled", "\"Cpanel\"", "Cpanel", PEP_DENY},
+    };
+    m2m_house_make(&house, NULL, "bearer: deny", "bearer: allow");
+    static char text[8192];
+    const char *deny = strstr(m2m_policy_text, "bearer: deny");
+    (void)snprintf(text, sizeof text, "mode: report\n%.*sbearer: allow%s",
+                   (int)(deny - m2m_policy_text), m2m_policy_text, deny + 12);
+    struct policy *p = policy_load("policy.yaml", bytes_str(text), "0", &house.diag);
+    assert_true(p && pep_load(house.pep, p, house.dir, M2M_NOW, &house.diag));
+    policy_unref(p);
+    for (size_t i = 0; i < N(rows); i++) {
+        struct pep_session *s = m2m_house_open(&house, "phone");
+        struct bytes token = m2m_mint(&(struct m2m_minting){.azp = rows[i].azp});
+        struct pep_decision d =
+            ask_with(s, M2M_DELETE, "/cse/lamp/state", rows[i].originator, &token, 1);
+        if (d.outcome != rows[i].want || d.verdict == POLICY_PERMIT)
+            fail_msg("%s: %d, %s", rows[i].name, (int)d.outcome, d.reason);
+        pep_session_close(s);
+    }
+    m2m_house_clear(&house);
+}
+
 /* ---- several ---- */
 
 static void test_several(void **state)
@@ -1152,6 +1216,8 @@ int main(void)
         cmocka_unit_test(test_holder),
         cmocka_unit_test_setup_teardown(test_cnf, make, drop),
         cmocka_unit_test(test_bearer),
+        cmocka_unit_test(test_holder_elsewhere),
+        cmocka_unit_test(test_holder_reported),
         cmocka_unit_test_setup_teardown(test_several, make, drop),
         cmocka_unit_test_setup_teardown(test_narrow, make, drop),
         cmocka_unit_test_setup_teardown(test_local_ids, make, drop),
