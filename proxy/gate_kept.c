@@ -103,6 +103,7 @@ static void save_assoc(void *user, struct assoc *a)
     buf_put_str(&b, listener);
     put_peer(&k.peer, &b);
     buf_put_be(&b, k.next_mid, 2);
+    buf_put_u8(&b, a->m2m);
     buf_put_be(&b, k.unused_ms, 8);
     buf_put_be(&b, k.cid.n, 1);
     buf_put(&b, k.cid);
@@ -137,11 +138,12 @@ static enum kept_taken load_assoc(struct gate *g, struct bytes entry)
     if (!read_peer(&c, &k.peer))
         return KEPT_REFUSED;
     k.next_mid = cursor_u16(&c);
+    uint64_t numbering = cursor_be(&c, 1);
     k.unused_ms = cursor_be(&c, 8) + g->recall.away_ms;
     k.cid = cursor_vector(&c, 1);
     k.asleep = cursor_vector(&c, 2);
     struct bytes session = cursor_take(&c, c.n);
-    if (!cursor_done(&c))
+    if (!cursor_done(&c) || numbering > 1 + M2M_LEGACY)
         return KEPT_REFUSED;
     if (k.listener < 0)
         return KEPT_DROPPED;
@@ -152,6 +154,7 @@ static enum kept_taken load_assoc(struct gate *g, struct bytes entry)
     if (!g->recall.sound && !assoc_is_sound(g->assocs, a))
         return KEPT_REFUSED;
     g->recall.sound = true;
+    a->m2m = (uint8_t)numbering;
     struct policy_peer from = peer_policy(&a->peer);
     a->session = pep_session_restore(g->pep, session, &from, g->now.wall_s);
     if (!a->session || (pep_session_trusts(a->session) && !g->recall.same_ca)) {
@@ -268,7 +271,7 @@ static enum kept_taken load_watch(struct gate *g, struct bytes entry)
 
 static const struct kept_section sections[] = {
     {1, 1, "ground", save_ground, load_ground},
-    {2, 1, "associations", save_assocs, load_assoc},
+    {2, 2, "associations", save_assocs, load_assoc},
     {3, 1, "messages", save_seen, load_seen},
     {4, 1, "observations", save_watches, load_watch},
 };
