@@ -136,12 +136,20 @@ class Device(Process):
                           "::1" if family == 6 else "127.0.0.1", "-p", str(self.port)])
         self.wait_line(r"created UDP +endpoint")
 
-    def requests(self, start=0):
-        """The requests that reached it from `start` on, as libcoap prints
-        them. One of our own behind them says that these were all."""
+    def _told(self, start=0):
+        """The place behind all that reached it: a request of our own is the
+        last of them. What it prints may come late."""
         end = "end-%d" % next(_serial)
         coap(self.url + "/" + end)
-        _, stop = self.wait_line(r"c:GET .*Uri-Path:%s\b" % end, start)
+        return self.wait_line(r"c:GET .*Uri-Path:%s\b" % end, start)[1]
+
+    def mark(self):
+        return self._told(super().mark())
+
+    def requests(self, start=0):
+        """The requests that reached it from `start` on, as libcoap prints
+        them."""
+        stop = self._told(start)
         return [l for l in self.lines[start:stop - 1] if
                 re.match(r"v:1 t:(CON|NON) c:(GET|POST|PUT|DELETE|FETCH|PATCH|iPATCH) ", l)
                 and "Uri-Path:end-" not in l]
