@@ -53,8 +53,16 @@ class CseProcess(rig.Process):
         self.wait_line(r'"ready"')
         self.url = "%s://127.0.0.1:%d" % ("http" if kind == "http" else "coap", self.port)
 
+    def mark(self):
+        return self._told(super().mark())
+
     def requests(self, start=0):
-        """One of our own behind them says that these were all."""
+        stop = self._told(start)
+        return [r for r in (json.loads(l) for l in self.lines[start:stop - 1]) if "op" in r]
+
+    def _told(self, start):
+        """The place behind all that reached it: one of our own is the last of
+        them. What it prints may come late."""
         n = next(_serial)
         end = "end-%d" % n
         if self.kind == "http":
@@ -68,8 +76,7 @@ class CseProcess(rig.Process):
                 s.sendto(onem2m.message(1, 1, n & 0xffff, b"e", numbering,
                                         {"fr": "end", "rqi": end, "rvi": "3"}, [end]),
                          ("127.0.0.1", self.port))
-        _, stop = self.wait_line('"to": "%s"' % end, start)
-        return [r for r in (json.loads(l) for l in self.lines[start:stop - 1]) if "op" in r]
+        return self.wait_line('"to": "%s"' % end, start)[1]
 
 
 class InFront(Stage):
