@@ -33,19 +33,32 @@ struct loop {
     void *user;
     struct watch *watches;
     struct instant now;
-    bool sampled; /* `now` is of this turn */
+    bool sampled;     /* `now` is of this turn */
+    int64_t ahead_us; /* of the monotonic clock: the wall's, */
+    uint64_t wall_us; /* as it was at this time of the former; 0: never */
     bool stop;
 };
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
 
 struct instant loop_now(struct loop *l)
 {
     if (!l->sampled) {
-        struct timespec mono, wall;
-        clock_gettime(CLOCK_MONOTONIC, &mono);
-        clock_gettime(CLOCK_REALTIME, &wall);
-        l->now.mono_us = (uint64_t)mono.tv_sec * 1000000 + (uint64_t)mono.tv_nsec / 1000;
-        l->now.wall_s = wall.tv_sec;
-        l->now.wall_us = (uint32_t)(wall.tv_nsec / 1000);
+        uint64_t mono_us = clock_us(CLOCK_MONOTONIC);
+        /* Within a millisecond the two go alike; turns take microseconds. */
+        if (mono_us - l->wall_us >= 1000) {
+            l->ahead_us = (int64_t)clock_us(CLOCK_REALTIME) - (int64_t)mono_us;
+            l->wall_us = mono_us;
+        }
+        uint64_t wall_us = mono_us + (uint64_t)l->ahead_us;
+        l->now.mono_us = mono_us;
+        l->now.wall_s = (int64_t)(wall_us / 1000000);
+        l->now.wall_us = (uint32_t)(wall_us % 1000000);
         l->sampled = true;
     }
     return l->now;
@@ -53,9 +66,7 @@ struct instant loop_now(struct loop *l)
 
 uint64_t loop_cpu_us(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return clock_us(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* The turn that follows does the work. */
