@@ -1,6 +1,7 @@
 /* One request on its way to its verdict: the question, with the storage that
  * it borrows, and where each thing that is held comes from. For authorize.c
- * and those that add to what is held. */
+ * and those that add to what is held. Allocates nothing and hashes nothing but
+ * a token that comes with the request, and a path for AIF's Dynamic. */
 #ifndef POSTERN_ASKED_H
 #define POSTERN_ASKED_H
 
@@ -43,5 +44,16 @@ static inline void asked_hold(struct asked *a, const struct policy_holding *h,
     a->held[a->q.n_held] = *h;
     a->of[a->q.n_held++] = from;
 }
+
+/* The question from its beginning: what s holds, and what came with r.
+ * `speaks` as in m2m_hold.h. PEP_OK; or why what came with the request fails
+ * it; or PEP_PENDING, PEP_AWAY, PEP_BUSY as a->learned says. */
+MUST_USE enum pep_err asked_gather(struct pep *p, struct pep_session *s, const struct request *r,
+                                   int64_t now_s, bool speaks, struct asked *a);
+/* A grant of the session's, whether its authority must be asked first or not. */
+void asked_hold_grant(struct asked *a, const struct pep_session *s, const struct request *r,
+                      struct grant *g);
+/* The roles that the policy gives to who comes without an association. */
+void asked_hold_unassociated(const struct pep *p, int entry, struct asked *a);
 
 #endif
