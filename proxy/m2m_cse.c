@@ -1,20 +1,40 @@
 #include "m2m_cse.h"
 
+#include "../policy/utf8.h"
+
 /* s is `name` without the slashes in front of it. */
 static bool is_id(struct bytes s, const char *name, size_t slashes)
 {
     return name && bytes_equal_str(s, name + slashes);
 }
 
-/* No name or ID has any of these (TS-0001 7.2, RFC 3986 2.3). A CSE that puts
- * segments into a URL, and takes that apart again, would see another address,
- * or a query. */
+/* No name or ID is empty or has any of these (TS-0001 7.2, RFC 3986 2.3). A CSE
+ * that puts segments into a URL, and takes that apart again, would see another
+ * address, or a query. */
 static bool is_sound(struct bytes s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] == 0x7f || strchr("/\\?#%&", s.p[i]))
+        if (s.p[i] <= ' ' || s.p[i] == 0x7f || strchr("/\\?#%&;", s.p[i]))
             return false;
-    return true;
+    return s.n > 0 && utf8_is(s);
+}
+
+/* Nor does one begin with a mark (TS-0004 6.2.3). Some CSEs look for marks at any
+ * place of an address, or at its first character alone. `whose`: how many
+ * segments say whose it is. */
+static bool has_stray_mark(const struct bytes *path, size_t n, size_t whose)
+{
+    for (size_t i = whose; i < n; i++)
+        if (bytes_equal_str(path[i], "~") || bytes_equal_str(path[i], "_") ||
+            (i > whose && bytes_equal_str(path[i], "-")))
+            return true;
+    return whose == 0 && n > 0 && (path[0].p[0] == '~' || path[0].p[0] == '_');
+}
+
+/* Behind it are the members of a group (TS-0004 table 6.8-1). */
+static bool fans_out(struct bytes s)
+{
+    return bytes_equal_str(s, "fopt") || bytes_equal_str(s, "sfop");
 }
 
 /* How many segments say whose it is. */
@@ -59,6 +79,8 @@ bool m2m_address_read(const struct m2m_cse *cse, const struct bytes *path, size_
     for (size_t i = 0; i < n; i++)
         if (!is_sound(path[i]))
             return false;
+    if (has_stray_mark(path, n, whose))
+        return false;
     for (size_t i = 0; !ours && i < whose; i++)
         ok = ok && add(out, path[i], true);
     if (whose == n && ours && cse->base) /* the CSE itself */
@@ -70,7 +92,7 @@ bool m2m_address_read(const struct m2m_cse *cse, const struct bytes *path, size_
             s = bytes_str(cse->base);
         bool unstructured = first && (!ours || dash || cse->base) &&
                             !(ours && cse->base && bytes_equal_str(s, cse->base));
-        ok = ok && add(out, s, unstructured || bytes_equal_str(s, "fopt"));
+        ok = ok && add(out, s, unstructured || fans_out(s));
     }
     return ok;
 }

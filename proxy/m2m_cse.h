@@ -10,7 +10,7 @@
  *   addresses of other CSEs, up to the first segment behind the CSE-ID; the
  *   first segment of an unstructured address (a bare resource ID: a rule on
  *   the structured path knows nothing of it, and its `forbid` neither); and
- *   `fopt`, behind which are a group's members, wherever they are.
+ *   `fopt` and `sfop`, behind which are a group's members, wherever they are.
  *
  * Where `cse-id`, `sp-id` or `cse-base` is not told, an address that needs it
  * is another CSE's; and without cse-base nobody can tell an ID from a name, so
@@ -39,7 +39,8 @@ struct m2m_address {
 };
 
 /* `path`: what is below the device's prefix. False: more segments than there
- * may be, or one with a byte that no name has, and that a URL could be cut at. */
+ * may be, or one that is no name: empty, with a byte that a URL could be cut at,
+ * or with a mark (`~`, `_`, `-`) that does not stand where it has a meaning. */
 MUST_USE bool m2m_address_read(const struct m2m_cse *cse, const struct bytes *path, size_t n,
                                struct m2m_address *out);
 /* As one text: without what stands before a CSE's ID. False: no room. */

@@ -103,6 +103,14 @@ static bool is_formed(const struct row *r, struct bytes value)
     }
 }
 
+/* As it is told to whoever is next: some read the first byte alone. */
+static struct bytes shortest(struct bytes n)
+{
+    while (n.n > 0 && n.p[0] == 0)
+        n = bytes_of(n.p + 1, n.n - 1);
+    return n;
+}
+
 void m2m_set(struct m2m_values *v, enum m2m_param p, struct bytes value)
 {
     v->has |= UINT32_C(1) << p;
@@ -168,7 +176,7 @@ bool m2m_split(const struct msg *in, enum m2m_numbering n, struct m2m_values *ou
             !is_formed(&rows[p], o->value))
             sound = false;
         else
-            m2m_set(out, p, o->value);
+            m2m_set(out, p, rows[p].form == UINT ? shortest(o->value) : o->value);
     }
     return sound;
 }

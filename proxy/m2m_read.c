@@ -1,5 +1,7 @@
 #include "m2m_read.h"
 
+#include <strings.h>
+
 #include "../pep/m2m_time.h"
 
 enum {
@@ -16,13 +18,28 @@ enum { CF_PREQ_XML = 10006, CF_PREQ_JSON = 10007, CF_PREQ_CBOR = 10012 };
 
 /* ---- parameters in the query (TS-0004 8.2.2) ---- */
 
-enum parameter { P_OTHER, P_OP, P_FU, P_RT, P_RCN, P_TQI, P_RIDS, P_TIDS, P_LTIDS, P_TKNS };
+enum parameter {
+    P_OTHER, /* this and those up to P_TY go on to the CSE */
+    P_OP,
+    P_FU,
+    P_RT,
+    P_RCN,
+    P_SQI,
+    P_TY,
+    P_TQI,
+    P_RIDS,
+    P_TIDS,
+    P_LTIDS,
+    P_TKNS,
+    P_OPTION, /* what this binding has options for */
+};
 
 struct query {
     uint32_t seen; /* bit P_OP ... */
     int op, fu;    /* 0: not there */
     int rcn;       /* -1: not there */
     bool later;    /* the answer need not be waited for */
+    bool sqi;
 };
 
 static bool fault(struct m2m_fault *why, uint8_t code, uint16_t rsc, const char *text)
@@ -36,14 +53,26 @@ static bool bad(struct m2m_fault *why, const char *text)
     return fault(why, C_BAD_REQUEST, M2M_BAD_REQUEST, text);
 }
 
-static enum parameter named(struct bytes name)
+/* Names of oneM2M have a case (TS-0004 8.2.1). What differs in that alone, some
+ * CSE may take for the same: *unsure. */
+static enum parameter named(struct bytes name, bool *unsure)
 {
-    static const char *const names[] = {[P_OP] = "op",     [P_FU] = "fu",       [P_RT] = "rt",
-                                        [P_RCN] = "rcn",   [P_TQI] = "tqi",     [P_RIDS] = "rids",
-                                        [P_TIDS] = "tids", [P_LTIDS] = "ltids", [P_TKNS] = "tkns"};
-    for (enum parameter p = P_OP; p <= P_TKNS; p++)
-        if (bytes_equal_str(name, names[p]))
-            return p;
+    static const struct {
+        const char *name;
+        enum parameter is;
+    } names[] = {
+        {"op", P_OP},     {"fu", P_FU},     {"rt", P_RT},     {"rcn", P_RCN},    {"sqi", P_SQI},
+        {"ty", P_TY},     {"tqi", P_TQI},   {"rids", P_RIDS}, {"tids", P_TIDS},  {"ltids", P_LTIDS},
+        {"tkns", P_TKNS}, {"fr", P_OPTION}, {"to", P_OPTION}, {"rqi", P_OPTION}, {"rvi", P_OPTION},
+    };
+    *unsure = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (name.n != strlen(names[i].name) ||
+            strncasecmp((const char *)name.p, names[i].name, name.n) != 0)
+            continue;
+        *unsure = !bytes_equal_str(name, names[i].name);
+        return names[i].is;
+    }
     return P_OTHER;
 }
 
@@ -117,22 +146,22 @@ static bool add_tkns(struct m2m_read *r, struct bytes s)
     return true;
 }
 
-static bool read_tqi(struct bytes s, bool *out)
+static bool read_bool(struct bytes s, bool *out)
 {
     *out = bytes_equal_str(s, "1") || bytes_equal_str(s, "true");
     return *out || bytes_equal_str(s, "0") || bytes_equal_str(s, "false");
 }
 
 /* A CSE may put the options together and take them apart again at '&' or ';',
- * and decode what it finds: no name may appear then that was not seen here. */
+ * cut off what is behind a '#', and decode what it finds: no name may appear
+ * then that was not seen here, and none get lost. */
 static bool is_plain(struct bytes option, struct bytes name)
 {
     for (size_t i = 0; i < option.n; i++)
-        if (option.p[i] < ' ' || option.p[i] == 0x7f || option.p[i] == '&' || option.p[i] == ';')
+        if (option.p[i] < ' ' || option.p[i] == 0x7f || strchr("&;#", option.p[i]))
             return false;
     for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] == '%' || name.p[i] == '+' || name.p[i] == ' ' || name.p[i] == '#' ||
-            name.p[i] == '?')
+        if (strchr("%+ ?", name.p[i]))
             return false;
     return true;
 }
@@ -145,14 +174,16 @@ static bool read_parameter(struct m2m_read *r, struct query *q, struct bytes opt
     const uint8_t *eq = option.n ? memchr(option.p, '=', option.n) : NULL;
     struct bytes name = bytes_of(option.p, eq ? (size_t)(eq - option.p) : option.n);
     struct bytes value = eq ? bytes_of(eq + 1, option.n - name.n - 1) : BYTES_NONE;
-    enum parameter p = named(name);
-    bool ok = true;
-    *passes = p <= P_RCN;
+    bool ok = true, unsure;
     if (!is_plain(option, name))
         return bad(why, "a query parameter that could be read as two");
+    enum parameter p = named(name, &unsure);
+    *passes = p <= P_TY;
+    if (unsure || p == P_OPTION)
+        return bad(why, "a query parameter of another name");
     if (p == P_OTHER)
         return true;
-    if (p != P_TKNS && q->seen >> p & 1)
+    if (p != P_TKNS && p != P_TY && q->seen >> p & 1)
         return bad(why, "a query parameter twice");
     q->seen |= UINT32_C(1) << p;
     switch (p) {
@@ -168,8 +199,11 @@ static bool read_parameter(struct m2m_read *r, struct query *q, struct bytes opt
     case P_RT:
         q->later = !bytes_equal_str(value, "3"); /* blockingRequest */
         break;
+    case P_SQI:
+        ok = read_bool(value, &q->sqi);
+        break;
     case P_TQI:
-        ok = read_tqi(value, &out->wants_dynamic);
+        ok = read_bool(value, &out->wants_dynamic);
         break;
     case P_RIDS:
         ok = read_list(value, out->rids, M2M_IDS_MAX, &out->n_rids);
@@ -243,13 +277,19 @@ static bool read_operation(struct m2m_read *r, uint8_t method, const struct quer
         op = (enum m2m_operation)q->op;
     if (typed != (op == M2M_CREATE))
         return bad(why, typed ? "only a CREATE has a resource type" : "a CREATE of what type?");
+    /* As a criterion it is for what is there, not for what is made or told; some
+     * CSEs look for the type of a CREATE there, too. */
+    if (q->seen >> P_TY & 1 && (op == M2M_CREATE || op == M2M_NOTIFY))
+        return bad(why, "a resource type in the query");
     /* What is found by the criteria of another's request (3: on demand) is
      * found, too. 2 makes any operation conditional. */
     bool discovers = q->fu == 1 || q->fu == 3;
-    if (discovers && op != M2M_RETRIEVE)
+    if (discovers && (op != M2M_RETRIEVE || q->sqi))
         return bad(why, "fu and the operation contradict each other");
     out->operation = discovers ? M2M_DISCOVERY : op;
-    out->below = is_below(q->rcn, discovers);
+    /* A semantic query looks at nothing else, and is answered with what
+     * descriptors say, of what is below, too (TS-0001 table 8.1.2-3, 10.2.14). */
+    out->below = is_below(q->rcn, discovers) || q->sqi;
     return true;
 }
 

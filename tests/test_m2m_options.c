@@ -279,6 +279,20 @@ static const struct asks asks[] = {
     {"result content twice", MSG_GET, -1, "rcn=1&rcn=4", REFUSED},
     {"no result content", MSG_GET, -1, "rcn=", REFUSED},
     {"response type twice", MSG_GET, -1, "rt=1&rt=3", REFUSED},
+    {"a type to be found", MSG_GET, -1, "ty=3&ty=4", M2M_RETRIEVE, 0, 0},
+    {"a type to be deleted", MSG_DELETE, -1, "fu=2&ty=4", M2M_DELETE, 0, 0},
+    {"a type to be created", MSG_POST, 3, "ty=3", REFUSED},
+    {"a type to be told", MSG_POST, -1, "ty=2", REFUSED},
+    {"a semantic query", MSG_GET, -1, "sqi=1&smf=x", M2M_RETRIEVE, 0, 0},
+    {"semantic discovery", MSG_GET, -1, "sqi=0&fu=1", M2M_DISCOVERY, 0, 0},
+    {"a semantic query, and discovery", MSG_GET, -1, "sqi=1&fu=1", REFUSED},
+    {"semantic perhaps", MSG_GET, -1, "sqi=2", REFUSED},
+    {"filter in another case", MSG_GET, -1, "FU=1", REFUSED},
+    {"roles in another case", MSG_GET, -1, "Rids=r1@x", REFUSED},
+    {"an originator in the query", MSG_GET, -1, "fr=Cother", REFUSED},
+    {"an address in the query", MSG_GET, -1, "to=cb/other", REFUSED},
+    {"a label", MSG_GET, -1, "lbl=x", M2M_RETRIEVE, 0, 0},
+    {"a fragment in a label", MSG_GET, -1, "lbl=x#y", REFUSED},
     {"an unknown parameter", MSG_GET, -1, "lbl=a+b&lbl=c", M2M_RETRIEVE, 0, 0},
     {"roles", MSG_GET, -1, "rids=r1@x+r2@x", M2M_RETRIEVE, 0, 0},
     {"no roles", MSG_GET, -1, "rids=", REFUSED},
@@ -390,11 +404,18 @@ static void what_is_below(void **state)
         const char *query;
         bool below;
     } rows[] = {
-        {"", false},           {"rcn=0", false},     {"rcn=1", false},     {"rcn=2", false},
-        {"rcn=3", false},      {"rcn=4", true},      {"rcn=5", true},      {"rcn=6", true},
-        {"rcn=7", false},      {"rcn=8", true},      {"rcn=9", false},     {"rcn=10", false},
-        {"rcn=11", true},      {"rcn=99", true},     {"fu=1", false},      {"fu=1&rcn=6", false},
-        {"fu=1&rcn=5", false}, {"fu=1&rcn=4", true}, {"fu=1&rcn=8", true}, {"fu=2&rcn=8", true},
+        {"", false},           {"rcn=0", false},
+        {"rcn=1", false},      {"rcn=2", false},
+        {"rcn=3", false},      {"rcn=4", true},
+        {"rcn=5", true},       {"rcn=6", true},
+        {"rcn=7", false},      {"rcn=8", true},
+        {"rcn=9", false},      {"rcn=10", false},
+        {"rcn=11", true},      {"rcn=99", true},
+        {"fu=1", false},       {"fu=1&rcn=6", false},
+        {"fu=1&rcn=5", false}, {"fu=1&rcn=4", true},
+        {"fu=1&rcn=8", true},  {"fu=2&rcn=8", true},
+        {"sqi=1", true},       {"sqi=true&rcn=1", true},
+        {"sqi=0", false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -545,6 +566,7 @@ static void addresses(void **state)
         {"unstructured", &full, "cin0042", "cin0042", "cin0042", 1},
         {"unstructured, SP-relative", &full, "~/mn-cse/cin0042", "cin0042", "cin0042", 1},
         {"below an ID", &full, "cnt7/la", "cnt7/la", "cnt7/la", 1},
+        {"semantic fan out", &full, "cb/grp/sfop", "cb/grp/sfop", "cb/grp/sfop", 4},
         {"fan out", &full, "cb/grp/fopt/x", "cb/grp/fopt/x", "cb/grp/fopt/x", 4},
         {"another CSE", &full, "~/in-cse/cb/ae", "~/in-cse/cb/ae", "in-cse/cb/ae", 7},
         {"another CSE itself", &full, "~/in-cse", "~/in-cse", "in-cse", 3},
@@ -553,7 +575,14 @@ static void addresses(void **state)
         {"another CSE of the provider", &full, "_/sp.example/in-cse/cb", "_/sp.example/in-cse/cb",
          "sp.example/in-cse/cb", 15},
         {"a mark alone", &full, "~", "~", "", 1},
-        {"a mark further on", &full, "cb/~/mn-cse", "cb/~/mn-cse", "cb/~/mn-cse", 0},
+        {"a mark further on", &full, "cb/~/mn-cse", NULL, NULL, 0},
+        {"another mark further on", &full, "cb/_/sp.example", NULL, NULL, 0},
+        {"a dash further on", &full, "cb/-", NULL, NULL, 0},
+        {"a dash at another CSE", &full, "~/in-cse/-/ae", "~/in-cse/-/ae", "in-cse/-/ae", 7},
+        {"a mark behind another CSE", &full, "~/in-cse/~/ae", NULL, NULL, 0},
+        {"a mark in front of a name", &full, "~cb/ae", NULL, NULL, 0},
+        {"another mark in front of a name", &full, "_cb/ae", NULL, NULL, 0},
+        {"marks within a name", &full, "cb/~x/_y/-z", "cb/~x/_y/-z", "cb/~x/_y/-z", 0},
         {"nothing told", &bare, "cb/ae", "cb/ae", "cb/ae", 0},
         {"nothing told, unstructured", &bare, "cin0042", "cin0042", "cin0042", 0},
         {"nothing told, a dash", &bare, "-/ae", "-/ae", "-/ae", 1},
@@ -561,6 +590,10 @@ static void addresses(void **state)
         {"a query within", &full, "cb/ae?op=4", NULL, NULL, 0},
         {"a fragment within", &full, "cb/ae#x", NULL, NULL, 0},
         {"an escape within", &full, "cb/%61e", NULL, NULL, 0},
+        {"a parameter within", &full, "cb/ae;x", NULL, NULL, 0},
+        {"letters beyond ASCII", &full, "cb/\xc3\xa4", "cb/\xc3\xa4", "cb/\xc3\xa4", 0},
+        {"letters of no text", &full, "cb/\xe4", NULL, NULL, 0},
+        {"a slash, too long", &full, "cb/x\xc0\xafy", NULL, NULL, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -583,6 +616,40 @@ static void addresses(void **state)
             if (!bytes_equal(path[s + 1], wanted[s]))
                 fail_msg("%s: segment %zu", rows[i].name, s);
     }
+}
+
+/* A CSE may leave out what is empty. */
+static void empty_segments(void **state)
+{
+    static const struct m2m_cse cse = {M2M_CURRENT, "/c", NULL, "cb", -1};
+    struct bytes whole[] = {text("dev"), text("cb"), text("ae"), text("x"), text("y")};
+    (void)state;
+    for (size_t i = 0; i <= 4; i++) {
+        struct bytes path[POLICY_PATH_SEGMENTS_MAX];
+        size_t n = 5;
+        memcpy(path, whole, sizeof whole);
+        if (i > 0)
+            path[i] = BYTES_LIT("");
+        assert_int_equal(m2m_read_address(&r, &cse, path, &n, 1), i == 0);
+    }
+}
+
+/* Some CSEs read one byte of a number. */
+static void shortest_numbers(void **state)
+{
+    static const uint8_t type[] = {0, 3};
+    struct m2m_fault why;
+    struct msg m, out;
+    (void)state;
+    begin(&m, MSG_POST);
+    add(&m, 283, text("r1"));
+    add(&m, 271, text("3"));
+    add(&m, 267, bytes_of(type, 2));
+    assert_true(m2m_read(&m, M2M_CLIENT, M2M_CURRENT, NOW_S, &r, &why));
+    assert_int_equal(r.request.type, 3);
+    begin(&out, MSG_POST);
+    assert_true(m2m_join(&r.values, M2M_LEGACY, &out));
+    assert_true(bytes_equal(msg_find(&out, 267)->value, bytes_of(type + 1, 1)));
 }
 
 /* 32 segments, and none beyond. */
@@ -617,6 +684,8 @@ int main(void)
         cmocka_unit_test(what_is_needed),
         cmocka_unit_test(whose_numbering),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(empty_segments),
+        cmocka_unit_test(shortest_numbers),
         cmocka_unit_test(long_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
