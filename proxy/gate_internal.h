@@ -1,8 +1,10 @@
-/* What the gate's own files share: gate.c tells the story of a request,
- * gate_device.c its way to the device and back, gate_deliver.c the answer's
- * way to the client, gate_assoc.c the life of an association, gate_local.c
- * the resources that are answered here, gate_watch.c clients' observations,
- * gate_record.c the audit record. No one else includes this. */
+/* What the gate's own files share. gate.c tells the story of a request; of it
+ * gate_reply.c is what goes to the client, gate_device.c the way to the device
+ * and back, gate_deliver.c the answer's way to the client, gate_local.c the
+ * resources that are answered here, gate_record.c the audit record. Beside it
+ * gate_life.c is what the gate is made of, gate_turn.c what time does,
+ * gate_assoc.c the life of an association, gate_watch.c clients' observations.
+ * No one else includes this. */
 #ifndef POSTERN_GATE_INTERNAL_H
 #define POSTERN_GATE_INTERNAL_H
 
@@ -122,6 +124,29 @@ struct arrival {
     const char *subject;
 };
 
+/* ---- gate.c ---- */
+
+/* What an association received. False: nothing that is authentic and new. */
+bool gate_take_plain(struct gate *g, struct assoc *a, int listener, const struct peer *from);
+/* A message of a client's, read and well-formed. */
+void gate_take(struct gate *g, struct arrival *in);
+/* The request of an arrival, from its options on. */
+void gate_request(struct gate *g, struct arrival *in);
+/* Judges the request of x, or of nobody yet (plain coap). True: it is
+ * permitted, recorded and has its exchange; false: it was answered, or waits. */
+MUST_USE bool gate_judge(struct gate *g, struct arrival *in, struct request *r,
+                         struct pep_session *s);
+/* What was permitted goes to its device. */
+void gate_forward(struct gate *g, const struct arrival *in, int device);
+/* What was permitted but goes no further: the record says both. */
+void gate_stop(struct gate *g, const struct arrival *in, uint8_t code);
+/* The answer of a denial; false: does not fit. */
+MUST_USE bool gate_denial(const struct pep_decision *d, struct msg *m, uint8_t scratch[3][4]);
+/* A device found by Uri-Host has its name put in front of the path. */
+MUST_USE bool gate_name_path(const struct device_config *d, struct request *r);
+
+/* ---- gate_reply.c ---- */
+
 /* Answers with `m`'s code, options and payload; type, message ID and token
  * are set here. Without an exchange the answer leaves no state. */
 void gate_reply(struct gate *g, const struct arrival *in, struct msg *m);
@@ -129,11 +154,16 @@ void gate_reply(struct gate *g, const struct arrival *in, struct msg *m);
  * in clear; by TCP without what has no meaning there. The one way out. */
 void gate_send(struct gate *g, struct assoc *a, int listener, const struct peer *to,
                struct bytes message);
-/* A message of a client's, read and well-formed. */
-void gate_take(struct gate *g, struct arrival *in);
 /* A code, and words for people (RFC 7252 5.5.2) or NULL. */
 void gate_reply_code(struct gate *g, const struct arrival *in, uint8_t code, const char *why);
 void gate_reply_later(struct gate *g, const struct arrival *in, uint8_t code, uint32_t age_s);
+/* 5.03, and when to come again. */
+void gate_reply_busy(struct gate *g, const struct arrival *in);
+/* 4.13 with the size that would do (RFC 7252 5.9.2.9, RFC 7959 2.9.3). */
+void gate_reply_too_large(struct gate *g, const struct arrival *in);
+/* An empty ACK or RST. */
+void gate_send_empty(struct gate *g, const struct arrival *in, enum msg_type type);
+extern const struct exchange_ops gate_exchange_ops;
 
 /* gate_plain.c: whether the address of `in` has shown that it is there, and
  * how many bytes may go there. */
@@ -150,8 +180,6 @@ void gate_fit_plain(struct gate *g, const struct arrival *in, struct msg *m,
  * what it has become. */
 void gate_fit_late(struct gate *g, const struct exchange *x, struct msg *m,
                    uint8_t echo[ECHO_VALUE]);
-/* What was permitted but goes no further: the record says both. */
-void gate_stop(struct gate *g, const struct arrival *in, uint8_t code);
 /* The code for what its device did not take (x->up_end). */
 static inline uint8_t gate_code_refused(const struct exchange *x)
 {
@@ -167,8 +195,6 @@ void gate_park(struct gate *g, struct arrival *in, uint64_t question);
 /* An exchange for a request by plain coap. False: it was answered, or comes
  * again. */
 MUST_USE bool gate_accept_plain(struct gate *g, struct arrival *in);
-/* gate.c: the request of an arrival, from its options on. */
-void gate_request(struct gate *g, struct arrival *in);
 
 /* ---- gate_device.c: the device's side, which knows no association ---- */
 
@@ -295,19 +321,6 @@ void gate_doubt_watches(struct gate *g);
 void gate_forget_watches(struct gate *g, struct assoc *a, uint8_t code, const char *reason);
 void gate_expire_watches(struct gate *g);
 
-/* gate.c: judges the request of x, or of nobody yet (plain coap). True: it is
- * permitted, recorded and has its exchange; false: it was answered, or waits. */
-MUST_USE bool gate_judge(struct gate *g, struct arrival *in, struct request *r,
-                         struct pep_session *s);
-/* What was permitted goes to its device. */
-void gate_forward(struct gate *g, const struct arrival *in, int device);
-void gate_random(struct gate *g, void *to, size_t n);
-
-/* gate.c: the answer of a denial; false: does not fit. */
-MUST_USE bool gate_denial(const struct pep_decision *d, struct msg *m, uint8_t scratch[3][4]);
-/* A device found by Uri-Host has its name put in front of the path. */
-MUST_USE bool gate_name_path(const struct device_config *d, struct request *r);
-
 /* A message that is only a code so far. */
 static inline void gate_msg(struct msg *m, uint8_t code)
 {
@@ -315,6 +328,9 @@ static inline void gate_msg(struct msg *m, uint8_t code)
     m->n_options = 0;
     m->payload = BYTES_NONE;
 }
+
+/* gate_life.c */
+void gate_random(struct gate *g, void *to, size_t n);
 
 /* gate_rights.c */
 void gate_shut(struct gate *g, const char *why);
