@@ -221,6 +221,11 @@ __attribute__((noinline)) static void ask_others(struct pep *p, struct pep_sessi
         return;
     enum local_says word = consult_own_word(&round, d);
     out->err = PEP_OK;
+    /* Else who may read a list, but not all in it, asks for what is around it. */
+    if (word == LOCAL_PERMITS && whom->denies_below && r->m2m && r->m2m->below) {
+        consult_refuse_below(&round);
+        word = LOCAL_DENIES;
+    }
     word = consult_points(&round, whom->points, POLICY_LOCAL_FIRST, word);
     if (out->err == PEP_OK)
         word = consult_points(&round, whom->points, POLICY_DENY_OVERRIDES, word);
@@ -241,6 +246,6 @@ void consult(struct pep *p, struct pep_session *s, const struct request *r, stru
     out->verdict = d->verdict;
     out->ends_s = INT64_MAX;
     policy_consult(p->policy, r->path, r->n_path, &whom);
-    if (whom.points || whom.dynamic)
+    if (whom.points || whom.dynamic || whom.denies_below)
         ask_others(p, s, r, a, d, now_s, &whom, out);
 }

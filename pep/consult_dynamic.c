@@ -125,7 +125,8 @@ static void hold_permission(struct round *r, struct answer *a, struct policy_dec
     struct consulted *c = &a->consulted;
     const struct policy_claims none = {.authority = a->authority};
     struct policy_grant_report report;
-    if (!c->dynamic.acr)
+    /* What is below was not told (TS-0003 table 7.3.2.2-1), and so is not meant. */
+    if (!c->dynamic.acr || (r->r->m2m && r->r->m2m->below))
         return;
     if (!acr_permits(r, c->dynamic.acr)) {
         /* As one that gives nothing: asked again soon. */

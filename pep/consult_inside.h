@@ -53,6 +53,9 @@ enum local_says consult_own_word(struct round *r, const struct policy_decision *
 enum local_says consult_points(struct round *r, uint32_t points, enum policy_combine combine,
                                enum local_says word);
 
+/* It is denied, since no point could be asked about all that is below. */
+void consult_refuse_below(struct round *r);
+
 /* ---- consult_dynamic.c ---- */
 
 /* Asks those authorities for what is lacking, and holds what they give; *d is

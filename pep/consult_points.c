@@ -29,8 +29,10 @@ enum local_says consult_own_word(struct round *r, const struct policy_decision *
     enum local_says word = point_own_word(d);
     if (word == LOCAL_PERMITS)
         return word;
-    /* What only a rule's own words may name is not asked about (m2m_cse.h). */
-    if (!r->s || (r->r->m2m && r->r->m2m->named))
+    /* What only a rule's own words may name is not asked about (m2m_cse.h), nor
+     * what is below: the attributes have no word for it (TS-0004 table
+     * 7.4.43.1-3). */
+    if (!r->s || (r->r->m2m && (r->r->m2m->named || r->r->m2m->below)))
         return LOCAL_DENIES;
     if (word == LOCAL_SILENT)
         return word;
@@ -48,6 +50,16 @@ static void note(const struct round *r, const struct policy_point *point, const 
     r->out->by = point->name;
     r->out->reason = reason;
     r->out->rule = (struct policy_rule_ref){policy_name(r->p->policy), point->line};
+}
+
+void consult_refuse_below(struct round *r)
+{
+    const struct policy_point *point = NULL;
+    for (size_t i = 0; (point = policy_point(r->p->policy, i)); i++)
+        if (point->combine == POLICY_DENY_OVERRIDES)
+            break;
+    if (point)
+        note(r, point, "decision-point-not-asked");
 }
 
 static enum local_says ask_point(struct round *r, int number, const struct policy_point *point,

@@ -248,6 +248,29 @@ static void rules(void **state)
     }
 }
 
+/* A permission is for the target: who wants what is below, too, gets it no more
+ * than by a token with a list of resources. */
+static void rules_below(void **state)
+{
+    (void)state;
+    for (int below = 0; below < 2; below++) {
+        struct pep_question q;
+        struct m2m_asking a;
+        make_dynamic(state);
+        struct pep_session *s = m2m_house_open(&house, "phone");
+        m2m_ask_for(&a, M2M_RETRIEVE, "/cse/room/door", "Cphone");
+        a.m.below = below;
+        assert_int_equal(decide(house.pep, s, &a, M2M_NOW).outcome, PEP_WAIT);
+        assert_true(next(house.pep, &q));
+        answer(house.pep, q.id, permissions[0].body);
+        struct pep_decision d = decide(house.pep, s, &a, M2M_NOW);
+        pep_settle(house.pep);
+        assert_int_equal(d.outcome, below ? PEP_DENY : PEP_FORWARD);
+        pep_session_close(s);
+        drop(state);
+    }
+}
+
 /* It rests on what it was given under: that nothing was revoked or loaded. */
 static void basis(void **state)
 {
@@ -412,6 +435,45 @@ static void not_asked(void **state)
     pep_session_close(s);
 }
 
+/* Points are asked about a target alone. */
+static void points_below(void **state)
+{
+    static const struct {
+        const char *name, *who, *path;
+        bool below;
+        enum pep_outcome want;
+    } rows[] = {
+        {"the target", "panel", "/cse/lamp/x", false, PEP_WAIT},
+        {"all that is below it", "panel", "/cse/lamp/x", true, PEP_DENY},
+        {"what is beside those of a point", "panel", "/cse/hall", true, PEP_FORWARD},
+        {"what has some below it", "panel", "/cse/gym", true, PEP_DENY},
+        {"that alone", "panel", "/cse/gym", false, PEP_FORWARD},
+        {"where no rule says anything", "phone", "/cse/hall", false, PEP_WAIT},
+        {"and all that is below", "phone", "/cse/hall", true, PEP_DENY},
+    };
+    (void)state;
+    for (size_t i = 0; i < N(rows); i++) {
+        struct m2m_asking a;
+        m2m_house_make(&house, NULL, "forbid:\n",
+                       "decision-points:\n"
+                       "  - {name: pdp, url: coaps://pdp.example/d, " LINE
+                       ", for: [/cse/lamp/**, /cse/gym/*/door], combine: deny-overrides}\n"
+                       "  - {name: town, url: coaps://town.example/d, " LINE
+                       ", for: [/cse/hall/**], combine: local-first}\n"
+                       "forbid:\n");
+        struct pep_session *s = m2m_house_open(&house, rows[i].who);
+        m2m_ask_for(&a, M2M_RETRIEVE, rows[i].path, i < 5 ? "Cpanel" : "Cphone");
+        a.m.below = rows[i].below;
+        struct pep_decision d = decide(house.pep, s, &a, M2M_NOW);
+        if (d.outcome != rows[i].want)
+            fail_msg("%s: %d, %s", rows[i].name, (int)d.outcome, d.reason);
+        if (rows[i].below && i < 5 && d.outcome == PEP_DENY)
+            assert_string_equal(d.reason, "decision-point-not-asked");
+        pep_session_close(s);
+        m2m_house_clear(&house);
+    }
+}
+
 /* A certificate of the client CA that nobody enrolled holds nothing: the point
  * may decide. A key that the CA does not know is told to get a token. */
 static void known_alone(void **state)
@@ -453,6 +515,8 @@ int main(void)
         cmocka_unit_test(tokens),
         DYN(tokens_checked),
         cmocka_unit_test(rules),
+        cmocka_unit_test(rules_below),
+        cmocka_unit_test(points_below),
         DYN(basis),
         PTS(one_answer_each),
         PTS(in_its_time),
