@@ -128,7 +128,10 @@ static bool rules_permit(const struct permission *p, const struct m2m_wanted *w)
     struct bytes used[M2M_LIST_MAX];
     const struct json_node *acr = m2m_permission_rules(p->json);
     struct m2m_asked asked = w->asked;
-    if (!acr)
+    /* "If the privileges element is present, then this element shall be
+     * present" (TS-0003 7.3.2.5 step 1, TS-0001 table 9.6.39-3): privileges
+     * that name no resource are for none. */
+    if (!acr || !json_node_get(p->json, "ris"))
         return false;
     if (asked.n_roles == 0) {
         asked.roles = p->ids;

@@ -89,7 +89,10 @@ bool minting_read_m2m(struct minting *m)
     }
     if (!o[O_ROLE].n && !o[O_PERMIT].n)
         return misused(m, "what the token gives: --role, --permit or --permissions");
-    return !o[O_PERMIT].n || read_operations(m, cmd_value(&o[O_PERMIT]), &acop);
+    if (o[O_PERMIT].n && !read_operations(m, cmd_value(&o[O_PERMIT]), &acop))
+        return false;
+    return !o[O_PERMIT].n || o[O_ON].n ||
+           misused(m, "--permit is for the resources that --on names");
 }
 
 /* A role by its ID; of a policy also by its alias. */

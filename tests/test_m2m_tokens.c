@@ -62,7 +62,8 @@ static bool may(struct pep_session *s, enum m2m_operation op, const char *path)
     return ask(s, op, path, "Cphone").verdict == POLICY_PERMIT;
 }
 
-#define PV(acr)         "{\"pm\":[{\"pv\":{\"acr\":[" acr "]}}]}"
+#define ANYWHERE        "\"ris\":[\"*\",\"*/*\",\"*/*/*\",\"*/*/*/*\"],"
+#define PV(acr)         "{\"pm\":[{" ANYWHERE "\"pv\":{\"acr\":[" acr "]}}]}"
 #define RIS(ris, rest)  "{\"pm\":[{\"ris\":[" ris "]," rest "}]}"
 #define ACR(acor, acop) "{\"acor\":[" acor "],\"acop\":" #acop "}"
 #define GUEST           "\"rids\":[\"guest@house.example\"]"
@@ -327,9 +328,12 @@ static const struct request_row {
      M2M_RETRIEVE, "/cse/lamp/state", "Cphone", "not-resource"},
 
     {"rules", PV(ACR("\"Cphone\"", 2)), M2M_RETRIEVE, "/cse/room/door", "Cphone", "permitted"},
-    {"rules, as a bare list", "{\"pm\":[{\"pv\":[" ACR("\"Cphone\"", 2) "]}]}", M2M_RETRIEVE,
-     "/cse/room/door", "Cphone", "permitted"},
-    {"rules, as a bare list, for another", "{\"pm\":[{\"pv\":[" ACR("\"Cpanel\"", 2) "]}]}",
+    {"rules, as a bare list", "{\"pm\":[{" ANYWHERE "\"pv\":[" ACR("\"Cphone\"", 2) "]}]}",
+     M2M_RETRIEVE, "/cse/room/door", "Cphone", "permitted"},
+    {"rules, as a bare list, for another",
+     "{\"pm\":[{" ANYWHERE "\"pv\":[" ACR("\"Cpanel\"", 2) "]}]}", M2M_RETRIEVE, "/cse/room/door",
+     "Cphone", "not-resource"},
+    {"rules that name no resource", "{\"pm\":[{\"pv\":{\"acr\":[" ACR("\"all\"", 63) "]}}]}",
      M2M_RETRIEVE, "/cse/room/door", "Cphone", "not-resource"},
     {"rules, absolute", PV(ACR("\"" M2M_HOLDER "\"", 2)), M2M_RETRIEVE, "/cse/room/door", "Cphone",
      "permitted"},
@@ -349,8 +353,8 @@ static const struct request_row {
     {"rules and another ris", RIS("\"room/bath\"", "\"pv\":{\"acr\":[" ACR("\"all\"", 2) "]}"),
      M2M_RETRIEVE, "/cse/room/door", "Cphone", "not-resource"},
     {"rules by a role of the same permission",
-     "{\"pm\":[{\"rids\":[\"x@y\"],\"pv\":{\"acr\":[" ACR("\"x@y\"", 2) "]}}]}", M2M_RETRIEVE,
-     "/cse/room/door", "Cphone", "permitted"},
+     "{\"pm\":[{" ANYWHERE "\"rids\":[\"x@y\"],\"pv\":{\"acr\":[" ACR("\"x@y\"", 2) "]}}]}",
+     M2M_RETRIEVE, "/cse/room/door", "Cphone", "permitted"},
     {"rules by a role that is not its own", PV(ACR("\"guest@house.example\"", 2)), M2M_RETRIEVE,
      "/cse/room/door", "Cphone", "not-resource"},
     {"permit overrides", PV(ACR("\"Cpanel\"", 2) "," ACR("\"all\"", 16) "," ACR("\"all\"", 2)),
@@ -706,7 +710,7 @@ static void test_narrow(void **state)
     };
     struct pep_session *s = m2m_house_open(&house, "phone");
     struct bytes token = m2m_mint(&(struct m2m_minting){
-        .tkps = "{\"pm\":[{\"rids\":[\"guest@house.example\"],\"pv\":{\"acr\":[" ACR(
+        .tkps = "{\"pm\":[{" ANYWHERE "\"rids\":[\"guest@house.example\"],\"pv\":{\"acr\":[" ACR(
             "\"guest@house.example\"", 16) "," ACR("\"Cphone\"", 2) "]}}]}"});
     assert_int_equal(take(NULL, token, 42).err, PEP_OK);
     for (size_t i = 0; i < N(rows); i++) {
@@ -870,8 +874,9 @@ static void put_list(struct buf *b, const char *const *of, uint32_t n_of)
 
 static const char *const role_ids[] = {"guest@house.example", "night@house.example",
                                        "owner@house.example", "x@y"};
-static const char *const places[] = {"lamp/state",        "room/door", "room/*", "lamp/safe",
-                                     "/mn-cse/room/safe", "*",         "meter"};
+static const char *const places[] = {
+    "lamp/state", "room/door", "room/*", "lamp/safe", "/mn-cse/room/safe",
+    "*",          "*/*",       "*/*/*",  "meter"};
 static const char *const people[] = {"Cphone", "all", "Cpanel", "guest@house.example",
                                      "/mn-cse/C*"};
 

@@ -103,6 +103,7 @@ class Command(House):
                 (["token", "new", "-a", "lamp", "--aif", "/lamp", "-n"], "--aif wants PATH=METHODS"),
                 (["token", "new", "--holder", "Cx"], "what the token gives: --role, --permit"),
                 (["token", "new", "--holder", "Cx", "--permit", "FLY"], "--permit: operations are"),
+                (["token", "new", "--holder", "Cx", "--permit", "CREATE"], "that --on names"),
                 (["token", "new", "--holder", "Cx", "--role", "r@x", "-s", "guest"],
                  "are not for a token of oneM2M"),
                 (["token", "new", "--holder", "Cx", "--role", "r@x", "--permissions", "-"],

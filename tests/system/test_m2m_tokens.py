@@ -108,8 +108,8 @@ class Tokens(Stage):
 
     @staticmethod
     def rules(acop, *ris):
-        one = {"pv": {"acr": [{"acor": [HOLDER], "acop": acop}]}}
-        return {"pm": [{**one, "ris": list(ris)} if ris else one]}
+        return {"pm": [{"pv": {"acr": [{"acor": [HOLDER], "acop": acop}]},
+                        "ris": list(ris or ("cb/*", "cb/*/*"))}]}
 
     @staticmethod
     def tkns(*tokens, size=240):
