@@ -175,12 +175,21 @@ static bool may_forward(const struct speaker *k)
 
 /* ---- registration ---- */
 
+/* What `*` stands for makes a name as those of AEs are (TS-0001 table 7.2-1): a
+ * CSE could read another as one of these, without the space at its end, say. */
+static bool is_pattern_of(struct bytes pattern, struct bytes name)
+{
+    if (!memchr(pattern.p, '*', pattern.n))
+        return name.n > 1 && bytes_equal(pattern, name);
+    return name.n > 1 && m2m_is_segment(name) && m2m_id_matches(pattern, name);
+}
+
 static bool may_register(const struct speaker *k, struct bytes what)
 {
     for (size_t i = 0; k->subject && i < k->subject->n_may_register; i++) {
         struct bytes pattern = bytes_str(k->subject->may_register[i]);
         bool given = pattern.n == 1 && pattern.p[0] != '*'; /* S or C: to be given one */
-        if (given ? bytes_equal(pattern, what) : what.n > 1 && m2m_id_matches(pattern, what))
+        if (given ? bytes_equal(pattern, what) : is_pattern_of(pattern, what))
             return true;
     }
     return false;
@@ -281,14 +290,15 @@ bool pep_note_registered(struct pep *p, struct pep_session *s, int device, struc
     session_refresh(s);
     struct speaker k = speaker_of(p, s, device);
     take_name(&k, ae_id);
-    if (ae_id.n == 0 || ae_id.n > M2M_NAME_MAX || !k.device || is_anothers(&k))
+    if (ae_id.n < 2 || ae_id.n > M2M_NAME_MAX || !k.device || is_anothers(&k))
         return false;
     if (is_own_ae(&k) && !learned(&k))
         return true; /* it was before, and stays */
     if (!k.subject || k.subject->cse)
         return false;
     struct bytes id = k.forms.form[0];
-    bool given = may_register(&k, id.p[0] == 'S' ? BYTES_LIT("S") : BYTES_LIT("C"));
+    bool given = id.n > 1 && m2m_is_segment(id) &&
+                 may_register(&k, id.p[0] == 'S' ? BYTES_LIT("S") : BYTES_LIT("C"));
     /* With a slash: one of another CSE, or this one's ID is not known. */
     if (id.p[0] == '/' || (!is_own_ae(&k) && ((!may_register(&k, id) && !given) || !has_room(&k))))
         return false;

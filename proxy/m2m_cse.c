@@ -28,7 +28,7 @@ static bool has_stray_mark(const struct bytes *path, size_t n, size_t whose)
         if (bytes_equal_str(path[i], "~") || bytes_equal_str(path[i], "_") ||
             (i > whose && bytes_equal_str(path[i], "-")))
             return true;
-    return whose == 0 && n > 0 && (path[0].p[0] == '~' || path[0].p[0] == '_');
+    return n > whose && (path[whose].p[0] == '~' || path[whose].p[0] == '_');
 }
 
 /* Behind it are the members of a group (TS-0004 table 6.8-1). */

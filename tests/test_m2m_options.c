@@ -582,6 +582,7 @@ static void addresses(void **state)
         {"a mark behind another CSE", &full, "~/in-cse/~/ae", NULL, NULL, 0},
         {"a mark in front of a name", &full, "~cb/ae", NULL, NULL, 0},
         {"another mark in front of a name", &full, "_cb/ae", NULL, NULL, 0},
+        {"a mark in front of a name, here", &full, "~/mn-cse/_cb/ae", NULL, NULL, 0},
         {"marks within a name", &full, "cb/~x/_y/-z", "cb/~x/_y/-z", "cb/~x/_y/-z", 0},
         {"nothing told", &bare, "cb/ae", "cb/ae", "cb/ae", 0},
         {"nothing told, unstructured", &bare, "cin0042", "cin0042", "cin0042", 0},

@@ -281,6 +281,9 @@ static const struct row rows[] = {
     {"a stem", "new", "Cnew", 0, C, 2},
     {"another stem", "new", "Cnew2", 4126, C, 2},
     {"of a pattern", "new", "Chome-1", 0, C, 2},
+    {"of a pattern, with a space behind", "new", "Chome-1 ", 4126, C, 2},
+    {"of a pattern, with another letter", "new", "Chome-\xc3\xa4", 4126, C, 2},
+    {"of a pattern, with a comma", "new", "Chome-1,Cae", 4126, C, 2},
     {"of a pattern, nothing more", "new", "Chome-", 0, C, 2},
     {"of a pattern, with a slash", "new", "/mn/Chome-1", 4126, C, 2},
     {"another's stem", "new", "Cae", 4126, C, 2},
@@ -386,6 +389,9 @@ static void learned(void **state)
     assert_false(pep_note_registered(p, s, CSE, BYTES_LIT("S77"), TO));
     assert_false(pep_note_registered(p, s, CSE, BYTES_LIT("/asn/C77"), TO));
     assert_false(pep_note_registered(p, s, CSE, BYTES_NONE, TO));
+    assert_false(pep_note_registered(p, s, CSE, BYTES_LIT("C"), TO));
+    assert_false(pep_note_registered(p, s, CSE, BYTES_LIT("C78 "), TO));
+    assert_false(pep_note_registered(p, s, CSE, BYTES_LIT("Chome-*"), TO));
     assert_false(pep_note_registered(p, other, CSE, BYTES_LIT("C79"), TO));
     assert_true(pep_note_registered(p, other, CSE, BYTES_LIT("/S79"), BYTES_NONE));
     assert_true(may(p, other, "S79"));
