@@ -140,9 +140,10 @@ static void hold_grants(struct holding *h)
 
 /* ---- tokens of the request's own ---- */
 
-/* How a token of the request is the association's, or PEP_CONFIRMATION. */
-static enum pep_err prove(const struct holding *h, const struct cached *c, const uint8_t **key,
-                          enum policy_strength *strength)
+/* How a token of the request is the association's, or PEP_CONFIRMATION. `shown`:
+ * it came itself, which is what proves a bearer; an ID is no secret. */
+static enum pep_err prove(const struct holding *h, const struct cached *c, bool shown,
+                          const uint8_t **key, enum policy_strength *strength)
 {
     const struct cnf *k = &c->token.claims.cnf;
     *strength = (enum policy_strength)h->s->strength;
@@ -156,11 +157,11 @@ static enum pep_err prove(const struct holding *h, const struct cached *c, const
     if (h->speaks)
         return PEP_OK;
     *strength = POLICY_STRENGTH_BEARER;
-    return policy_authority(h->p->policy, (size_t)c->token.authority)->bearer ? PEP_OK
-                                                                              : PEP_CONFIRMATION;
+    bool bearer = shown && policy_authority(h->p->policy, (size_t)c->token.authority)->bearer;
+    return bearer ? PEP_OK : PEP_CONFIRMATION;
 }
 
-static enum pep_err hold_token(struct holding *h, struct bytes raw, struct cached **out)
+static enum pep_err hold_token(struct holding *h, struct bytes raw, bool shown, struct cached **out)
 {
     struct pep *p = h->p;
     const struct request *r = h->r;
@@ -183,7 +184,7 @@ static enum pep_err hold_token(struct holding *h, struct bytes raw, struct cache
         return PEP_AUDIENCE;
     if (!m2m_names_have(&h->who, c->token.claims.sub))
         return PEP_HOLDER;
-    err = prove(h, c, &key, &strength);
+    err = prove(h, c, shown, &key, &strength);
     if (err != PEP_OK)
         return err;
     const struct m2m_permissions *perms =
@@ -261,7 +262,7 @@ static const struct m2m_local *find_local(struct holding *h, struct bytes lti, s
 
 static enum pep_err hold_local(struct holding *h, const struct m2m_local *e, struct cached **c)
 {
-    enum pep_err err = hold_token(h, e->raw, c);
+    enum pep_err err = hold_token(h, e->raw, false, c);
     /* What is over will not come again; what waits or is proved by another
      * association may. */
     if (err == PEP_EXPIRED || err == PEP_REVOKED || err == PEP_UNKNOWN_KEY || err == PEP_PROTECTION)
@@ -291,10 +292,12 @@ static enum pep_err hold_by_id(struct holding *h, struct bytes id)
     enum pep_err err;
     if (e) {
         err = hold_local(h, e, &c);
+    } else if (!h->speaks && !m2m_hold_vouches(h->p, h->s, h->r, h->now_s)) {
+        return PEP_TOKEN_ID; /* nobody is asked in the name of one that is not proved */
     } else {
         err = consult_token(h->p, h->s, h->r, h->a, id, h->now_s, &raw);
         if (err == PEP_OK)
-            err = hold_token(h, raw, &c);
+            err = hold_token(h, raw, false, &c);
     }
     if (err == PEP_OK)
         assign(h, c);
@@ -308,7 +311,7 @@ static enum pep_err hold_tokens(struct holding *h)
     struct cached *c;
     enum pep_err err = PEP_OK;
     for (size_t i = 0; err == PEP_OK && i < m->n_tkns; i++) {
-        err = hold_token(h, m->tkns[i], &c);
+        err = hold_token(h, m->tkns[i], true, &c);
         if (err == PEP_OK)
             assign(h, c);
     }
@@ -338,7 +341,7 @@ enum pep_err m2m_hold_one(struct pep *p, struct pep_session *s, const struct req
     struct holding h = {.p = p, .s = s, .r = r, .now_s = now_s, .speaks = speaks, .a = a};
     struct cached *c;
     /* It is for its holder's requests, and another dialect tells of nobody. */
-    return s && r->m2m && begin(&h) ? hold_token(&h, raw, &c) : PEP_HOLDER;
+    return s && r->m2m && begin(&h) ? hold_token(&h, raw, true, &c) : PEP_HOLDER;
 }
 
 bool m2m_hold_vouches(struct pep *p, struct pep_session *s, const struct request *r, int64_t now_s)

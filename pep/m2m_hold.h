@@ -4,9 +4,9 @@
  *
  * What binds a token to the association is its cnf (RFC 7800) if it has one.
  * Else it is its holder: the association must speak for that originator by
- * itself, or the authority's `bearer: allow` lets whoever brings a token pass
- * for its holder. A token with a cnf that the association proves speaks for its
- * holder, too: that is what its authority says of the key. */
+ * itself, or the authority's `bearer: allow` lets whoever brings a token (not
+ * its ID) pass for its holder. A token with a cnf that the association proves
+ * speaks for its holder, too: that is what its authority says of the key. */
 #ifndef POSTERN_M2M_HOLD_H
 #define POSTERN_M2M_HOLD_H
 

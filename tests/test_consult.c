@@ -435,6 +435,24 @@ static void not_asked(void **state)
     pep_session_close(s);
 }
 
+/* Nor is anybody asked for tokens in the name of an originator that nothing
+ * proves. */
+static void ids_of_another(void **state)
+{
+    (void)state;
+    static const char *const originators[] = {"Cphone", "Cx", "Cpanel"};
+    for (size_t i = 0; i < N(originators); i++) {
+        struct m2m_asking a;
+        struct pep_session *s = m2m_house_open(&house, "phone");
+        m2m_ask_for(&a, M2M_RETRIEVE, "/cse/lamp/x", originators[i]);
+        a.m.tids[a.m.n_tids++] = BYTES_LIT("t1@house.example");
+        struct pep_decision d = decide(house.pep, s, &a, M2M_NOW);
+        if ((d.outcome == PEP_WAIT) != (i == 0) || is_silent() != (i > 0))
+            fail_msg("%s: %d, %s", originators[i], (int)d.outcome, d.reason);
+        pep_session_close(s);
+    }
+}
+
 /* Points are asked about a target alone. */
 static void points_below(void **state)
 {
@@ -515,6 +533,7 @@ int main(void)
         cmocka_unit_test(tokens),
         DYN(tokens_checked),
         cmocka_unit_test(rules),
+        DYN(ids_of_another),
         cmocka_unit_test(rules_below),
         cmocka_unit_test(points_below),
         DYN(basis),

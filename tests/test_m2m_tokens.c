@@ -602,6 +602,38 @@ static void test_holder_elsewhere(void **state)
     }
 }
 
+/* An ID is no secret: it brings nobody what only showing the token does. */
+static void test_holder_by_id(void **state)
+{
+    (void)state;
+    struct m2m_asking a;
+    struct pep_decision d;
+    struct bytes token = m2m_mint(&(struct m2m_minting){.azp = "\"//house.example/mn-cse/Cx\""});
+    m2m_house_make(&house, NULL, "bearer: deny", "bearer: allow");
+    struct pep_session *s = m2m_house_open(&house, "panel"),
+                       *other = m2m_house_open(&house, "phone");
+    d = ask_with(s, M2M_RETRIEVE, "/cse/lamp/state", "Cx", &token, 1);
+    assert_int_equal(d.verdict, POLICY_PERMIT);
+    char lti[M2M_ID_MAX];
+    const uint8_t *colon = memchr(d.ati.p, ':', d.ati.n);
+    assert_non_null(colon);
+    size_t n = (size_t)(colon - d.ati.p);
+    memcpy(lti, d.ati.p, n);
+    for (int by_lti = 0; by_lti < 2; by_lti++) {
+        m2m_ask_for(&a, M2M_RETRIEVE, "/cse/lamp/state", "Cx");
+        if (by_lti)
+            a.m.ltids[a.m.n_ltids++] = bytes_of(lti, n);
+        else
+            a.m.tids[a.m.n_tids++] = BYTES_LIT("t1@house.example");
+        pep_authorize(house.pep, other, &a.r, M2M_NOW, &d);
+        assert_int_equal(d.outcome, PEP_DENY);
+        assert_string_equal(d.reason, "bad-confirmation");
+    }
+    pep_session_close(other);
+    pep_session_close(s);
+    m2m_house_clear(&house);
+}
+
 /* While a policy is tried out, a token that fails speaks for nobody: the
  * originator that it was to prove never reaches the CSE. */
 static void test_holder_reported(void **state)
@@ -1222,6 +1254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cnf, make, drop),
         cmocka_unit_test(test_bearer),
         cmocka_unit_test(test_holder_elsewhere),
+        cmocka_unit_test(test_holder_by_id),
         cmocka_unit_test(test_holder_reported),
         cmocka_unit_test_setup_teardown(test_several, make, drop),
         cmocka_unit_test_setup_teardown(test_narrow, make, drop),
