@@ -52,10 +52,13 @@ static void say(struct client *c, unsigned status, struct bytes lines, struct by
     buf_put_decimal(&b, status, 3);
     buf_put_str(&b, " \r\n"); /* no reason: TS-0009 6.3.3 */
     if (status >= 200) {
+        /* There are CSEs that miss it, and take the next line for one: that is
+         * a field which says what they do without it. */
+        buf_put_str(&b, c->closes ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
         buf_put(&b, lines);
         buf_put_str(&b, "Content-Length: ");
         buf_put_decimal(&b, body.n, 1);
-        buf_put_str(&b, c->closes ? "\r\nConnection: close\r\n" : "\r\n");
+        buf_put_str(&b, "\r\n");
     }
     buf_put_str(&b, "\r\n");
     buf_put(&b, body);

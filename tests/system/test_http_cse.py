@@ -391,6 +391,16 @@ class HttpNotify(Base):
             pass  # reset
         self.assertEqual(len(self.other.requests), 1)
 
+    def test_who_misses_the_phrase(self):
+        """A CSE that takes the first line for it finds all that it looks for."""
+        w = WebDevice(lambda r: reply(200, b"", ("X-M2M-RSC", "2000")))
+        self.addCleanup(w.stop)
+        self.notified_gateway(w.url)
+        for more, first in ((), "keep-alive"), ([("Connection", "close")], "close"):
+            (_, headers, _), = self.say(self.request("/other/cb", more=more))
+            self.assertEqual(next(iter(headers.items())), ("connection", first))
+            self.assertEqual(headers["x-m2m-rsc"], "2000")
+
     def test_forms(self):
         w = WebDevice(lambda r: reply(200, b"", ("X-M2M-RSC", "2000")))
         self.addCleanup(w.stop)
