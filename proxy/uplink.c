@@ -78,7 +78,7 @@ void uplink_ended(struct uplink *l, enum uplink_end how, const char *reason, str
 
 bool uplink_is_open(const struct uplink *l)
 {
-    return l && l->state == UPLINK_OPEN;
+    return l && l->state == UPLINK_OPEN && !(l->kind->is_leaving && l->kind->is_leaving(l));
 }
 
 bool uplink_is_reliable(const struct uplink *l)

@@ -39,15 +39,18 @@ struct uplink_ops {
                   struct instant now);
     /* An ICMP error, perhaps a forged one, on what stands. */
     void (*unreachable)(void *user, struct uplink *l, struct instant now);
+    /* Whether something that was sent by it still waits for its answer: then
+     * an end that the other side announced waits, too. */
+    bool (*busy)(void *user, const struct uplink *l);
 };
 
 /* The uplinks of one thread. */
 struct uplinks {
     struct loop *loop;
-    struct conns *conns;    /* NULL: there are no streams */
-    uint64_t conns_due_ms;  /* when they want their turn */
+    struct conns *conns;       /* NULL: there are no streams */
+    uint64_t conns_due_ms;     /* when they want their turn */
     struct http_uplinks *http; /* NULL: there are none yet */
-    struct uplink *pending; /* with something to flush or to free */
+    struct uplink *pending;    /* with something to flush or to free */
 };
 
 /* All but `to` is borrowed. */
@@ -75,7 +78,8 @@ void uplink_start(struct uplink *l, struct instant now);
 /* Says goodbye and is dead: no more callbacks. NULL is fine. */
 void uplink_close(struct uplink *l, struct instant now);
 
-bool uplink_is_open(const struct uplink *l); /* false: NULL, too */
+/* Requests may be sent. False: NULL, too, and what is about to end. */
+bool uplink_is_open(const struct uplink *l);
 bool uplink_is_reliable(const struct uplink *l);
 /* False: there was no way to the address when it was last tried. */
 bool uplink_has_way(const struct uplink *l);

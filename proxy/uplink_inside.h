@@ -18,6 +18,7 @@ struct uplink_kind {
     void (*flush)(struct uplink *l);
     void (*free)(struct uplink *l);
     bool (*has_way)(const struct uplink *l);
+    bool (*is_leaving)(const struct uplink *l); /* no new requests; NULL: never */
     uint64_t (*deadline_ms)(const struct uplink *l);
     void (*expire)(struct uplink *l, struct instant now);
     void (*give_up)(struct uplink *l, struct instant now); /* ends it: not open in time */

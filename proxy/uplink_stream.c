@@ -43,6 +43,13 @@ static void on_message(void *user, struct conn *c, const struct msg *m, struct b
         s->base.ops->message(s->base.user, &s->base, datagram, now);
 }
 
+static bool on_busy(void *user, struct conn *c)
+{
+    (void)user;
+    const struct stream_uplink *s = conn_owner(c);
+    return s && s->base.ops->busy(s->base.user, &s->base);
+}
+
 /* What ends a connection before it is open, other than these, is TLS. */
 static enum uplink_end end_of(const struct stream_uplink *s, bool was_open, const char *reason)
 {
@@ -67,7 +74,7 @@ static void on_closed(void *user, struct conn *c, const char *reason, struct ins
 struct conns *uplink_stream_conns(struct loop *l, size_t max)
 {
     static const struct conn_ops ops = {
-        .opened = on_opened, .message = on_message, .closed = on_closed};
+        .opened = on_opened, .message = on_message, .busy = on_busy, .closed = on_closed};
     const struct conns_config c = {.max = max,
                                    .max_half = max,
                                    .max_half_per_net = max,
@@ -136,6 +143,13 @@ static bool has_way(const struct uplink *l)
     return true;
 }
 
+/* RFC 8323 5.5: the device answers what it has, and wants no more. */
+static bool is_leaving(const struct uplink *l)
+{
+    const struct stream_uplink *s = mine_const(l);
+    return s->conn && conn_is_released(s->conn);
+}
+
 static uint64_t deadline_ms(const struct uplink *l)
 {
     (void)l;
@@ -163,6 +177,7 @@ static const struct uplink_kind kind = {
     .flush = flush,
     .free = free_uplink,
     .has_way = has_way,
+    .is_leaving = is_leaving,
     .deadline_ms = deadline_ms,
     .expire = expire,
     .give_up = give_up,

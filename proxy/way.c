@@ -163,7 +163,14 @@ static void on_unreachable(void *user, struct uplink *l, struct instant now)
     w->ops->touched(w->user, now);
 }
 
-static const struct uplink_ops uplink_ops = {on_opened, on_message, on_ended, on_unreachable};
+static bool on_busy(void *user, const struct uplink *l)
+{
+    const struct way *w = user;
+    return l == w->link && w->in_flight > 0;
+}
+
+static const struct uplink_ops uplink_ops = {on_opened, on_message, on_ended, on_unreachable,
+                                             on_busy};
 
 static bool open_uplink(struct way *w, struct instant now, struct buf *diag)
 {

@@ -325,6 +325,50 @@ class Tcp(Devices):
                 c.wait_line(r"c:2\.05 .*Observe:\d+.*:: '%s'" % state.decode())
                 p.close()
 
+    def test_a_device_that_takes_its_leave(self):
+        """RFC 8323 5.5: what it was asked before it still answers, and what
+        comes then goes by another connection."""
+        def accept():
+            sock, _ = door.accept()
+            sock.settimeout(rig.DEADLINE)
+            return tcp.Peer(0, accepted=sock)
+
+        def asked(p, code):
+            while True:
+                got, token, _ = p.receive()
+                if got == code:
+                    return token
+                if got < 32:
+                    p.send(tcp.frame(0x84, token))
+
+        def ask(method, codes):
+            t = threading.Thread(target=lambda: codes.append(rig.coap(
+                gw.coaps("/cse/work"), method, psk=(b"panel", PSK), wait=30).code))
+            t.start()
+            self.addCleanup(t.join)
+            return t
+
+        with socket.socket() as door:
+            door.bind(("127.0.0.1", 0))
+            door.listen(8)
+            door.settimeout(rig.DEADLINE)
+            gw = self.gateway([{"name": "cse", "window": 4, "url": "coap+tcp://127.0.0.1:%d" %
+                                door.getsockname()[1]}])
+            posted, got = [], []
+            first = ask("post", posted)
+            p = accept()
+            token = asked(p, 2)
+            p.send(tcp.frame(0xe4))
+            second = ask("get", got)
+            p.send(tcp.frame(0x44, token))
+            first.join()
+            self.assertEqual(posted, ["2.04"])
+            self.assertNotIn("0.01", p.until_end())
+            p = accept()
+            p.send(tcp.frame(0x45, asked(p, 1), b"\xffdone"))
+            second.join()
+            self.assertEqual(got, ["2.05"])
+
     def test_who_accepts_and_says_nothing(self):
         """No CSM: no connection, and no end of the world."""
         with socket.socket() as mute:
