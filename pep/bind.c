@@ -14,7 +14,9 @@ enum pep_err bind_key(struct pep *p, struct pep_session *s, const struct cached 
     const struct cnf *k = &c->token.claims.cnf;
     const struct policy_authority *a = policy_authority(p->policy, (size_t)c->token.authority);
     struct grant *known = NULL;
-    if (k->kind == CNF_NONE && c->token.claims.permissions.n > 0 && !(a->bearer && s)) {
+    /* What we asked for ourselves nobody has shown (TS-0003 7.3.2.2). */
+    bool borne = a->bearer && s && g->via != PEP_VIA_ASKED;
+    if (k->kind == CNF_NONE && c->token.claims.permissions.n > 0 && !borne) {
         /* oneM2M: his association proves who the holder is. */
         g->key.kind = CNF_HOLDER;
         return grant_key_id_holder(c->token.claims.sub, g->key.id) ? PEP_OK : PEP_FULL;

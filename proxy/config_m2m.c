@@ -7,7 +7,7 @@
 enum { ID_MAX = 128 };
 
 /* "/mn-cse", "//sp.example", "cb": slashes, then letters, digits, '.', '-' and
- * '_'. What is '-', '~' or '_' alone means something else in an address. */
+ * '_'. What is '-' alone, or begins with '_', means something else in an address. */
 static const char *read_id(struct config_reader *r, const struct yaml_node *n, const char *slashes,
                            const char *example)
 {
@@ -17,7 +17,7 @@ static const char *read_id(struct config_reader *r, const struct yaml_node *n, c
     size_t k = strlen(slashes), len = strlen(text);
     const char *id = text + k;
     bool ok = len > k && len <= ID_MAX && strncmp(text, slashes, k) == 0 && strcmp(id, "-") != 0 &&
-              strcmp(id, "_") != 0;
+              id[0] != '_';
     for (; ok && *id; id++)
         ok = (*id >= 'a' && *id <= 'z') || (*id >= 'A' && *id <= 'Z') ||
              (*id >= '0' && *id <= '9') || *id == '.' || *id == '-' || *id == '_';

@@ -83,6 +83,8 @@ static bool name_ae(struct gate *g, struct arrival *in, struct request *r,
     struct bytes path[POLICY_PATH_SEGMENTS_MAX];
     size_t n = r->n_path, n_prefix = cse->n_prefix ? cse->n_prefix : 1;
     memcpy(path, r->path, n * sizeof *path);
+    if (n > 1 && path[n - 1].n == 0) /* a pointOfAccess may end in a slash */
+        n--;
     if (!m2m_read_address(in->m2m, cse->cse, path, &n, 0) ||
         in->m2m->request.address != M2M_CSE_RELATIVE || n == 0 ||
         n_prefix + n > POLICY_PATH_SEGMENTS_MAX)

@@ -15,9 +15,10 @@
 
 #define N(a) (sizeof(a) / sizeof *(a))
 
-#define LINE "originator: /gw, psk: {identity: gw, key-file: phone.psk}"
-#define DYNAMIC                                                                                    \
-    "    bearer: deny\n"                                                                           \
+#define LINE    "originator: /gw, psk: {identity: gw, key-file: phone.psk}"
+#define DYNAMIC "    bearer: deny\n" ASKED
+#define ALLOWED "    bearer: allow\n" ASKED
+#define ASKED                                                                                      \
     "    dynamic-authorization:\n"                                                                 \
     "      for: [/cse/**]\n"                                                                       \
     "      ask: {url: coaps://das.example/notify, " LINE "}\n"
@@ -435,6 +436,26 @@ static void not_asked(void **state)
     pep_session_close(s);
 }
 
+/* What we were given for a holder is no bearer token of the association that we
+ * asked for: it makes it nobody else, and is its holder's in any of them. */
+static void not_borne(void **state)
+{
+    struct pep_question q;
+    (void)state;
+    m2m_house_make(&house, NULL, "    bearer: deny\n", ALLOWED);
+    struct pep_session *s = m2m_house_open(&house, "phone");
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/x", "Cphone").outcome, PEP_WAIT);
+    assert_true(next(house.pep, &q));
+    answer(house.pep, q.id, gives(m2m_mint(&(struct m2m_minting){0})));
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/x", "Cphone").outcome, PEP_FORWARD);
+    pep_settle(house.pep);
+    pep_session_close(s);
+    s = m2m_house_open(&house, "phone");
+    assert_int_equal(ask(s, M2M_RETRIEVE, "/cse/lamp/x", "Cphone").outcome, PEP_FORWARD);
+    pep_session_close(s);
+    m2m_house_clear(&house);
+}
+
 /* Nor is anybody asked for tokens in the name of an originator that nothing
  * proves. */
 static void ids_of_another(void **state)
@@ -534,6 +555,7 @@ int main(void)
         DYN(tokens_checked),
         cmocka_unit_test(rules),
         DYN(ids_of_another),
+        cmocka_unit_test(not_borne),
         cmocka_unit_test(rules_below),
         cmocka_unit_test(points_below),
         DYN(basis),
