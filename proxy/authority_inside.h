@@ -38,6 +38,7 @@ struct slot {
     uint64_t serial;
     struct server *server; /* NULL: none, and SLOT_AWAY */
     uint64_t asked_us, retry_ms;
+    uint64_t rqi;   /* oneM2M: of the last request */
     uint8_t *query; /* of a get: lengths (1 byte each) and texts */
     size_t query_n;
     uint32_t next_free;

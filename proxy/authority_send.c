@@ -16,11 +16,23 @@ static const char release[] = "3";
 
 enum { RQI_MAX = 24, FROM_LINE_MAX = 300 };
 
-static void request_id(struct authorities *as, char out[RQI_MAX])
+static void write_id(const struct slot *s, char out[RQI_MAX])
 {
-    uint64_t v;
-    as->ops.random(as->user, &v, sizeof v);
-    (void)snprintf(out, RQI_MAX, "gw%016llx", (unsigned long long)v);
+    (void)snprintf(out, RQI_MAX, "gw%016llx", (unsigned long long)s->rqi);
+}
+
+static void request_id(struct authorities *as, struct slot *s, char out[RQI_MAX])
+{
+    as->ops.random(as->user, &s->rqi, sizeof s->rqi);
+    write_id(s, out);
+}
+
+/* An answer may leave the identifier out; one that has another's is another's. */
+static bool is_ours(const struct slot *s, struct bytes rqi)
+{
+    char own[RQI_MAX];
+    write_id(s, own);
+    return bytes_equal_str(rqi, own);
 }
 
 /* UPDATE is PUT, NOTIFY is POST (TS-0008 6.2.1, TS-0009 6.2.1). */
@@ -36,12 +48,19 @@ void send_read_answer(const struct authorities *as, const struct slot *s,
     if (!e->said || !e->said->m2m_from || !a->message)
         return;
     uint16_t number = numbers[e->said->m2m_legacy][RSC];
+    uint16_t rqi = numbers[e->said->m2m_legacy][RQI];
+    bool ours = true;
     size_t n = 0;
-    for (size_t i = 0; i < a->message->n_options; i++)
-        n += a->message->options[i].number == number;
+    for (size_t i = 0; i < a->message->n_options; i++) {
+        const struct msg_option *o = &a->message->options[i];
+        n += o->number == number;
+        ours = ours && (o->number != rqi || is_ours(s, o->value));
+    }
     int64_t rsc = msg_uint(a->message, number);
     if (n > 0)
         out->rsc = n == 1 && rsc > 0 && rsc < UINT16_MAX ? (uint16_t)rsc : UINT16_MAX;
+    if (!ours)
+        out->rsc = UINT16_MAX;
     out->has_max_age = msg_find(a->message, OPT_MAX_AGE) != NULL;
     out->max_age_s = a->max_age_s;
 }
@@ -101,7 +120,10 @@ void send_read_http_answer(const struct authorities *as, const struct slot *s,
     const struct wire_endpoint *e = &as->wire->authorities[s->authority].endpoints[s->purpose];
     if (!e->said || !e->said->m2m_from)
         return;
-    out->rsc = read_rsc(a);
+    struct bytes rqi;
+    enum http_found found = http_answer_find(a, "X-M2M-RI", &rqi);
+    bool ours = found == HTTP_FOUND_NONE || (found == HTTP_FOUND_ONE && is_ours(s, rqi));
+    out->rsc = ours ? read_rsc(a) : UINT16_MAX;
     out->has_max_age = read_max_age(a, &out->max_age_s);
 }
 
@@ -139,7 +161,7 @@ bool send_by_coap(struct authorities *as, struct slot *s, const struct wire_endp
     };
     if (e->said->m2m_from) {
         const uint16_t *number = numbers[e->said->m2m_legacy];
-        request_id(as, rqi);
+        request_id(as, s, rqi);
         options[q.n_options++] = (struct msg_option){number[FR], bytes_str(e->said->m2m_from)};
         options[q.n_options++] = (struct msg_option){number[RQI], bytes_str(rqi)};
         options[q.n_options++] = (struct msg_option){number[RVI], bytes_str(release)};
@@ -151,7 +173,7 @@ static bool send_m2m_by_http(struct authorities *as, struct slot *s, const struc
                              struct http_question *q, struct bytes body, struct instant now)
 {
     char rqi[RQI_MAX], from[FROM_LINE_MAX], id[RQI_MAX + 16], rvi[32];
-    request_id(as, rqi);
+    request_id(as, s, rqi);
     int n = snprintf(from, sizeof from, "X-M2M-Origin: %s", e->said->m2m_from);
     (void)snprintf(id, sizeof id, "X-M2M-RI: %s", rqi);
     (void)snprintf(rvi, sizeof rvi, "X-M2M-RVI: %s", release);

@@ -132,8 +132,9 @@ class Decider:
         options = [(onem2m.CONTENT_FORMAT, onem2m.uint(r.form))] if r.payload else []
         if r.max_age is not None:
             options.append((MAX_AGE, onem2m.uint(r.max_age)))
+        rqi = q.rqi if r.rqi is True else r.rqi or None
         return onem2m.message(2, onem2m.code_byte(r.code or (2, 4)), m.mid, m.token,
-                              self.numbering, {"rsc": r.rsc, "rqi": q.rqi if r.rqi else None},
+                              self.numbering, {"rsc": r.rsc, "rqi": rqi},
                               payload=r.payload, options=options)
 
     # ---- HTTP ----
@@ -151,7 +152,7 @@ class Decider:
         if a.rsc is not None:
             headers.append(("X-M2M-RSC", str(a.rsc)))
         if a.rqi:
-            headers.append(("X-M2M-RI", q.rqi))
+            headers.append(("X-M2M-RI", q.rqi if a.rqi is True else a.rqi))
         if a.max_age is not None:
             headers.append(("Cache-Control", "max-age=%d" % a.max_age))
         return web.reply(status, a.payload, *headers)

@@ -243,6 +243,7 @@ class Points:
         "a code that contradicts": Reply(PERMIT, code=(4, 3)),
         "an error": Reply(PERMIT, code=(5, 0)),
         "another number": Reply(decision(11)),
+        "to another request": Reply(PERMIT, rqi="gw0000000000000000"),
         "a notification": Reply(gives(acr=[{"acor": ["all"], "acop": 63}])),
         "a list": Reply(raw=b'[{"m2m:auds":{"dec":1,"sus":1}}]'),
         "what was asked, again": None,
