@@ -38,6 +38,8 @@ struct only {
  * is whatever `op` says), so a rule with methods says nothing about it. */
 static void take_action(struct judge *j, const struct policy_question *q)
 {
+    /* Of operations, by number: POST, GET, PUT, DELETE, POST, GET. */
+    static const uint8_t own[1 + M2M_OPERATIONS] = {0, 2, 1, 3, 4, 2, 1};
     uint16_t method = 0, operation = 0;
     if (q->method >= 1 && q->method <= 7)
         method = (uint16_t)POLICY_METHOD_BIT(q->method);
@@ -45,6 +47,9 @@ static void take_action(struct judge *j, const struct policy_question *q)
         operation = (uint16_t)POLICY_OPERATION_BIT(q->operation);
     j->bit = q->operation ? operation : method;
     j->forbid_bits = method | operation;
+    /* One that comes by POST all the same (op) is not less forbidden for it. */
+    if (operation)
+        j->forbid_bits |= (uint16_t)POLICY_METHOD_BIT(own[q->operation]);
 }
 
 /* Can this grant be asked about at all? */

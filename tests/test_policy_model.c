@@ -678,8 +678,11 @@ static void model(const struct plain *p, const struct asked *a, struct wanted *w
             excepted =
                 excepted || (a->held[i].covers && holds_it(p, &a->held[i], r->unless, false) &&
                              counts(p, a, &a->held[i], r->unless));
-        bool about = actions(r) & POLICY_METHOD_BIT(a->q.method) ||
-                     (a->q.operation && actions(r) & bit && (a->q.type < 0 || is_of_type(r, a)));
+        static const unsigned own_methods[] = {0, 2, 1, 3, 4, 2, 1}; /* of operations */
+        bool about =
+            actions(r) & POLICY_METHOD_BIT(a->q.method) ||
+            (a->q.operation && actions(r) & POLICY_METHOD_BIT(own_methods[a->q.operation])) ||
+            (a->q.operation && actions(r) & bit && (a->q.type < 0 || is_of_type(r, a)));
         if (excepted || !matches(r, a, 0) || !about || holds(&r->when, a, strongest, &missing) == 0)
             continue;
         if (w->reason != POLICY_FORBIDDEN)

@@ -10,6 +10,8 @@
 
 #include "../policy/policy.h"
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 static const char text[] = "version: 1\n"
                            "roles:\n"
                            "  r:\n"
@@ -26,6 +28,8 @@ static const char text[] = "version: 1\n"
                            "  - {path: /cse/cb/secret/x, operations: [DELETE]}\n"
                            "  - {path: /two/*/key, operations: [RETRIEVE]}\n"
                            "  - {path: /cse/cin9, operations: [RETRIEVE]}\n"
+                           "  - {path: /cse/cin8, methods: [GET]}\n"
+                           "  - {path: /cse/cin7, methods: [POST]}\n"
                            "subjects:\n"
                            "  - {name: s, certificate: s.home, roles: [r]}\n";
 
@@ -34,6 +38,7 @@ static const struct {
     const char *path[6];
     uint32_t named;
     bool below, permitted;
+    uint8_t method; /* 0: GET */
 } rows[] = {
     {"any below", {"cse", "cin1"}, 0, false, true},
     {"named by its rule", {"cse", "cin1"}, 2, false, true},
@@ -47,6 +52,10 @@ static const struct {
     {"one further on", {"cse", "cb", "grp", "fopt", "y"}, 8, false, true},
     {"one further on, of nobody", {"cse", "cb", "gap", "fopt", "y"}, 8, false, false},
     {"forbidden, although it is not named", {"cse", "cin9"}, 0, false, false},
+    {"forbidden by its method, and comes by another", {"cse", "cin8"}, 0, false, false, 2},
+    {"by that", {"cse", "cin8"}, 0, false, false},
+    {"forbidden by another method", {"cse", "cin7"}, 0, false, true},
+    {"by that method", {"cse", "cin7"}, 0, false, false, 2},
     {"with what is below", {"cse", "cb", "ae"}, 0, true, true},
     {"with what is below, some of which is forbidden", {"cse", "cb"}, 0, true, false},
     {"that itself", {"cse", "cb"}, 0, false, true},
@@ -79,7 +88,7 @@ static void each(void **state)
             path[n] = bytes_str(rows[i].path[n]);
         const struct policy_holding held = {
             .grant = g, .covers = true, .strength = POLICY_STRENGTH_CERTIFICATE};
-        const struct policy_question q = {.method = 1,
+        const struct policy_question q = {.method = rows[i].method ? rows[i].method : 1,
                                           .path = path,
                                           .n_path = n,
                                           .held = &held,
