@@ -3,7 +3,7 @@
 #include "../policy/cursor.h"
 #include "crypto.h"
 
-enum { VERSION = 1, FLAG_USED = 1, FLAG_REFERENCE = 2, FLAG_OPAQUE = 4, SUM = 16 };
+enum { VERSION = 1, FLAG_USED = 1, FLAG_REFERENCE = 2, FLAG_OPAQUE = 4, SUM = RECORD_SUM };
 
 void record_key(uint64_t id, uint8_t key[RECORD_KEY])
 {
@@ -11,9 +11,7 @@ void record_key(uint64_t id, uint8_t key[RECORD_KEY])
     buf_put_be(&b, id, RECORD_KEY);
 }
 
-/* The sum finds disks that lie, not attackers: who can write here has the
- * gateway. It covers the key too, so that no record passes for another. */
-static bool checksum(struct bytes key, struct bytes body, uint8_t sum[SUM])
+bool record_sum(struct bytes key, struct bytes body, uint8_t sum[RECORD_SUM])
 {
     uint8_t text[RECORD_KEY + RECORD_MAX], full[CRYPTO_SHA256];
     struct buf b = buf_on(text, sizeof text);
@@ -54,7 +52,7 @@ bool record_write(const struct grant *g, const char *authority, uint8_t key[RECO
         put_vector(out, bytes_str(g->subject), 1);
     }
     uint8_t sum[SUM];
-    if (out->full || !checksum(bytes_of(key, RECORD_KEY), buf_bytes(out), sum))
+    if (out->full || !record_sum(bytes_of(key, RECORD_KEY), buf_bytes(out), sum))
         return false;
     buf_put(out, bytes_of(sum, SUM));
     return !out->full;
@@ -76,7 +74,7 @@ bool record_read(struct bytes key, struct bytes value, struct record *out)
     if (key.n != RECORD_KEY || value.n < SUM || value.n > RECORD_MAX)
         return false;
     struct bytes body = bytes_of(value.p, value.n - SUM);
-    if (!checksum(key, body, sum) || memcmp(sum, value.p + body.n, SUM) != 0)
+    if (!record_sum(key, body, sum) || memcmp(sum, value.p + body.n, SUM) != 0)
         return false;
 
     struct cursor k = cursor_on(key), c = cursor_on(body);

@@ -13,7 +13,7 @@
 #include "grants.h"
 #include "store.h"
 
-enum record_limits { RECORD_MAX = TOKEN_MAX + 768, RECORD_KEY = 8 };
+enum record_limits { RECORD_MAX = TOKEN_MAX + 768, RECORD_KEY = 8, RECORD_SUM = 16 };
 
 struct record {
     uint64_t id;
@@ -37,5 +37,11 @@ MUST_USE bool record_write(const struct grant *g, const char *authority, uint8_t
 void record_key(uint64_t id, uint8_t key[RECORD_KEY]);
 /* False: not a record of ours, whole and unharmed. */
 MUST_USE bool record_read(struct bytes key, struct bytes value, struct record *out);
+
+/* Of records of any kind, at most RECORD_MAX with their key. The sum finds
+ * disks that lie, not attackers: who can write here has the gateway. It covers
+ * the key too, so that no record passes for another. False: too long, or no
+ * memory to hash with. */
+MUST_USE bool record_sum(struct bytes key, struct bytes body, uint8_t sum[RECORD_SUM]);
 
 #endif

@@ -1,8 +1,9 @@
 #include "revocation_record.h"
 
 #include "../policy/cursor.h"
+#include "record.h"
 
-enum { VERSION = 1, SUM = 16, FLAG_LOCAL = 1, FLAG_LISTED = 2, FLAG_SEEN = 4 };
+enum { VERSION = 1, SUM = RECORD_SUM, FLAG_LOCAL = 1, FLAG_LISTED = 2, FLAG_SEEN = 4 };
 
 const char *revocation_kind_str(enum revocation_kind k)
 {
@@ -46,19 +47,6 @@ bool revocation_record_key(const struct revocation *r, uint8_t key[REVOCATION_KE
     return !b.full && crypto_sha256(buf_bytes(&b), key + 1);
 }
 
-/* The sum finds disks that lie (record.c). */
-static bool checksum(struct bytes key, struct bytes body, uint8_t sum[SUM])
-{
-    uint8_t text[REVOCATION_KEY + REVOCATION_RECORD_MAX], full[CRYPTO_SHA256];
-    struct buf b = buf_on(text, sizeof text);
-    buf_put(&b, key);
-    buf_put(&b, body);
-    bool ok = !b.full && crypto_sha256(buf_bytes(&b), full);
-    if (ok)
-        memcpy(sum, full, SUM);
-    return ok;
-}
-
 bool revocation_record_write(const struct revocation *r, uint8_t key[REVOCATION_KEY],
                              struct buf *out)
 {
@@ -74,7 +62,7 @@ bool revocation_record_write(const struct revocation *r, uint8_t key[REVOCATION_
     buf_put_be(out, r->value.n, 1);
     buf_put(out, r->value);
     if (out->full || !revocation_record_key(r, key) ||
-        !checksum(bytes_of(key, REVOCATION_KEY), buf_bytes(out), sum))
+        !record_sum(bytes_of(key, REVOCATION_KEY), buf_bytes(out), sum))
         return false;
     buf_put(out, bytes_of(sum, SUM));
     return !out->full;
@@ -86,7 +74,7 @@ bool revocation_record_read(struct bytes key, struct bytes value, struct revocat
     if (key.n != REVOCATION_KEY || value.n < SUM || value.n > REVOCATION_RECORD_MAX)
         return false;
     struct bytes body = bytes_of(value.p, value.n - SUM);
-    if (!checksum(key, body, sum) || memcmp(sum, value.p + body.n, SUM) != 0)
+    if (!record_sum(key, body, sum) || memcmp(sum, value.p + body.n, SUM) != 0)
         return false;
     struct cursor c = cursor_on(body);
     struct revocation r = {.kind = (enum revocation_kind)key.p[0]};

@@ -28,7 +28,6 @@ struct coap_client {
         uint16_t mid;
     } recent[RECENT];
     size_t next_recent;
-    struct coap_client_stats stats;
 };
 
 struct coap_client *coap_client_new(const struct coap_client_ops *ops, void *user, size_t max,
@@ -154,7 +153,6 @@ static void send_first(struct coap_client *c, struct coap_ask *a, struct instant
     a->retry_ms = ACK_TIMEOUT_MS + jitter % (ACK_TIMEOUT_MS * ACK_RANDOM_PERCENT / 100 + 1);
     a->due_ms = instant_ms(now) + a->retry_ms;
     set_state(c, a, ASK_SENT);
-    c->stats.sent++;
     transmit(c, a, now);
 }
 
@@ -258,7 +256,6 @@ static void expire_one(struct coap_client *c, struct coap_ask *a, struct instant
         a->until_ms = ms + a->wait_ms;
         again(c, a);
     } else if (ms >= a->until_ms || a->tries > MAX_RETRANSMIT) {
-        c->stats.silent++;
         fail(c, a, COAP_SILENT, now);
     } else {
         bool silence = c->heard_us <= a->sent_us;
@@ -266,7 +263,6 @@ static void expire_one(struct coap_client *c, struct coap_ask *a, struct instant
         a->tries++; /* RFC 7252 4.2: the same message, after twice the time */
         a->retry_ms *= 2;
         a->due_ms = ms + a->retry_ms;
-        c->stats.retransmitted++;
         transmit(c, a, now);
         if (suspect)
             c->ops.suspect(c->user, now);
@@ -300,7 +296,6 @@ static void send_empty(struct coap_client *c, enum msg_type type, uint16_t mid, 
 
 static void reject(struct coap_client *c, const struct msg *m, struct instant now)
 {
-    c->stats.stray++;
     if (m->type == TYPE_CON)
         send_empty(c, TYPE_RST, m->mid, now);
 }
@@ -338,10 +333,8 @@ static void deliver(struct coap_client *c, struct coap_ask *a, const struct msg 
         a->due_ms = instant_ms(now) + (uint64_t)a->max_age_s * 1000 + RENEW_AFTER_MS +
                     spread % RENEW_SPREAD_MS;
         set_state(c, a, ASK_OBSERVING);
-        c->stats.notified++;
         tell(c, a, COAP_ANSWERED, false, m, bytes_of(body, n), now);
     } else {
-        c->stats.answered++;
         tell(c, a, a->observe ? COAP_UNOBSERVED : COAP_ANSWERED, true, m, bytes_of(body, n), now);
     }
     if (body)
@@ -377,10 +370,6 @@ static void take_part(struct coap_client *c, struct coap_ask *a, const struct ms
 static void take_answer(struct coap_client *c, struct coap_ask *a, const struct msg *m,
                         struct instant now)
 {
-    if (a->tries == 1) {
-        uint64_t rtt = now.mono_us - a->sent_us;
-        c->stats.rtt_us = c->stats.rtt_us ? (7 * c->stats.rtt_us + rtt) / 8 : rtt;
-    }
     if (!a->fetching && coap_ask_goes_on(a, m)) {
         set_state(c, a, ASK_WAITING);
         return;
@@ -423,7 +412,6 @@ static void take_empty(struct coap_client *c, const struct msg *m, struct instan
     }
     c->heard_us = now.mono_us;
     if (m->type == TYPE_RST) {
-        c->stats.reset++;
         fail(c, a, COAP_RESET, now);
         return;
     }
@@ -456,10 +444,8 @@ static void take_response(struct coap_client *c, const struct msg *m, struct ins
     bool under_way = (a->state == ASK_SENT || a->state == ASK_ACKED) && a->token == token;
     /* Piggybacked, it must acknowledge the message that carried the token
      * (RFC 7252 5.3.2). */
-    if (m->type == TYPE_ACK && !(under_way && a->state == ASK_SENT && a->mid == m->mid)) {
-        c->stats.stray++;
+    if (m->type == TYPE_ACK && !(under_way && a->state == ASK_SENT && a->mid == m->mid))
         return;
-    }
     c->heard_us = now.mono_us;
     if (m->type == TYPE_CON) {
         note_recent(c, m->mid, token, now);
@@ -476,8 +462,8 @@ void coap_client_receive(struct coap_client *c, struct bytes datagram, struct in
     struct msg m;
     enum msg_parse parse = msg_parse(datagram, &m);
     if (parse == MSG_IGNORE)
-        c->stats.stray++;
-    else if (parse == MSG_BAD)
+        return;
+    if (parse == MSG_BAD)
         reject(c, &m, now);
     else if (m.code == MSG_EMPTY)
         take_empty(c, &m, now);
@@ -491,9 +477,4 @@ void coap_client_receive(struct coap_client *c, struct bytes datagram, struct in
 size_t coap_client_busy(const struct coap_client *c)
 {
     return c->n_busy;
-}
-
-void coap_client_get_stats(const struct coap_client *c, struct coap_client_stats *out)
-{
-    *out = c->stats;
 }

@@ -67,11 +67,6 @@ struct coap_client_ops {
     void (*random)(void *user, void *to, size_t n);
 };
 
-struct coap_client_stats {
-    uint64_t sent, retransmitted, answered, silent, reset, stray, notified;
-    uint64_t rtt_us; /* smoothed, of messages that were sent once; 0: not known */
-};
-
 /* `max` questions at once, `window` of them not yet acknowledged (NSTART). */
 MUST_USE struct coap_client *coap_client_new(const struct coap_client_ops *ops, void *user,
                                              size_t max, size_t window);
@@ -97,6 +92,5 @@ void coap_client_hold(struct coap_client *c);
 uint64_t coap_client_deadline_ms(const struct coap_client *c);
 void coap_client_expire(struct coap_client *c, struct instant now);
 size_t coap_client_busy(const struct coap_client *c); /* questions and observations */
-void coap_client_get_stats(const struct coap_client *c, struct coap_client_stats *out);
 
 #endif

@@ -112,11 +112,10 @@ MUST_USE enum dtls_event dtls_wake(struct dtls_session *s, struct instant now);
  * over; all our suites are AEAD, as it wants them. */
 struct dtls_asleep;
 
-/* Whether s still keeps its last flight for a client that may not have got
- * it (RFC 6347 4.2.4). Sleep drops it. */
-bool dtls_keeps_flight(const struct dtls_session *s);
 /* Turns s into bytes, and frees it. NULL: it cannot be now (a record is being
- * read, the handshake is not over, no memory); s is as it was. */
+ * read, the handshake is not over, no memory); s is as it was. The last flight
+ * that it keeps for a client that may not have got it (RFC 6347 4.2.4) is
+ * dropped. */
 MUST_USE struct dtls_asleep *dtls_sleep(struct dtls_session *s);
 /* The session that `a` was. `a` stays, and must be freed before the session
  * writes or reads anything: two of one would use a nonce twice. */

@@ -108,11 +108,6 @@ void dtls_session_leave(struct dtls_session *s)
 
 /* ---- sleep ---- */
 
-bool dtls_keeps_flight(const struct dtls_session *s)
-{
-    return compat_keeps_flight(&s->ssl);
-}
-
 static uint16_t find(struct bytes in, const uint8_t *what, size_t n)
 {
     const uint8_t *at = memmem(in.p, in.n, what, n);

@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "../policy/hex.h"
 #include "../policy/utf8.h"
 
 enum {
@@ -254,14 +255,6 @@ static bool split(const struct http_origin *o, struct bytes value, bool ids, str
     if (!out->is_absolute && first.n > 0 && memchr(first.p, ':', first.n))
         return false; /* of another scheme (RFC 3986 4.2) */
     return out->path.n > 0 || http || tls || net;
-}
-
-static int hex_digit(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
 }
 
 static bool put_decoded(struct http_reply *r, uint16_t number, struct bytes value)

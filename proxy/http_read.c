@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "../policy/hex.h"
+
 enum { BLANK = 4, CHUNK_LINE = 64 };
 
 enum end { END_NONE, END_FOUND, END_BAD };
@@ -143,21 +145,13 @@ static bool read_framing(struct http_incoming *out, size_t body_max, struct fram
     return true;
 }
 
-static int hex(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* "5" or "5;name=value" */
 static bool read_chunk_size(struct bytes line, size_t most, size_t *size)
 {
     size_t i = 0;
     *size = 0;
-    for (; i < line.n && hex(line.p[i]) >= 0; i++) {
-        *size = *size * 16 + (size_t)hex(line.p[i]);
+    for (; i < line.n && hex_digit(line.p[i]) >= 0; i++) {
+        *size = *size * 16 + (size_t)hex_digit(line.p[i]);
         if (*size > most)
             return false;
     }
@@ -184,7 +178,7 @@ static enum http_read walk_chunks(struct bytes *at, size_t body_max, uint8_t *to
         if (e != END_FOUND || line.n > CHUNK_LINE)
             return bad(out, 400);
         if (!read_chunk_size(line, body_max - *total, &size))
-            return bad(out, line.n && hex(line.p[0]) >= 0 ? 413 : 400);
+            return bad(out, line.n && hex_digit(line.p[0]) >= 0 ? 413 : 400);
         if (size > 0) {
             if (at->n < size + 2)
                 return HTTP_READ_MORE;

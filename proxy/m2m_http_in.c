@@ -2,20 +2,13 @@
 
 #include <strings.h>
 
+#include "../policy/hex.h"
 #include "../policy/utf8.h"
 #include "http_media.h"
 
 enum { VALUE_MAX = 255, PATH_MAX_SEGMENTS = 32 };
 
 /* ---- the request ---- */
-
-static int hex(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
 
 /* A segment or a parameter, decoded once. What would mean something else when
  * it is joined with others is none (gate_notify.h routes by it). */
@@ -26,8 +19,8 @@ static bool put_decoded(struct http_reply *out, uint16_t number, struct bytes te
     for (size_t i = 0; i < text.n; i++) {
         int c = text.p[i];
         if (c == '%') {
-            int high = i + 2 < text.n ? hex(text.p[i + 1]) : -1;
-            int low = i + 2 < text.n ? hex(text.p[i + 2]) : -1;
+            int high = i + 2 < text.n ? hex_digit(text.p[i + 1]) : -1;
+            int low = i + 2 < text.n ? hex_digit(text.p[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return false;
             c = high << 4 | low;

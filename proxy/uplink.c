@@ -88,7 +88,7 @@ bool uplink_is_reliable(const struct uplink *l)
 
 bool uplink_has_way(const struct uplink *l)
 {
-    return l->kind->has_way(l);
+    return !l->kind->has_way || l->kind->has_way(l);
 }
 
 bool uplink_takes(const struct uplink *l, size_t n)
@@ -124,7 +124,7 @@ uint64_t uplink_deadline_ms(const struct uplink *l)
 {
     if (l->state == UPLINK_OVER)
         return UINT64_MAX;
-    uint64_t of_kind = l->kind->deadline_ms(l);
+    uint64_t of_kind = l->kind->deadline_ms ? l->kind->deadline_ms(l) : UINT64_MAX;
     return of_kind < l->open_by_ms ? of_kind : l->open_by_ms;
 }
 
@@ -132,10 +132,12 @@ void uplink_expire(struct uplink *l, struct instant now)
 {
     if (instant_ms(now) < uplink_deadline_ms(l))
         return;
-    if (l->open_by_ms <= instant_ms(now))
+    if (l->open_by_ms > instant_ms(now))
+        l->kind->expire(l, now);
+    else if (l->kind->give_up)
         l->kind->give_up(l, now);
     else
-        l->kind->expire(l, now);
+        uplink_ended(l, UPLINK_SILENT, "handshake-timeout", now);
 }
 
 void uplinks_take(struct uplinks *all, struct instant now)
@@ -152,7 +154,8 @@ void uplinks_turn(struct uplinks *all, struct instant now)
     for (struct uplink *l; (l = all->pending);) {
         all->pending = l->next;
         l->is_pending = false;
-        l->kind->flush(l);
+        if (l->kind->flush)
+            l->kind->flush(l);
         if (l->state == UPLINK_OVER)
             l->kind->free(l);
     }

@@ -76,36 +76,9 @@ static void say_goodbye(struct uplink *l, struct instant now)
     http_bodies_forget(l->all->http->bodies, mine(l));
 }
 
-static void flush(struct uplink *l)
-{
-    (void)l; /* http_uplinks_turn() */
-}
-
 static void free_uplink(struct uplink *l)
 {
     free(mine(l));
-}
-
-static bool has_way(const struct uplink *l)
-{
-    (void)l;
-    return true;
-}
-
-static uint64_t deadline_ms(const struct uplink *l)
-{
-    (void)l;
-    return UINT64_MAX; /* that of all */
-}
-
-static void expire(struct uplink *l, struct instant now)
-{
-    (void)l, (void)now;
-}
-
-static void give_up(struct uplink *l, struct instant now)
-{
-    uplink_ended(l, UPLINK_SILENT, "handshake-timeout", now);
 }
 
 static const struct uplink_kind kind = {
@@ -117,12 +90,7 @@ static const struct uplink_kind kind = {
     .takes = takes,
     .check = check,
     .close = say_goodbye,
-    .flush = flush,
     .free = free_uplink,
-    .has_way = has_way,
-    .deadline_ms = deadline_ms,
-    .expire = expire,
-    .give_up = give_up,
 };
 
 struct uplink *uplink_http_new(struct uplinks *all, const struct uplink_config *c, struct buf *diag)

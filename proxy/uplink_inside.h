@@ -15,13 +15,13 @@ struct uplink_kind {
     bool (*takes)(const struct uplink *l, size_t n);
     bool (*check)(struct uplink *l, struct instant now);
     void (*close)(struct uplink *l, struct instant now); /* the goodbye alone */
-    void (*flush)(struct uplink *l);
+    void (*flush)(struct uplink *l);                     /* NULL: nothing waits in it */
     void (*free)(struct uplink *l);
-    bool (*has_way)(const struct uplink *l);
-    bool (*is_leaving)(const struct uplink *l); /* no new requests; NULL: never */
-    uint64_t (*deadline_ms)(const struct uplink *l);
+    bool (*has_way)(const struct uplink *l);         /* NULL: always */
+    bool (*is_leaving)(const struct uplink *l);      /* no new requests; NULL: never */
+    uint64_t (*deadline_ms)(const struct uplink *l); /* NULL: none of its own, no expire() */
     void (*expire)(struct uplink *l, struct instant now);
-    void (*give_up)(struct uplink *l, struct instant now); /* ends it: not open in time */
+    void (*give_up)(struct uplink *l, struct instant now); /* ends it; NULL: as all do */
 };
 
 /* First member of each kind's own. */

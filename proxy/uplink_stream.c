@@ -127,20 +127,9 @@ static void say_goodbye(struct uplink *l, struct instant now)
     s->conn = NULL;
 }
 
-static void flush(struct uplink *l)
-{
-    (void)l; /* it has left, or waits in its stream */
-}
-
 static void free_uplink(struct uplink *l)
 {
     free(mine(l));
-}
-
-static bool has_way(const struct uplink *l)
-{
-    (void)l;
-    return true;
 }
 
 /* RFC 8323 5.5: the device answers what it has, and wants no more. */
@@ -148,22 +137,6 @@ static bool is_leaving(const struct uplink *l)
 {
     const struct stream_uplink *s = mine_const(l);
     return s->conn && conn_is_released(s->conn);
-}
-
-static uint64_t deadline_ms(const struct uplink *l)
-{
-    (void)l;
-    return UINT64_MAX; /* the table's */
-}
-
-static void expire(struct uplink *l, struct instant now)
-{
-    (void)l, (void)now;
-}
-
-static void give_up(struct uplink *l, struct instant now)
-{
-    uplink_ended(l, UPLINK_SILENT, "handshake-timeout", now);
 }
 
 static const struct uplink_kind kind = {
@@ -174,13 +147,8 @@ static const struct uplink_kind kind = {
     .takes = takes,
     .check = check,
     .close = say_goodbye,
-    .flush = flush,
     .free = free_uplink,
-    .has_way = has_way,
     .is_leaving = is_leaving,
-    .deadline_ms = deadline_ms,
-    .expire = expire,
-    .give_up = give_up,
 };
 
 struct uplink *uplink_stream_new(struct uplinks *all, const struct uplink_config *c,
