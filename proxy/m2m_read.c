@@ -197,6 +197,7 @@ static bool read_parameter(struct m2m_read *r, struct query *q, struct bytes opt
         ok = (q->rcn = number(value)) >= 0;
         break;
     case P_RT:
+        ok = digit(value, 4) != 0;
         q->later = !bytes_equal_str(value, "3"); /* blockingRequest */
         break;
     case P_SQI:

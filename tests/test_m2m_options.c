@@ -274,6 +274,8 @@ static const struct asks asks[] = {
     {"retrieve of a type", MSG_GET, 3, "", REFUSED},
     {"delete of a type", MSG_POST, 2, "op=4", REFUSED},
     {"not blocking", MSG_POST, 3, "op=1&rt=2", M2M_CREATE, 0, 0},
+    {"of no response type", MSG_GET, -1, "rt=5", REFUSED},
+    {"of a response type in words", MSG_POST, -1, "op=2&rt=3x", REFUSED},
     {"its children, too", MSG_GET, -1, "rcn=4", M2M_RETRIEVE, 0, 0},
     {"result content in octal", MSG_GET, -1, "rcn=04", REFUSED},
     {"result content twice", MSG_GET, -1, "rcn=1&rcn=4", REFUSED},
