@@ -53,6 +53,7 @@ struct policy {
     const uint32_t *role_of; /* by number in role_ids */
     const struct rules *permit;
     const struct rules *forbid;          /* of "holders" that are `exceptions` */
+    const struct rules *kept;            /* those that forbid a DELETE */
     const struct holder_set *exceptions; /* roles that escape a `forbid`; 0: none do */
     const struct policy_authority *authorities;
     const struct may_grant *may_grant; /* one an authority */

@@ -408,7 +408,10 @@ void policy_decide(const struct policy *p, const struct policy_question *q,
     path_init(&j.path, q->path, q->n_path);
     if (is_forbidden(&j) || out->reason < POLICY_NOT_RESOURCE)
         return;
-    if (q->below && rules_any_below(p->forbid, &j.path)) { /* whatever it is about there */
+    /* Of what is below, whatever it is about there. A CSE that deletes a resource
+     * deletes all of it (TS-0001 10.1.5). */
+    if ((q->below && rules_any_below(p->forbid, &j.path)) ||
+        (j.bit == POLICY_OPERATION_BIT(4) && rules_any_below(p->kept, &j.path))) {
         note(&j, POLICY_FORBIDDEN, 0, NULL, NULL, NULL);
         out->held = -1;
         return;

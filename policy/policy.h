@@ -31,6 +31,8 @@ struct policy_grant;
 /* Operations of oneM2M, 1 CREATE ... 6 DISCOVERY (m2m_words.h), in the bits
  * above them: together the actions that a rule is about. */
 #define POLICY_OPERATION_BIT(op) (1u << (6 + (op)))
+/* DELETE, of either kind */
+#define POLICY_DELETES (POLICY_METHOD_BIT(4) | POLICY_OPERATION_BIT(4))
 
 enum policy_limits {
     POLICY_PATH_SEGMENTS_MAX = 32, /* a longer path matches no pattern */

@@ -315,8 +315,9 @@ static bool compile(struct reader *r)
         weight[i] = r->holders[i].weight;
     r->p->permit = rules_build(r->permit, &r->p->arena, weight);
     r->p->forbid = rules_build(r->forbid, &r->p->arena, NULL);
+    r->p->kept = rules_build(r->kept, &r->p->arena, NULL);
     free(weight);
-    return r->p->permit && r->p->forbid;
+    return r->p->permit && r->p->forbid && r->p->kept;
 }
 
 /* ---- authorities ---- */
@@ -485,7 +486,8 @@ struct policy *policy_load_with(const char *name, struct bytes text, const char 
         atomic_init(&r.p->refs, 1);
     r.permit = rules_builder_new();
     r.forbid = rules_builder_new();
-    if (!r.p || !r.permit || !r.forbid) {
+    r.kept = rules_builder_new();
+    if (!r.p || !r.permit || !r.forbid || !r.kept) {
         if (diag)
             buf_put_str(diag, "out of memory\n");
         goto out;
@@ -502,6 +504,7 @@ out:
     yaml_free(r.y);
     rules_builder_free(r.permit);
     rules_builder_free(r.forbid);
+    rules_builder_free(r.kept);
     rules_builder_free(r.consult);
     free(r.bodies);
     free(r.own_rules);

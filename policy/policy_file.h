@@ -29,7 +29,7 @@ struct reader {
     const struct yaml_node **bodies; /* one a holder */
     uint32_t *own_rules;             /* one a holder */
     uint32_t *marks, mark;           /* one a holder: seen in the list that is being read */
-    struct rules_builder *permit, *forbid;
+    struct rules_builder *permit, *forbid, *kept;
     struct rules_builder *consult; /* NULL: nobody else is asked */
     uint16_t *dynamic;             /* authorities that are; then p's */
     const struct zone *zone;       /* of the file: named, or local time once that was needed */

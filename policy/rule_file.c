@@ -368,6 +368,8 @@ void read_forbids(struct reader *r, const struct yaml_node *n)
             set = last;
         }
         rules_add(r->forbid, &d.path, set, d.actions, d.when, d.limits, d.line);
+        if (d.actions & POLICY_DELETES)
+            rules_add(r->kept, &d.path, set, d.actions, d.when, d.limits, d.line);
     }
 }
 

@@ -693,6 +693,24 @@ static void model(const struct plain *p, const struct asked *a, struct wanted *w
         w->any[w->n].line = r->line;
         w->any[w->n++].missing = NULL;
     }
+    /* An operation that deletes what stands above something not to be deleted. */
+    for (int m = 0; a->q.operation == 4 && w->reason >= POLICY_NOT_RESOURCE &&
+                    w->reason != POLICY_FORBIDDEN && m < p->n_forbid;
+         m++) {
+        struct plain_rule above = p->forbid[m];
+        if ((size_t)above.n <= a->n || !(actions(&above) & POLICY_DELETES))
+            continue;
+        above.n = (int)a->n;
+        above.rest = false;
+        if (!matches(&above, a, 0))
+            continue;
+        w->reason = POLICY_FORBIDDEN;
+        w->max_payload = 0;
+        w->n = 1;
+        w->any[0].held = -1;
+        w->any[0].line = 0;
+        w->any[0].missing = NULL;
+    }
 }
 
 /* ---- both ---- */

@@ -16,13 +16,13 @@ static const char text[] = "version: 1\n"
                            "roles:\n"
                            "  r:\n"
                            "    permit:\n"
-                           "      - {path: /cse/**, operations: [RETRIEVE]}\n"
+                           "      - {path: /cse/**, operations: [RETRIEVE, DELETE]}\n"
                            "      - {path: /cse/cin1, operations: [RETRIEVE]}\n"
                            "      - {path: /cse/cnt7/**, operations: [RETRIEVE]}\n"
                            "      - {path: /star/*, operations: [RETRIEVE]}\n"
                            "      - {path: /star/a, operations: [RETRIEVE]}\n"
                            "      - {path: /one/x, operations: [RETRIEVE]}\n"
-                           "      - {path: /two/**, operations: [RETRIEVE]}\n"
+                           "      - {path: /two/**, operations: [RETRIEVE, DELETE]}\n"
                            "      - {path: /cse/*/grp/fopt/**, operations: [RETRIEVE]}\n"
                            "forbid:\n"
                            "  - {path: /cse/cb/secret/x, operations: [DELETE]}\n"
@@ -38,7 +38,7 @@ static const struct {
     const char *path[6];
     uint32_t named;
     bool below, permitted;
-    uint8_t method; /* 0: GET */
+    uint8_t method, operation; /* 0: GET, RETRIEVE */
 } rows[] = {
     {"any below", {"cse", "cin1"}, 0, false, true},
     {"named by its rule", {"cse", "cin1"}, 2, false, true},
@@ -65,6 +65,10 @@ static const struct {
     {"further below", {"two", "a", "b"}, 0, true, true},
     {"one resource alone", {"one", "x"}, 0, false, true},
     {"one resource, and below", {"one", "x"}, 0, true, false},
+    {"deleted", {"cse", "cb", "secrets"}, 0, false, true, 4, 4},
+    {"deleted, with what is not to be", {"cse", "cb", "secret"}, 0, false, false, 4, 4},
+    {"deleted from further above", {"cse", "cb"}, 0, false, false, 4, 4},
+    {"deleted, with what is not to be read", {"two", "a"}, 0, false, true, 4, 4},
     {"all of a device", {"cse"}, 0, true, false},
 };
 
@@ -95,7 +99,7 @@ static void each(void **state)
                                           .n_held = 1,
                                           .now_s = 1780315200,
                                           .content_format = -1,
-                                          .operation = 2,
+                                          .operation = rows[i].operation ? rows[i].operation : 2,
                                           .type = -1,
                                           .named = rows[i].named,
                                           .below = rows[i].below};
