@@ -199,6 +199,13 @@ void consult_take_reply(struct pep *p, struct answer *a, const struct pep_reply 
 
 /* ---- all of them ---- */
 
+/* All that is below is asked for, or goes with the target (TS-0001 10.1.5). */
+static bool is_beyond_points(const struct m2m_request *m, const struct policy_consult *whom)
+{
+    return m->below ? whom->denies_here || whom->denies_below
+                    : m->operation == M2M_DELETE && whom->denies_below;
+}
+
 /* Apart, for its storage: nearly no request comes here. */
 __attribute__((noinline)) static void ask_others(struct pep *p, struct pep_session *s,
                                                  const struct request *r, struct asked *a,
@@ -222,7 +229,7 @@ __attribute__((noinline)) static void ask_others(struct pep *p, struct pep_sessi
     enum local_says word = consult_own_word(&round, d);
     out->err = PEP_OK;
     /* Else who may read a list, but not all in it, asks for what is around it. */
-    if (word == LOCAL_PERMITS && whom->denies_below && r->m2m && r->m2m->below) {
+    if (word == LOCAL_PERMITS && r->m2m && is_beyond_points(r->m2m, whom)) {
         consult_refuse_below(&round);
         word = LOCAL_DENIES;
     }

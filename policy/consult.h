@@ -41,9 +41,9 @@ struct policy_dynamic {
 struct policy_consult {
     uint32_t points, dynamic;
     const uint16_t *authority;
-    /* A point may deny something below the path, or there and below: it cannot
-     * be asked about all of that at once. */
-    bool denies_below;
+    /* A point may deny this path, or something below it: it cannot be asked about
+     * all of that at once. */
+    bool denies_here, denies_below;
 };
 
 #endif

@@ -138,13 +138,12 @@ void policy_consult(const struct policy *p, const struct bytes *seg, size_t n,
             else
                 out->dynamic |= UINT32_C(1) << (of - POLICY_POINTS_MAX);
         }
-    bool below = rules_any_below(p->consult, &path), any = false, here = false;
+    bool below = rules_any_below(p->consult, &path);
     for (size_t i = 0; i < p->n_points; i++) {
         bool denies = p->points[i].combine == POLICY_DENY_OVERRIDES;
-        any = any || denies;
-        here = here || (denies && out->points >> i & 1);
+        out->denies_below = out->denies_below || (denies && below);
+        out->denies_here = out->denies_here || (denies && out->points >> i & 1);
     }
-    out->denies_below = here || (any && below);
 }
 
 /* ---- all permits ---- */

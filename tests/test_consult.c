@@ -481,14 +481,18 @@ static void points_below(void **state)
         const char *name, *who, *path;
         bool below;
         enum pep_outcome want;
+        enum m2m_operation op;
     } rows[] = {
-        {"the target", "panel", "/cse/lamp/x", false, PEP_WAIT},
-        {"all that is below it", "panel", "/cse/lamp/x", true, PEP_DENY},
-        {"what is beside those of a point", "panel", "/cse/hall", true, PEP_FORWARD},
-        {"what has some below it", "panel", "/cse/gym", true, PEP_DENY},
-        {"that alone", "panel", "/cse/gym", false, PEP_FORWARD},
-        {"where no rule says anything", "phone", "/cse/hall", false, PEP_WAIT},
-        {"and all that is below", "phone", "/cse/hall", true, PEP_DENY},
+        {"the target", "panel", "/cse/lamp/x", false, PEP_WAIT, M2M_RETRIEVE},
+        {"all that is below it", "panel", "/cse/lamp/x", true, PEP_DENY, M2M_RETRIEVE},
+        {"what is beside those of a point", "panel", "/cse/hall", true, PEP_FORWARD, M2M_RETRIEVE},
+        {"what has some below it", "panel", "/cse/gym", true, PEP_DENY, M2M_RETRIEVE},
+        {"that alone", "panel", "/cse/gym", false, PEP_FORWARD, M2M_RETRIEVE},
+        {"that, to be deleted", "panel", "/cse/gym", false, PEP_DENY, M2M_DELETE},
+        {"the target, to be deleted", "panel", "/cse/lamp/x", false, PEP_WAIT, M2M_DELETE},
+        {"what is beside, to be deleted", "panel", "/cse/hall", false, PEP_FORWARD, M2M_DELETE},
+        {"where no rule says anything", "phone", "/cse/hall", false, PEP_WAIT, M2M_RETRIEVE},
+        {"and all that is below", "phone", "/cse/hall", true, PEP_DENY, M2M_RETRIEVE},
     };
     (void)state;
     for (size_t i = 0; i < N(rows); i++) {
@@ -501,12 +505,13 @@ static void points_below(void **state)
                        ", for: [/cse/hall/**], combine: local-first}\n"
                        "forbid:\n");
         struct pep_session *s = m2m_house_open(&house, rows[i].who);
-        m2m_ask_for(&a, M2M_RETRIEVE, rows[i].path, i < 5 ? "Cpanel" : "Cphone");
+        m2m_ask_for(&a, rows[i].op, rows[i].path,
+                    strcmp(rows[i].who, "panel") == 0 ? "Cpanel" : "Cphone");
         a.m.below = rows[i].below;
         struct pep_decision d = decide(house.pep, s, &a, M2M_NOW);
         if (d.outcome != rows[i].want)
             fail_msg("%s: %d, %s", rows[i].name, (int)d.outcome, d.reason);
-        if (rows[i].below && i < 5 && d.outcome == PEP_DENY)
+        if (strcmp(rows[i].who, "panel") == 0 && d.outcome == PEP_DENY)
             assert_string_equal(d.reason, "decision-point-not-asked");
         pep_session_close(s);
         m2m_house_clear(&house);
