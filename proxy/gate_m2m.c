@@ -151,6 +151,21 @@ static struct bytes read_location(const struct device_config *d, const struct ms
     return buf_bytes(out);
 }
 
+/* Where the AE is when the answer has no Location-Path, which many CSEs leave
+ * out: it is a child of the CSEBase (TS-0001 9.6.5), by the name it was given. */
+static struct bytes read_name(const struct device_config *d, const struct msg *m, struct buf *out)
+{
+    uint8_t name[M2M_ID_MAX];
+    struct m2m_address a;
+    if (!d->cse->base)
+        return BYTES_NONE;
+    struct bytes path[] = {bytes_str(d->cse->base),
+                           m2m_rn(msg_uint(m, OPT_CONTENT_FORMAT), m->payload, name)};
+    if (path[1].n == 0 || !m2m_address_read(d->cse, path, 2, &a) || !m2m_address_write(&a, out))
+        return BYTES_NONE;
+    return buf_bytes(out);
+}
+
 /* Unbound, the AE is there, and nobody can speak for it. */
 static void log_registered(struct gate *g, const struct exchange *x, const struct device_config *d,
                            struct bytes ae_id, bool bound)
@@ -179,6 +194,10 @@ static void note_registered(struct gate *g, struct exchange *x, const struct dev
         if (ae_id.n == 0 && name.n > 1)
             ae_id = name;
         struct bytes where = read_location(d, m, &at);
+        if (where.n == 0) {
+            at = buf_on(location, sizeof location);
+            where = read_name(d, m, &at);
+        }
         bool bound = ae_id.n &&
                      pep_note_registered(g->pep, x->assoc->session, x->device_index, ae_id, where);
         if (bound)

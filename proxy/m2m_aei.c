@@ -22,14 +22,14 @@ static struct bytes keep(struct bytes id, uint8_t storage[M2M_ID_MAX])
 
 /* The representation, or, with rcn=3, that within the answer's own object
  * (TS-0004 7.5.2). */
-static struct bytes of_json(struct bytes text, uint8_t storage[M2M_ID_MAX])
+static struct bytes of_json(struct bytes text, const char *name, uint8_t storage[M2M_ID_MAX])
 {
     struct json_node *doc = json_doc_read(text);
     const struct json_node *ae = json_node_get(doc, "m2m:ae");
     struct bytes id = BYTES_NONE;
     if (!ae)
         ae = json_node_get(json_node_get(doc, "m2m:rce"), "m2m:ae");
-    if (json_node_text(json_node_get(ae, "aei"), &id))
+    if (json_node_text(json_node_get(ae, name), &id))
         id = keep(id, storage);
     else
         id = BYTES_NONE;
@@ -57,14 +57,14 @@ static struct bytes item(struct bytes map, const char *name)
     return BYTES_NONE;
 }
 
-static struct bytes of_cbor(struct bytes text, uint8_t storage[M2M_ID_MAX])
+static struct bytes of_cbor(struct bytes text, const char *name, uint8_t storage[M2M_ID_MAX])
 {
     if (cbor_check(text) != CBOR_OK)
         return BYTES_NONE;
     struct bytes ae = item(text, "m2m:ae");
     if (ae.n == 0)
         ae = item(item(text, "m2m:rce"), "m2m:ae");
-    struct cbor c = cbor_on(item(ae, "aei"));
+    struct cbor c = cbor_on(item(ae, name));
     if (cbor_peek(&c) != CBOR_TEXT)
         return BYTES_NONE;
     return keep(cbor_take_text(&c), storage);
@@ -90,20 +90,29 @@ static struct bytes of_xml(struct bytes text, uint8_t storage[M2M_ID_MAX])
     return keep(bytes_of(from, (size_t)(to - from)), storage);
 }
 
-struct bytes m2m_aei(int64_t format, struct bytes payload, uint8_t storage[M2M_ID_MAX])
+static struct bytes attribute(int64_t format, struct bytes payload, const char *name,
+                              uint8_t storage[M2M_ID_MAX])
 {
     switch (format) {
     case -1:
     case CF_JSON:
     case CF_RES_JSON:
-        return of_json(payload, storage);
+        return of_json(payload, name, storage);
     case CF_CBOR_PLAIN:
     case CF_RES_CBOR:
-        return of_cbor(payload, storage);
-    case CF_XML:
-    case CF_RES_XML:
-        return of_xml(payload, storage);
+        return of_cbor(payload, name, storage);
     default:
         return BYTES_NONE;
     }
+}
+
+struct bytes m2m_aei(int64_t format, struct bytes payload, uint8_t storage[M2M_ID_MAX])
+{
+    return format == CF_XML || format == CF_RES_XML ? of_xml(payload, storage)
+                                                    : attribute(format, payload, "aei", storage);
+}
+
+struct bytes m2m_rn(int64_t format, struct bytes payload, uint8_t storage[M2M_ID_MAX])
+{
+    return attribute(format, payload, "rn", storage);
 }

@@ -10,5 +10,8 @@
 /* `format`: the Content-Format, -1: none, which is JSON's. Into `storage`, of
  * M2M_ID_MAX bytes. BYTES_NONE: it is not told. */
 struct bytes m2m_aei(int64_t format, struct bytes payload, uint8_t storage[M2M_ID_MAX]);
+/* The name that the AE has there (`rn`): says where it is, never who. Not out
+ * of XML. */
+struct bytes m2m_rn(int64_t format, struct bytes payload, uint8_t storage[M2M_ID_MAX]);
 
 #endif

@@ -88,8 +88,26 @@ static void each(void **state)
     }
 }
 
+static void name(void **state)
+{
+    static const struct row names[] = {
+        ROW("JSON", 50, "{\"m2m:ae\":{\"aei\":\"Cx1\",\"rn\":\"home\"}}", "home"),
+        ROW("of nothing", 50, "{\"m2m:cnt\":{\"rn\":\"home\"}}", NULL),
+        ROW("no text", 50, "{\"m2m:ae\":{\"rn\":7}}", NULL),
+        ROW("CBOR", 60, "\xa1\x66m2m:ae\xa1\x62rn\x64home", "home"),
+        ROW("XML", 41, "<m2m:ae rn=\"home\"><aei>Cx1</aei></m2m:ae>", NULL),
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint8_t storage[M2M_ID_MAX];
+        struct bytes rn = m2m_rn(names[i].format, names[i].payload, storage);
+        if (names[i].wanted ? !bytes_equal_str(rn, names[i].wanted) : rn.n != 0)
+            fail_msg("%s: %.*s", names[i].name, (int)rn.n, (const char *)rn.p);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each), cmocka_unit_test(name)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
