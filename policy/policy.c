@@ -346,16 +346,12 @@ static bool is_about(const struct judge *j, const struct rule *r)
 
 /* A `forbid` whose conditions cannot be told is one. It holds for all that is
  * held at once, so its association is the strongest there is. */
-static bool is_forbidden(struct judge *j)
+static bool forbids(struct judge *j, const struct path *path)
 {
     struct rules_walk walk;
     struct rules_place at;
     const char *missing;
-    j->moment.strength = POLICY_STRENGTH_NONE;
-    for (size_t i = 0; i < j->q->n_held; i++)
-        if (j->q->held[i].strength > j->moment.strength)
-            j->moment.strength = j->q->held[i].strength;
-    rules_walk_begin(&walk, j->p->forbid, &j->path);
+    rules_walk_begin(&walk, j->p->forbid, path);
     while (rules_walk_next(&walk, &at)) {
         for (uint32_t i = 0; at.actions & j->forbid_bits && i < at.n; i++) {
             const struct rule_group *g = rules_group(j->p->forbid, &at, i);
@@ -373,6 +369,25 @@ static bool is_forbidden(struct judge *j)
         }
     }
     return false;
+}
+
+/* A path that ends in a slash is another's to us, and to many servers the same as
+ * without: what is forbidden there is not got at by one. */
+static bool is_forbidden(struct judge *j)
+{
+    j->moment.strength = POLICY_STRENGTH_NONE;
+    for (size_t i = 0; i < j->q->n_held; i++)
+        if (j->q->held[i].strength > j->moment.strength)
+            j->moment.strength = j->q->held[i].strength;
+    if (forbids(j, &j->path))
+        return true;
+    size_t n = j->path.n;
+    if (!j->path.sound || n < 2 || j->path.seg[n - 1].n > 0)
+        return false;
+    j->path.n = n - 1;
+    bool forbidden = forbids(j, &j->path);
+    j->path.n = n;
+    return forbidden;
 }
 
 void policy_decide(const struct policy *p, const struct policy_question *q,

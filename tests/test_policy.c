@@ -199,6 +199,8 @@ static const struct row rows[] = {
      .peer = {4, 192, 0, 2, 9}},
     {"forbidden from there", "resident", GET, "/door/cellar", POLICY_FORBIDDEN, 27,
      .peer = {4, 10, 0, 2, 9}},
+    {"forbidden there, with a slash at the end", "resident", GET, "/door/cellar/", POLICY_FORBIDDEN,
+     27},
     {"forbidden from who knows where", "resident", GET, "/door/cellar", POLICY_FORBIDDEN, 27},
     {"an entry is forbidden too", "", PUT, "/lamp/firmware", POLICY_FORBIDDEN, 26,
      .aif = "/lamp/firmware", .mask = 4},

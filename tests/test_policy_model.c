@@ -417,6 +417,15 @@ static bool matches(const struct plain_rule *r, const struct asked *a, int i)
     return matches(r, a, i + 1);
 }
 
+/* As a forbid does: a slash at the end does not get around it. */
+static bool matches_bare(const struct plain_rule *r, const struct asked *a)
+{
+    struct asked bare = *a;
+    bool slash = a->n > 1 && a->seg[a->n - 1].n == 0;
+    bare.n -= slash;
+    return matches(r, a, 0) || (slash && matches(r, &bare, 0));
+}
+
 /* 1 yes, 0 no, -1 cannot tell; `missing` as policy.h. */
 static int holds(const struct cond *c, const struct asked *a, enum policy_strength strength,
                  const char **missing)
@@ -683,7 +692,8 @@ static void model(const struct plain *p, const struct asked *a, struct wanted *w
             actions(r) & POLICY_METHOD_BIT(a->q.method) ||
             (a->q.operation && actions(r) & POLICY_METHOD_BIT(own_methods[a->q.operation])) ||
             (a->q.operation && actions(r) & bit && (a->q.type < 0 || is_of_type(r, a)));
-        if (excepted || !matches(r, a, 0) || !about || holds(&r->when, a, strongest, &missing) == 0)
+        if (excepted || !matches_bare(r, a) || !about ||
+            holds(&r->when, a, strongest, &missing) == 0)
             continue;
         if (w->reason != POLICY_FORBIDDEN)
             w->n = 0;
