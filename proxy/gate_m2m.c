@@ -221,6 +221,9 @@ uint8_t gate_m2m_response(struct gate *g, struct exchange *x, const struct msg *
     if (refused)
         return refused;
     note_registered(g, x, d, &v, &rest);
+    /* Answers have it (TS-0004 table 7.2.1.2-1), and clients look for it. */
+    if (k->rqi_n && !m2m_has(&v, M2M_RQI))
+        m2m_set(&v, M2M_RQI, bytes_of(k->rqi, k->rqi_n));
     if (k->ati_n && !m2m_has(&v, M2M_ATI))
         m2m_set(&v, M2M_ATI, bytes_of(k->ati, k->ati_n));
     return m2m_join(&v, (enum m2m_numbering)(x->m2m - 1), out) ? 0 : MSG_CODE(5, 2);
