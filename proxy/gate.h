@@ -12,6 +12,7 @@
 #include "conn.h"
 #include "exchange.h"
 #include "observe.h"
+#include "udp.h"
 #include "upstream.h"
 #include "watch.h"
 
@@ -75,6 +76,7 @@ struct gate_stats {
     uint64_t shared; /* requests that another's question to the device served */
     struct observes_stats observes;
     struct watches_stats watches;
+    struct udp_stats udp; /* of its listeners */
 };
 
 MUST_USE struct gate *gate_new(const struct gate_config *c, struct buf *diag);

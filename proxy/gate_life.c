@@ -210,4 +210,14 @@ void gate_get_stats(const struct gate *g, struct gate_stats *out)
     if (g->conns)
         conns_get_stats(g->conns, &out->conns);
     out->handshake_us = g->budget.spent_us;
+    for (size_t i = 0; i < g->config->n_listeners; i++) {
+        struct udp_stats s;
+        if (!g->listeners[i])
+            continue;
+        udp_get_stats(g->listeners[i], &s);
+        out->udp.in += s.in;
+        out->udp.out += s.out;
+        out->udp.dropped_out += s.dropped_out;
+        out->udp.truncated_in += s.truncated_in;
+    }
 }

@@ -2,6 +2,7 @@
 (RFC 9200 5.10.1.1). Every refusal is one change of a token that is taken."""
 import json
 import os
+import socket
 import time
 
 import cbor2
@@ -50,6 +51,20 @@ class Refusals(House):
         self.post(mint.cwt(self._other_signer(), claims(cnf=self._public())), "4.01")
         self.post(self.token())
         self.assertEqual([b - a for a, b in zip(before, counted())], [3, 3, 2])
+
+    def test_datagrams_are_counted(self):
+        """One of 2304 bytes is read, one byte more is not."""
+        def counted():
+            c = json.loads(self.gw.postern("status", "--json", "-c", "postern.yaml", check=0).text)
+            return [c["counters"]["datagrams_" + k] for k in ("too_long", "unsent", "received")]
+        before = counted()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            for n in (2304, 2305):
+                s.sendto(b"\0" * n, ("127.0.0.1", self.gw.ports[4][0]))
+        self.post(self.token())  # to the same socket, so behind them
+        change = [b - a for a, b in zip(before, counted())]
+        self.assertEqual(change[:2], [1, 0])
+        self.assertGreaterEqual(change[2], 3)
 
     def test_a_secret_in_the_open(self):
         """A symmetric cnf key in a token that is only signed."""
