@@ -140,9 +140,10 @@ enum limits {
      * about a millisecond: of a turn that has more than one of them, what
      * came meanwhile waits for all. */
     HANDSHAKE_TURN_US = 300,
-    /* Of a worker's time while it serves established clients, one of whose
-     * requests in so many then meets a flight; and when nobody is served. */
-    HANDSHAKE_BUSY_PERCENT = 5,
+    /* Of a worker's time while it serves established clients: one in a hundred
+     * of their requests meets a flight then, and their p99 hardly moves. And
+     * when nobody is served. */
+    HANDSHAKE_BUSY_PERCENT = 1,
     HANDSHAKE_PERCENT = 90,
     HANDSHAKE_BUSY_MS = 1000, /* after an established client's last record */
     HANDSHAKE_BURST_MS = 40,  /* saved up: a dozen clients that come at once */
