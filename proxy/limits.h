@@ -159,13 +159,13 @@ enum limits {
     /* To an address that has not shown that it is there: bytes for each that
      * came from it (RFC 9175 2.4, as RFC 9000 8). */
     AMPLIFICATION = 3,
-    ECHO_LIFE_S = 60,     /* an Echo value is good for one to two of these (RFC 9175 2.3) */
-    COOKIE_LIFE_S = 60,   /* a DTLS cookie is good for one to two of these */
+    ECHO_LIFE_S = 60,   /* an Echo value is good for one to two of these (RFC 9175 2.3) */
+    COOKIE_LIFE_S = 60, /* a DTLS cookie is good for one to two of these */
     ENROLMENT_SOON_S = 30 * 86400, /* told of before its end: time to visit a device */
     ENROLMENT_TELL_MS = 86400000,  /* and how often */
     ENROLMENTS_TOLD = 20,          /* by name; the rest is counted */
-    ASSOC_IDLE_S = 86400, /* an association without traffic is closed */
-    GRANTS = 10000,       /* live grants held; then new ones are refused */
+    ASSOC_IDLE_S = 86400,          /* an association without traffic is closed */
+    GRANTS = 10000,                /* live grants held; then new ones are refused */
     /* Counts of `rate:` that are not full again, of all limits and clients
      * together, 16 bytes each; then 4.29. */
     RATES = 65536,
@@ -203,13 +203,13 @@ enum limits {
      * forget who is silent, some after two minutes (RFC 5382 REQ-5 asks for
      * two hours), and nobody is told. */
     CONN_KEEP_MS = 100000,
-    CONN_RELEASE_MS = 30000,    /* after a Release, what is under way may finish */
-    CONN_OUT_HIGH = 16384,      /* waits for a slow reader: nothing more is read from it */
-    CONN_MESSAGES = 32,         /* of one connection a turn: others have theirs */
-    CONN_ACCEPTS = 16,          /* of one listener a turn */
-    CONN_ACCEPTS_S = 200,       /* a second, of all; each may cost a key exchange. The rest waits
-                                   in the kernel */
-    CONN_NO_ROOM_MS = 1000,     /* out of descriptors: nobody is accepted for so long */
+    CONN_RELEASE_MS = 30000, /* after a Release, what is under way may finish */
+    CONN_OUT_HIGH = 16384,   /* waits for a slow reader: nothing more is read from it */
+    CONN_MESSAGES = 32,      /* of one connection a turn: others have theirs */
+    CONN_ACCEPTS = 16,       /* of one listener a turn */
+    CONN_ACCEPTS_S = 200,    /* a second, of all; each may cost a key exchange. The rest waits
+                                in the kernel */
+    CONN_NO_ROOM_MS = 1000,  /* out of descriptors: nobody is accepted for so long */
 
     /* A planned stop: the service manager has read what we sent (sd_notify(3),
      * BARRIER); it is on the same machine, but may be busy with others. */
