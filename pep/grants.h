@@ -118,7 +118,7 @@ static inline bool grant_covers(const struct grant *g, int device)
 }
 
 /* Times only; not whether its authority must be asked again. A clock that is
- * not set shows nothing (DESIGN 8), but how long ago something was; and not
+ * not set shows nothing, but how long ago something was; and not
  * even that when it stands behind that moment. */
 static inline bool grant_is_live(const struct grant *g, int64_t now_s, int64_t build_s)
 {

@@ -16,7 +16,11 @@ void budget_served(struct budget *b, struct instant now)
 
 static uint64_t percent(const struct budget *b)
 {
-    return b->busy ? HANDSHAKE_BUSY_PERCENT : HANDSHAKE_PERCENT;
+    if (!b->busy)
+        return HANDSHAKE_PERCENT;
+    return b->waiting[BUDGET_DATAGRAMS] + b->waiting[BUDGET_CONNECTIONS] < HANDSHAKE_CROWD
+               ? HANDSHAKE_BUSY_PERCENT
+               : HANDSHAKE_CROWD_PERCENT;
 }
 
 /* Within a turn the moment stays the same (loop.h). */
@@ -32,8 +36,9 @@ static void begin_turn(struct budget *b, struct instant now)
     b->turn_spent_us = 0;
 }
 
-bool budget_has(struct budget *b, struct instant now)
+bool budget_has(struct budget *b, enum budget_of kind, size_t waiting, struct instant now)
 {
+    b->waiting[kind] = waiting;
     begin_turn(b, now);
     return b->left_us > 0 && b->turn_spent_us < HANDSHAKE_TURN_US;
 }

@@ -11,13 +11,17 @@
 #define POSTERN_BUDGET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "instant.h"
+
+enum budget_of { BUDGET_DATAGRAMS, BUDGET_CONNECTIONS };
 
 struct budget {
     uint64_t (*cpu_us)(void); /* what this thread has used; NULL: nothing is */
     uint64_t served_ms;       /* when something was last read from a client */
     bool busy;
+    size_t waiting[2];               /* flights, by enum budget_of */
     uint64_t turn_us, turn_spent_us; /* the moment of this turn, and what it spent */
     int64_t left_us;                 /* below 0: owed */
     uint64_t begun_us, spent_us;     /* the flight that runs; all of them */
@@ -27,8 +31,8 @@ void budget_init(struct budget *b, uint64_t (*cpu_us)(void));
 /* An established client is being served: its kind comes first for a while. */
 void budget_served(struct budget *b, struct instant now);
 
-/* Whether there is time for a flight now. */
-bool budget_has(struct budget *b, struct instant now);
+/* Whether there is time for a flight now, of so many of its kind that wait. */
+bool budget_has(struct budget *b, enum budget_of kind, size_t waiting, struct instant now);
 /* Around a flight. */
 void budget_begin(struct budget *b);
 void budget_end(struct budget *b);

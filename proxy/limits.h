@@ -140,10 +140,12 @@ enum limits {
      * about a millisecond: of a turn that has more than one of them, what
      * came meanwhile waits for all. */
     HANDSHAKE_TURN_US = 300,
-    /* Of a worker's time while it serves established clients: one in a hundred
-     * of their requests meets a flight then, and their p99 hardly moves. And
-     * when nobody is served. */
-    HANDSHAKE_BUSY_PERCENT = 1,
+    /* Of a worker's time while it serves established clients, one of whose
+     * requests in so many then meets a flight; while a crowd waits, so few that
+     * their p99 hardly moves; and when nobody is served. */
+    HANDSHAKE_BUSY_PERCENT = 5,
+    HANDSHAKE_CROWD_PERCENT = 1,
+    HANDSHAKE_CROWD = 8, /* flights that wait: more than a few clients' at once */
     HANDSHAKE_PERCENT = 90,
     HANDSHAKE_BUSY_MS = 1000, /* after an established client's last record */
     HANDSHAKE_BURST_MS = 40,  /* saved up: a dozen clients that come at once */

@@ -109,7 +109,7 @@ bool lobby_next(struct lobby *l, struct instant now, struct lobby_guest *out, ui
     if (l->serving)
         release(l, l->serving);
     l->serving = NULL;
-    while (l->n > 0 && budget_has(l->budget, now)) {
+    while (budget_has(l->budget, BUDGET_DATAGRAMS, l->n, now) && l->n > 0) {
         struct place *p = oldest(l);
         if (instant_ms(now) >= p->since_ms + HANDSHAKE_WAIT_MS) {
             release(l, p);

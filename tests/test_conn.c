@@ -930,7 +930,7 @@ static void test_no_time(void **state)
     late.budget = &budget;
     begin(&late, server_tls(false), psk_tls(bytes_str("panel"), bytes_of(KEY, 16)));
     budget_init(&budget, NULL);
-    assert_true(budget_has(&budget, st.loop.now));
+    assert_true(budget_has(&budget, BUDGET_CONNECTIONS, 0, st.loop.now));
     budget_spend(&budget, 1000000);
     connect_client();
     UNTIL(stats().accepted == 1);
@@ -955,7 +955,7 @@ static void test_no_time_and_no_room(void **state)
     late.budget = &budget;
     begin(&late, server_tls(false), NULL);
     budget_init(&budget, NULL);
-    assert_true(budget_has(&budget, st.loop.now));
+    assert_true(budget_has(&budget, BUDGET_CONNECTIONS, 0, st.loop.now));
     budget_spend(&budget, 100000000);
     int fds[6];
     for (size_t i = 0; i < N(fds); i++) {

@@ -1,6 +1,6 @@
 /* What a decision costs, and how that grows with the number of rules: one
  * process, the sizes in turn, ratios to the smallest. Not a test: numbers for
- * people, and an exit code by DESIGN.md 9 (100,000 rules at most 1.2 times
+ * people, and an exit code by the goal (100,000 rules at most 1.2 times
  * what 10 cost, a decision under 1 us).
  *
  *   bench_policy [RULES]

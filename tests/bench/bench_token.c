@@ -4,7 +4,7 @@
  *
  *   bench_token [N]        N new tokens of each kind (500)
  *
- * Exit status 1 by DESIGN.md 9: a known token takes 2 us or more, or a new
+ * Exit status 1 when a goal is missed: a known token takes 2 us or more, or a new
  * signed one more than 1.1 times the bare operation. Kinds take turns token by
  * token and the median counts, for the machine has other things to do. */
 #include <stdlib.h>
