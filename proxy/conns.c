@@ -225,8 +225,8 @@ static void reap(struct conns *t, struct instant now)
 bool conns_serve(struct conns *t, struct instant now)
 {
     struct conn *c = t->lists[CONN_TURN].first;
-    size_t waiting = t->lists[CONN_TURN].n;
-    if (!budget_has(t->config.budget, BUDGET_CONNECTIONS, waiting, now) || !c)
+    struct budget *b = t->config.budget; /* NULL: nobody waits for a turn */
+    if (!b || !budget_has(b, BUDGET_CONNECTIONS, t->lists[CONN_TURN].n, now) || !c)
         return false;
     conn_leave(c, CONN_TURN);
     budget_begin(t->config.budget);
